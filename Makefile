@@ -1,0 +1,281 @@
+# Penstock. `make help` lists the targets; everything that is made goes to build/.
+#
+# Needs GNU make 4.3, gcc 12 and, for tidy and the fuzzers, clang 14. On Debian `make deps` installs what is
+# missing.
+
+SHELL := /bin/bash
+.DELETE_ON_ERROR:
+.SUFFIXES:
+.SECONDARY:
+.DEFAULT_GOAL := all
+
+BUILD   = build
+VERSION = 0.1.0
+PREFIX  = /usr/local
+DESTDIR =
+
+ifeq ($(origin CC),default)
+CC = gcc
+endif
+
+# Compile on all CPUs, unless told otherwise. A sub-make shares the jobs of its parent.
+ifeq ($(MAKELEVEL)$(filter -j%,$(MAKEFLAGS)),0)
+MAKEFLAGS += -j$(shell nproc)
+endif
+MAKEFLAGS += --no-print-directory
+
+# make V=1 shows the commands.
+V     = 0
+quiet = $(if $(filter 0,$(V)),@echo "  $(1)	$@";)
+
+# --- Packages (Debian) --------------------------------------------------------------------------------------
+
+DEPS_BUILD = gcc libc6-dev make pkg-config liburing-dev libjemalloc-dev libyaml-dev libcriterion-dev
+DEPS_TIDY  = clang clang-format clang-tidy cppcheck shellcheck
+DEPS_FUZZ  = clang libclang-rt-14-dev
+DEPS_BENCH = haproxy nginx
+
+# --- Flags --------------------------------------------------------------------------------------------------
+
+WARNINGS = -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \
+           -Wundef -Wvla
+CPPFLAGS = -D_GNU_SOURCE -I.
+LDLIBS   = -luring -lyaml -lm -lpthread
+
+# SANITIZE is set by the flavours below. They leave out jemalloc, which replaces malloc.
+ifdef SANITIZE
+CFLAGS    = -O1 -g -fno-omit-frame-pointer -fsanitize=$(SANITIZE)
+CFLAGS   += $(if $(findstring clang,$(CC)),-Wno-error,\
+              -fno-sanitize-recover=all -Wno-maybe-uninitialized -Wno-tsan)
+CPPFLAGS += -DPENSTOCK_NO_JEMALLOC
+else
+CFLAGS    = -O2 -g -fno-omit-frame-pointer -fstack-protector-strong
+CPPFLAGS += -D_FORTIFY_SOURCE=2
+LDLIBS   += -ljemalloc
+endif
+COMPILE   = $(CC) -std=gnu11 $(WARNINGS) $(CPPFLAGS) $(CFLAGS) $(EXTRA_CFLAGS)
+LINK      = $(CC) $(CFLAGS) $(LDFLAGS)
+linked    = $(filter %.o,$^) $(filter %.a,$^)
+
+# --- Sources ------------------------------------------------------------------------------------------------
+
+# A folder and one level of subfolders. BPF programs (*.bpf.c) are not for this machine's compiler.
+sources = $(filter-out %.bpf.c,$(wildcard $(1)/*.c $(1)/*/*.c))
+objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
+
+LAYERS       = cmd config io shm core
+LIB_SRCS    := $(filter-out cmd/main.c,$(foreach d,$(LAYERS),$(call sources,$d)))
+BENCH_MAINS := $(wildcard bench/origin.c bench/load.c)
+BENCH_SRCS  := $(filter-out $(BENCH_MAINS),$(wildcard bench/*.c))
+HARNESS     := $(wildcard tests/e2e/harness*.c)
+
+# Only one module's unit tests: make check-unit UNIT=shm
+UNIT         = *
+UNIT_SRCS   := $(wildcard tests/unit/*.c tests/unit/$(UNIT)/*.c tests/unit/$(UNIT)/*/*.c)
+UNIT_SRCS   += $(if $(UNIT_SRCS),$(if $(filter thread,$(SANITIZE)),tests/criterion_tsan.c))
+E2E_SRCS    := $(wildcard tests/e2e/*.c)
+CHAOS_SRCS  := $(wildcard tests/chaos/*.c)
+LONG_SRCS   := $(wildcard tests/long/*.c)
+FUZZ_SRCS   := $(wildcard tests/fuzz/fuzz_*.c)
+TEST_SRCS   = $(UNIT_SRCS) | $(E2E_SRCS) | $(CHAOS_SRCS) | $(LONG_SRCS) | $(SIM_SRCS)
+
+# The simulation: the engine over a fake kernel. These files of io/ are replaced by tests/sim's own, and every
+# store of the rest is instrumented: compiled for the thread sanitizer, linked without it, tests/sim defines
+# __tsan_*. The address sanitizer excludes that; there the simulation runs without (__SANITIZE_ADDRESS__ tells).
+SIM_REPLACED   = ring sock probe
+SIM_INSTRUMENT = $(if $(findstring address,$(SANITIZE)),,-fsanitize=thread -Wno-tsan)
+SIM_SRCS      := $(wildcard tests/sim/*.c)
+SIM_LIB_SRCS  := $(call sources,core) $(call sources,shm) \
+                 $(filter-out $(SIM_REPLACED:%=io/%.c),$(wildcard io/*.c))
+
+# --- What is built ------------------------------------------------------------------------------------------
+
+PROGRAMS = $(if $(wildcard cmd/main.c),$(BUILD)/penstock) $(BENCH_MAINS:%.c=$(BUILD)/%)
+SUITES  := $(if $(UNIT_SRCS),unit) $(if $(SIM_SRCS),sim) $(if $(E2E_SRCS),e2e) $(if $(CHAOS_SRCS),chaos)
+PENSTOCK_LIB = $(BUILD)/libpenstock.a
+BENCH_LIB    = $(BUILD)/libbench.a
+
+.PHONY: all
+all: $(PROGRAMS) $(if $(LIB_SRCS),$(PENSTOCK_LIB)) $(if $(BENCH_SRCS),$(BENCH_LIB))
+	@$(if $^,:,echo "all: nothing there yet")
+
+$(BUILD)/penstock: $(BUILD)/obj/cmd/main.o $(PENSTOCK_LIB)
+	$(call quiet,LD)$(LINK) -o $@ $(linked) $(LDLIBS)
+
+$(BENCH_MAINS:%.c=$(BUILD)/%): $(BUILD)/bench/%: $(BUILD)/obj/bench/%.o $(BENCH_LIB)
+	@mkdir -p $(@D)
+	$(call quiet,LD)$(LINK) -o $@ $(linked) $(LDLIBS)
+
+# One archive for all layers: within it the order does not matter, and a test takes from it what it needs.
+$(PENSTOCK_LIB): $(call objects,$(LIB_SRCS))
+$(BENCH_LIB): $(call objects,$(BENCH_SRCS))
+$(BUILD)/sim/libsim.a: $(patsubst %.c,$(BUILD)/sim/%.o,$(SIM_LIB_SRCS))
+$(PENSTOCK_LIB) $(BENCH_LIB) $(BUILD)/sim/libsim.a: $(BUILD)/sources
+	@mkdir -p $(@D) && rm -f $@
+	$(call quiet,AR)$(AR) qcs $@ $(filter %.o,$^)
+
+$(BUILD)/tests/unit: $(call objects,$(UNIT_SRCS))
+$(BUILD)/tests/e2e: $(call objects,$(E2E_SRCS))
+$(BUILD)/tests/chaos: $(call objects,$(CHAOS_SRCS) $(HARNESS))
+$(BUILD)/tests/long: $(call objects,$(LONG_SRCS) $(HARNESS))
+$(BUILD)/tests/unit $(BUILD)/tests/e2e $(BUILD)/tests/chaos $(BUILD)/tests/long: \
+        $(PENSTOCK_LIB) $(BENCH_LIB) $(BUILD)/sources
+	@mkdir -p $(@D)
+	$(call quiet,LD)$(LINK) -o $@ $(linked) -lcriterion $(LDLIBS)
+
+$(BUILD)/tests/sim: $(call objects,$(SIM_SRCS)) $(BUILD)/sim/libsim.a $(BUILD)/sources
+	@mkdir -p $(@D)
+	$(call quiet,LD)$(LINK) -o $@ $(linked) -lcriterion $(LDLIBS)
+
+# Defining __tsan_* by hand: their prototypes are the compiler's secret.
+$(BUILD)/obj/tests/sim/%.o: OWN_FLAGS = -Wno-builtin-declaration-mismatch
+
+$(BUILD)/obj/%.o: %.c $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(call quiet,CC)$(COMPILE) $(OWN_FLAGS) -MMD -MP -c -o $@ $<
+
+$(BUILD)/sim/%.o: %.c $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(call quiet,CC)$(COMPILE) $(SIM_INSTRUMENT) -MMD -MP -c -o $@ $<
+
+# PENSTOCK_VERSION is known to these two objects only; others ask them.
+VERSIONED = $(BUILD)/obj/cmd/main.o $(BUILD)/obj/cmd/version.o
+$(VERSIONED): OWN_FLAGS = -DPENSTOCK_VERSION='"$(PENSTOCK_VERSION)"'
+$(VERSIONED): $(BUILD)/version
+DESCRIBED        := $(shell git describe --tags --match 'v*' --dirty 2>/dev/null)
+PENSTOCK_VERSION := $(patsubst v%,%,$(or $(DESCRIBED),$(VERSION)))
+
+# Files that hold what else an object depends on; written only when that changes.
+.PHONY: FORCE
+remember = @mkdir -p $(@D); text='$(subst ','\'',$(1))'; \
+           [ "$$(cat $@ 2>/dev/null)" = "$$text" ] || echo "$$text" > $@
+$(BUILD)/flags: FORCE
+	$(call remember,$(COMPILE) | $(SIM_INSTRUMENT))
+$(BUILD)/sources: FORCE
+	$(call remember,$(LIB_SRCS) | $(BENCH_SRCS) | $(SIM_LIB_SRCS) | $(TEST_SRCS))
+$(BUILD)/version: FORCE
+	$(call remember,$(PENSTOCK_VERSION))
+
+-include $(shell find $(BUILD)/obj $(BUILD)/sim -name '*.d' 2>/dev/null)
+
+# --- Tests --------------------------------------------------------------------------------------------------
+
+# tests/run-suites runs the named suites of a build and ends with one line: N passed, N failed[, N skipped].
+RUN_SUITES = PENSTOCK=$(abspath $(BUILD)/penstock) BENCH_DIR=$(abspath $(BUILD)/bench) tests/run-suites $(BUILD)
+
+.PHONY: test check check-unit check-sim check-e2e check-chaos check-long
+test: deps
+	@$(MAKE) check
+
+# All suites there are, one after the other, and one summary.
+check: all $(SUITES:%=$(BUILD)/tests/%)
+	@$(RUN_SUITES) $(SUITES)
+
+check-unit: $(if $(UNIT_SRCS),$(BUILD)/tests/unit)
+	@$(RUN_SUITES) $(if $(UNIT_SRCS),unit)
+check-sim: $(if $(SIM_SRCS),$(BUILD)/tests/sim)
+	@$(RUN_SUITES) $(if $(SIM_SRCS),sim)
+check-e2e: all $(if $(E2E_SRCS),$(BUILD)/tests/e2e)
+	@$(RUN_SUITES) $(if $(E2E_SRCS),e2e)
+check-chaos: all $(if $(CHAOS_SRCS),$(BUILD)/tests/chaos)
+	@$(RUN_SUITES) $(if $(CHAOS_SRCS),chaos)
+check-long: all $(if $(LONG_SRCS),$(BUILD)/tests/long)
+	@$(RUN_SUITES) $(if $(LONG_SRCS),long)
+
+# The same tests under gcc's sanitizers, each in a build of its own.
+.PHONY: asan ubsan tsan fuzz-smoke fuzzers
+asan:
+	@$(MAKE) check BUILD=$(BUILD)/asan SANITIZE=address,undefined SUITES="$(filter-out chaos,$(SUITES))"
+ubsan:
+	@$(MAKE) check BUILD=$(BUILD)/ubsan SANITIZE=undefined SUITES="$(filter-out chaos,$(SUITES))"
+tsan:
+	@$(MAKE) check-unit BUILD=$(BUILD)/tsan SANITIZE=thread UNIT=shm
+
+# Each fuzzer for FUZZ_SECONDS. Seeds: tests/fuzz/corpus/NAME/; what it finds by itself stays in build/.
+FUZZ_SECONDS = 20
+FUZZERS      = $(FUZZ_SRCS:tests/fuzz/%.c=$(BUILD)/%)
+fuzz-smoke: deps-fuzz
+	@$(MAKE) fuzzers BUILD=$(BUILD)/fuzz CC=clang SANITIZE=fuzzer-no-link,address
+fuzzers: $(FUZZERS)
+	@$(if $(FUZZERS),,echo "fuzz-smoke: nothing there yet")
+	@bad=; for f in $(FUZZERS); do n=$${f##*/fuzz_}; mkdir -p $(BUILD)/corpus/$$n; s=tests/fuzz/corpus/$$n; \
+	    echo "fuzz $$n: $(FUZZ_SECONDS) s"; \
+	    $$f -max_total_time=$(FUZZ_SECONDS) -timeout=10 -print_final_stats=1 -verbosity=0 \
+	        -artifact_prefix=$(BUILD)/$$n- \
+	        $(BUILD)/corpus/$$n $$([ ! -d $$s ] || echo $$s) || bad=1; done; [ -z "$$bad" ]
+$(BUILD)/fuzz_%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(PENSTOCK_LIB)
+	$(call quiet,LD)$(CC) -fsanitize=fuzzer,address -o $@ $(linked) $(LDLIBS)
+
+# --- Checks of the source -----------------------------------------------------------------------------------
+
+.PHONY: tidy fmt doc
+tidy: deps-tidy
+	@TIDY_CFLAGS='-std=gnu11 $(filter-out -Werror,$(WARNINGS)) $(CPPFLAGS)' tests/tidy/run
+
+fmt: deps-tidy
+	@find $(wildcard $(LAYERS) bench tests) -name '*.[ch]' -print0 | xargs -0r clang-format -i
+
+# Documents lie beside what they document; all their relative links must lead somewhere.
+doc:
+	@tests/tidy/links --list
+
+# --- Running and installing ---------------------------------------------------------------------------------
+
+.PHONY: run bench install clean help
+run: deps
+	@$(MAKE) all
+	@if [ -x bench/demo.sh ]; then bench/demo.sh $(BUILD); else echo "run: nothing there yet (bench/demo.sh)"; fi
+
+bench: deps deps-bench
+	@$(MAKE) all
+	@if [ -x bench/run.sh ]; then bench/run.sh $(BUILD); else echo "bench: nothing there yet (bench/run.sh)"; fi
+
+ifeq ($(wildcard cmd/main.c),)
+install:
+	@echo "install: nothing there yet"
+else
+install: all
+	install -D -m 755 $(BUILD)/penstock $(DESTDIR)$(PREFIX)/sbin/penstock
+	@for f in $$(find config/dist -type f 2>/dev/null); do \
+	    install -D -m 644 -v "$$f" "$(DESTDIR)$(PREFIX)/share/penstock/$${f#config/dist/}"; done
+	@to=$(DESTDIR)$(if $(filter /usr,$(PREFIX)),,$(PREFIX))/etc/penstock/penstock.yaml; \
+	    if [ -f config/penstock.yaml ] && [ ! -e "$$to" ]; then \
+	        install -D -m 644 -v config/penstock.yaml "$$to"; fi
+endif
+
+clean:
+	rm -rf $(BUILD)
+
+# Installs what is missing, once: a stamp per list in build/ remembers.
+.PHONY: deps deps-tidy deps-fuzz deps-bench
+deps: build/stamp/build
+deps-tidy: build/stamp/tidy
+deps-fuzz: build/stamp/fuzz
+deps-bench: build/stamp/bench
+build/stamp/build: PACKAGES = $(DEPS_BUILD)
+build/stamp/tidy: PACKAGES = $(DEPS_BUILD) $(DEPS_TIDY)
+build/stamp/fuzz: PACKAGES = $(DEPS_BUILD) $(DEPS_FUZZ)
+build/stamp/bench: PACKAGES = $(DEPS_BUILD) $(DEPS_BENCH)
+build/stamp/%: Makefile .ci/packages
+	@.ci/packages $(PACKAGES)
+	@mkdir -p $(@D) && touch $@
+
+help:
+	@echo 'make                 build/penstock, build/bench/origin, build/bench/load'
+	@echo 'make run             the demo'
+	@echo 'make test            all suites, and a summary'
+	@echo 'make check-unit      unit tests; UNIT=shm takes those of one module'
+	@echo 'make check-sim       the engine over a fake kernel'
+	@echo 'make check-e2e       real processes and sockets'
+	@echo 'make check-chaos     kills and faults, every byte checked'
+	@echo 'make check-long      hours'
+	@echo 'make asan|ubsan|tsan the suites under a sanitizer (tsan: unit tests of shm)'
+	@echo 'make fuzz-smoke      each fuzzer for $(FUZZ_SECONDS) s'
+	@echo 'make tidy            layering, layout, format, static analysis'
+	@echo 'make fmt             format the source'
+	@echo 'make bench           the benchmark'
+	@echo 'make doc             check the links of all documents'
+	@echo 'make install         PREFIX=$(PREFIX) DESTDIR='
+	@echo 'make deps            install missing packages (also deps-tidy, deps-fuzz, deps-bench)'
+	@echo 'make clean           remove build/'
+	@echo 'Variables: V=1 BUILD CC CFLAGS EXTRA_CFLAGS LDFLAGS; FILTER="suite/test" and JOBS=N for a suite'

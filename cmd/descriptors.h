@@ -1,0 +1,18 @@
+/*
+ * The descriptors a keeper and its worker share below those of sessions: agreed numbers, so that a new incarnation
+ * finds everything without being told.
+ */
+#ifndef PENSTOCK_CMD_DESCRIPTORS_H
+#define PENSTOCK_CMD_DESCRIPTORS_H
+
+enum {
+    FD_TABLES = 3,    /* the region's memfds */
+    FD_BANK = 4,
+    FD_CONTROL = 5,   /* keeper: its end of the socket to the supervisor */
+    FD_RING_EVEN = 6, /* rings of even and odd epochs; a copy of FD_WAKE stands in for the one that is not there */
+    FD_RING_ODD = 7,
+    FD_WAKE = 8,      /* eventfd: look at the run state and the image */
+    FD_LISTENERS = 9, /* the listening sockets, one a bind of the image */
+};
+
+#endif

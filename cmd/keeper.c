@@ -1,0 +1,231 @@
+#include "cmd/keeper.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cmd/descriptors.h"
+#include "cmd/worker_process.h"
+#include "io/log.h"
+#include "io/worker.h"
+
+enum {
+    PROGRESS_MS = 1000,   /* a worker that lived this long made progress */
+    BACKOFF_AFTER = 3,    /* deaths without progress before the next is delayed */
+    BACKOFF_MAX_MS = 1000,
+    MOVE_ABOVE = 1024, /* where descriptors are parked while the low numbers are laid out */
+};
+
+struct keeper {
+    const struct keeper_setup *setup;
+    struct worker_slot *slot;
+    uint32_t listeners;
+    uint32_t deaths_in_a_row;
+    uint64_t started_ms;
+};
+
+static uint64_t now_ms(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+static _Noreturn void die(const char *what, int error)
+{
+    log_line(LOG_LEVEL_ERROR, "event=keeper_failed what=\"%s\" error=\"%s\"", what, strerror(error));
+    _exit(EXIT_FAILURE);
+}
+
+static void place(int from, int to)
+{
+    if (dup3(from, to, O_CLOEXEC) < 0) {
+        die("dup3", errno);
+    }
+}
+
+/* Lays the descriptors out as cmd/descriptors.h says and closes all others. */
+static void lay_out_descriptors(const struct keeper_setup *setup)
+{
+    int sources[] = {setup->region->fds[SEGMENT_TABLES], setup->region->fds[SEGMENT_BANK], setup->control,
+                     setup->wake};
+    int targets[] = {FD_TABLES, FD_BANK, FD_CONTROL, FD_WAKE};
+    int parked[4];
+
+    for (int i = 0; i < 4; i++) {
+        parked[i] = fcntl(sources[i], F_DUPFD_CLOEXEC, MOVE_ABOVE);
+        if (parked[i] < 0) {
+            die("fcntl F_DUPFD", errno);
+        }
+    }
+    for (int i = 0; i < 4; i++) {
+        place(parked[i], targets[i]);
+    }
+    place(FD_WAKE, FD_RING_EVEN); /* placeholders: the numbers are taken, sessions come above */
+    place(FD_WAKE, FD_RING_ODD);
+    (void)close_range(FD_LISTENERS, ~0u, 0);
+}
+
+int keeper_send_listeners(int control, const int *fds, uint32_t count)
+{
+    union {
+        struct cmsghdr header;
+        char bytes[CMSG_SPACE(sizeof(int) * IMAGE_BINDS_MAX)];
+    } ancillary;
+    struct iovec vector = {.iov_base = &count, .iov_len = sizeof(count)};
+    struct msghdr message = {
+        .msg_iov = &vector,
+        .msg_iovlen = 1,
+        .msg_control = &ancillary,
+        .msg_controllen = CMSG_SPACE(sizeof(int) * count),
+    };
+
+    memset(&ancillary, 0, sizeof(ancillary));
+    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    header->cmsg_len = CMSG_LEN(sizeof(int) * count);
+    memcpy(CMSG_DATA(header), fds, sizeof(int) * count);
+    return sendmsg(control, &message, MSG_NOSIGNAL) == (ssize_t)sizeof(count) ? 0 : -errno;
+}
+
+/* Waits for the listening sockets; they land on the numbers from FD_LISTENERS on. */
+static uint32_t receive_listeners(void)
+{
+    union {
+        struct cmsghdr header;
+        char bytes[CMSG_SPACE(sizeof(int) * IMAGE_BINDS_MAX)];
+    } ancillary;
+    uint32_t count = 0;
+    int fds[IMAGE_BINDS_MAX];
+    struct iovec vector = {.iov_base = &count, .iov_len = sizeof(count)};
+    struct msghdr message = {
+        .msg_iov = &vector,
+        .msg_iovlen = 1,
+        .msg_control = &ancillary,
+        .msg_controllen = sizeof(ancillary),
+    };
+    ssize_t got;
+
+    do {
+        got = recvmsg(FD_CONTROL, &message, MSG_CMSG_CLOEXEC);
+    } while (got < 0 && errno == EINTR);
+    if (got <= 0) { /* the supervisor gave up before it was ready */
+        _exit(EXIT_SUCCESS);
+    }
+    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+    if (header == NULL || count > IMAGE_BINDS_MAX || header->cmsg_len != CMSG_LEN(sizeof(int) * count)) {
+        die("listening sockets", EPROTO);
+    }
+    memcpy(fds, CMSG_DATA(header), sizeof(int) * count);
+    for (uint32_t i = 0; i < count; i++) {
+        int wanted = (int)(FD_LISTENERS + i);
+        if (fds[i] != wanted) { /* the kernel gives the lowest free numbers, in order: this is only for safety */
+            die("listening sockets out of place", EPROTO);
+        }
+    }
+    return count;
+}
+
+/* Clones the worker: a child with this process's descriptor table and a copy of its memory. */
+static pid_t start_worker(struct keeper *keeper)
+{
+    struct worker_process process = {
+        .region = keeper->setup->region,
+        .slot = keeper->setup->slot,
+        .listeners = keeper->listeners,
+        .cpu = keeper->setup->cpu,
+        .user = keeper->setup->user,
+    };
+
+    keeper->started_ms = now_ms();
+    /* The C library's fork() would copy the table. The child's cached thread id is stale from here on. */
+    pid_t pid = (pid_t)syscall(SYS_clone, CLONE_FILES | SIGCHLD, NULL, NULL, NULL, 0);
+    if (pid == 0) {
+        worker_process_main(&process);
+    }
+    if (pid < 0) {
+        die("clone", errno);
+    }
+    return pid;
+}
+
+static const char *describe(const siginfo_t *info, char *text, size_t size)
+{
+    if (info->si_code == CLD_EXITED) {
+        snprintf(text, size, "exit status %d", info->si_status);
+    } else {
+        snprintf(text, size, "signal %d (%s)", info->si_status, strsignal(info->si_status));
+    }
+    return text;
+}
+
+/* Waits for the worker's end. Returns whether it was done. */
+static bool wait_for_worker(struct keeper *keeper, pid_t pid)
+{
+    siginfo_t info = {0};
+    char text[64];
+    int result;
+
+    do {
+        result = waitid(P_PID, (id_t)pid, &info, WEXITED);
+    } while (result != 0 && errno == EINTR);
+    if (result != 0) {
+        die("waitid", errno);
+    }
+    if (info.si_code == CLD_EXITED && info.si_status == 0) {
+        return true;
+    }
+    keeper->slot->deaths++;
+    keeper->deaths_in_a_row = now_ms() - keeper->started_ms < PROGRESS_MS ? keeper->deaths_in_a_row + 1 : 0;
+    log_line(LOG_LEVEL_WARNING, "event=worker_died slot=%u pid=%d cause=\"%s\" deaths=%u", keeper->setup->slot,
+             info.si_pid, describe(&info, text, sizeof(text)), keeper->slot->deaths);
+    return false;
+}
+
+static void back_off(const struct keeper *keeper)
+{
+    if (keeper->deaths_in_a_row <= BACKOFF_AFTER) {
+        return;
+    }
+    uint32_t doublings = keeper->deaths_in_a_row - BACKOFF_AFTER;
+    uint32_t wait_ms = doublings > 6 ? BACKOFF_MAX_MS : 10u << doublings;
+    struct timespec wait = {.tv_sec = wait_ms / 1000, .tv_nsec = (long)(wait_ms % 1000) * 1000000};
+    nanosleep(&wait, NULL);
+}
+
+void keeper_main(const struct keeper_setup *setup)
+{
+    static char name[32];
+    struct keeper keeper = {.setup = setup, .slot = region_slot(setup->region, setup->slot)};
+    sigset_t none;
+
+    snprintf(name, sizeof(name), "keeper.%u", setup->slot);
+    log_init(LOG_LEVEL_INFO, name);
+    (void)prctl(PR_SET_NAME, name, 0, 0, 0);
+    signal(SIGINT, SIG_IGN); /* the terminal's Ctrl-C is the supervisor's business */
+    signal(SIGTERM, SIG_IGN);
+    signal(SIGHUP, SIG_IGN);
+    signal(SIGPIPE, SIG_IGN);
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    lay_out_descriptors(setup);
+    keeper.listeners = receive_listeners();
+    keeper.slot->keeper_pid = (uint32_t)getpid();
+    keeper.slot->fd_floor = FD_LISTENERS + keeper.listeners;
+    do {
+        back_off(&keeper);
+    } while (!wait_for_worker(&keeper, start_worker(&keeper)));
+    _exit(EXIT_SUCCESS);
+}

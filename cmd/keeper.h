@@ -1,0 +1,29 @@
+/*
+ * The keeper: one tiny process per worker slot, whose descriptor table is its worker's too.
+ *
+ * Single-threaded; it holds, clones, waits, reports and does nothing else. It is forked by the supervisor before any
+ * listening socket is open and is handed its own by message. When its worker dies it clones the next incarnation at
+ * once; deaths without progress are spaced out. It ends when its worker is done (exit status 0).
+ */
+#ifndef PENSTOCK_CMD_KEEPER_H
+#define PENSTOCK_CMD_KEEPER_H
+
+#include "shm/region.h"
+
+/* What the supervisor gives a keeper. */
+struct keeper_setup {
+    const struct region *region;
+    uint32_t slot;
+    int control; /* the keeper's end */
+    int wake;
+    int cpu;          /* to pin the worker to; -1: none */
+    const char *user; /* to run the worker as; "": as the keeper */
+};
+
+/* Runs the keeper in this process, just forked. Never returns. */
+_Noreturn void keeper_main(const struct keeper_setup *setup);
+
+/* Sends the listening sockets to a keeper over `control`. 0 or -errno. */
+int keeper_send_listeners(int control, const int *fds, uint32_t count);
+
+#endif

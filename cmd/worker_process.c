@@ -1,0 +1,76 @@
+#include "cmd/worker_process.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "cmd/descriptors.h"
+#include "cmd/privileges.h"
+#include "io/log.h"
+#include "io/worker.h"
+#include "shm/image_box.h"
+
+static struct worker worker; /* large: not on the stack */
+
+static _Noreturn void die(const char *what, int error)
+{
+    log_line(LOG_LEVEL_ERROR, "event=worker_failed what=\"%s\" error=\"%s\"", what, strerror(error));
+    _exit(EXIT_FAILURE);
+}
+
+static void pin(int cpu)
+{
+    cpu_set_t set;
+
+    if (cpu < 0) {
+        return;
+    }
+    CPU_ZERO(&set);
+    CPU_SET((unsigned)cpu, &set);
+    (void)sched_setaffinity(0, sizeof(set), &set); /* a CPU that went away costs speed, not service */
+}
+
+void worker_process_main(const struct worker_process *process)
+{
+    static char name[32];
+    int listener_fds[IMAGE_BINDS_MAX];
+    struct rlimit limit = {.rlim_cur = 1024};
+
+    snprintf(name, sizeof(name), "worker.%u", process->slot);
+    log_init(image_box_current(process->region)->log_level, name);
+    (void)prctl(PR_SET_NAME, name, 0, 0, 0);
+    pin(process->cpu);
+    getrlimit(RLIMIT_NOFILE, &limit);
+    for (uint32_t i = 0; i < process->listeners; i++) {
+        listener_fds[i] = (int)(FD_LISTENERS + i);
+    }
+    int result = privileges_drop(process->user);
+    if (result < 0) {
+        die("dropping privileges", -result);
+    }
+    struct worker_setup setup = {
+        .region = process->region,
+        .slot = process->slot,
+        .ring_fds = {FD_RING_EVEN, FD_RING_ODD},
+        .wake_fd = FD_WAKE,
+        .listener_fds = listener_fds,
+        .listener_count = process->listeners,
+        .descriptors_limit = (uint32_t)limit.rlim_cur,
+    };
+    result = worker_start(&worker, &setup);
+    if (result < 0) {
+        die("starting", -result);
+    }
+    privileges_finish(); /* the ring is there */
+    result = worker_run(&worker);
+    if (result < 0) {
+        die("io_uring_enter", -result);
+    }
+    _exit(EXIT_SUCCESS);
+}

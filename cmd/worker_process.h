@@ -1,0 +1,20 @@
+/*
+ * The worker as a process: CPU, privileges, then io/worker.h until it is drained or stopped.
+ */
+#ifndef PENSTOCK_CMD_WORKER_PROCESS_H
+#define PENSTOCK_CMD_WORKER_PROCESS_H
+
+#include "shm/region.h"
+
+struct worker_process {
+    const struct region *region;
+    uint32_t slot;
+    uint32_t listeners; /* sockets from FD_LISTENERS on */
+    int cpu;            /* to run on; -1: any */
+    const char *user;   /* to run as; "": unchanged */
+};
+
+/* Exit status 0: done. Anything else, or a signal, and the keeper clones the next incarnation. */
+_Noreturn void worker_process_main(const struct worker_process *process);
+
+#endif

@@ -1,0 +1,219 @@
+/*
+ * What no single value of a configuration shows: names and addresses given twice, pools that do not exist, pools that
+ * cannot serve. Pure. Tables are small (core/image.h), so pairs are compared directly.
+ */
+#include "config/draft.h"
+
+#include <string.h>
+
+static void names_check_listeners(const struct config_draft *draft, struct config_report *report)
+{
+    for (uint32_t i = 1; i < draft->listener_count; i++) {
+        const struct draft_listener *listener = &draft->listeners[i];
+
+        for (uint32_t j = 0; j < i && listener->row.name[0]; j++) {
+            if (strcmp(listener->row.name, draft->listeners[j].row.name) != 0)
+                continue;
+            config_report_add(
+                report, listener->name_place,
+                "listeners[%u].name: '%s' is the name of the listener of line %u already; write another", i,
+                listener->row.name, draft->listeners[j].name_place.line);
+            break;
+        }
+    }
+}
+
+static void names_check_pools(const struct config_draft *draft, struct config_report *report)
+{
+    for (uint32_t i = 1; i < draft->pool_count; i++) {
+        const struct draft_pool *pool = &draft->pools[i];
+
+        for (uint32_t j = 0; j < i && pool->row.name[0]; j++) {
+            if (strcmp(pool->row.name, draft->pools[j].row.name) != 0)
+                continue;
+            config_report_add(
+                report, pool->name_place,
+                "pools[%u].name: '%s' is the name of the pool of line %u already; write another", i,
+                pool->row.name, draft->pools[j].name_place.line);
+            break;
+        }
+    }
+}
+
+static void routes_resolve(struct config_draft *draft, struct config_report *report)
+{
+    for (uint32_t i = 0; i < draft->listener_count; i++) {
+        struct draft_listener *listener = &draft->listeners[i];
+        uint32_t pool = 0;
+
+        if (!listener->pool_name[0])
+            continue;
+        while (pool < draft->pool_count && strcmp(draft->pools[pool].row.name, listener->pool_name) != 0)
+            pool++;
+        if (pool == draft->pool_count)
+            config_report_add(
+                report, listener->pool_place,
+                "listeners[%u].routes[0].pool: there is no pool '%s'; write the name of one of 'pools'", i,
+                listener->pool_name);
+        listener->row.pool = pool;
+    }
+}
+
+static size_t address_length(const struct endpoint *endpoint)
+{
+    return endpoint->family == ENDPOINT_V4 ? 4 : 16;
+}
+
+static bool address_is_any(const struct endpoint *endpoint)
+{
+    static const uint8_t any[16];
+
+    return (endpoint->family == ENDPOINT_V4 || endpoint->family == ENDPOINT_V6) &&
+           memcmp(endpoint->bytes, any, address_length(endpoint)) == 0;
+}
+
+/* Whether the kernel could not give both to sockets of different listeners. IPv6 is bound V6ONLY, so that [::] and
+ * 0.0.0.0 do not meet. */
+static bool binds_collide(const struct endpoint *a, const struct endpoint *b)
+{
+    if (endpoint_equal(a, b))
+        return true;
+    return a->family == b->family && a->port == b->port && (address_is_any(a) || address_is_any(b));
+}
+
+static void binds_check(const struct config_draft *draft, struct config_report *report)
+{
+    char text[ENDPOINT_TEXT_MAX], other[ENDPOINT_TEXT_MAX];
+
+    for (uint32_t i = 1; i < draft->bind_count; i++) {
+        const struct draft_bind *bind = &draft->binds[i];
+
+        for (uint32_t j = 0; j < i; j++) {
+            if (!binds_collide(&bind->row.endpoint, &draft->binds[j].row.endpoint))
+                continue;
+            config_report_add(report, bind->place,
+                              "listeners[%u].bind: %s is taken by %s in line %u; choose another %s",
+                              bind->row.listener, endpoint_format(&bind->row.endpoint, text, sizeof(text)),
+                              endpoint_format(&draft->binds[j].row.endpoint, other, sizeof(other)),
+                              draft->binds[j].place.line,
+                              bind->row.endpoint.family == ENDPOINT_UNIX ? "path" : "port or address");
+            break;
+        }
+    }
+}
+
+/* Multicast and the like: addresses that no TCP connection can have at either end. */
+static bool address_is_tcp(const struct endpoint *endpoint)
+{
+    if (endpoint->family == ENDPOINT_V4)
+        return endpoint->bytes[0] < 224;
+    return endpoint->family != ENDPOINT_V6 || endpoint->bytes[0] != 0xff;
+}
+
+static void addresses_check(const struct config_draft *draft, struct config_report *report)
+{
+    char text[ENDPOINT_TEXT_MAX];
+
+    for (uint32_t i = 0; i < draft->bind_count; i++)
+        if (!address_is_tcp(&draft->binds[i].row.endpoint))
+            config_report_add(
+                report, draft->binds[i].place,
+                "listeners[%u].bind: %s cannot be bound for TCP; write an address of this machine",
+                draft->binds[i].row.listener,
+                endpoint_format(&draft->binds[i].row.endpoint, text, sizeof(text)));
+}
+
+/* The first server of the pool with the address of its server `index`; `index` itself if there is none before it. */
+static uint32_t server_find_same(const struct draft_server *servers, uint32_t index)
+{
+    uint32_t same = 0;
+
+    if (servers[index].row.address.family == ENDPOINT_NONE)
+        return index;
+    while (!endpoint_equal(&servers[index].row.address, &servers[same].row.address))
+        same++;
+    return same;
+}
+
+static void servers_check(const struct config_draft *draft, uint32_t index, struct config_report *report)
+{
+    const struct draft_pool *pool = &draft->pools[index];
+    const struct draft_server *servers = &draft->servers[pool->row.server_first];
+    uint32_t backups = 0;
+
+    for (uint32_t i = 0; i < pool->row.server_count; i++) {
+        const struct endpoint *address = &servers[i].row.address;
+        uint32_t same = server_find_same(servers, i);
+        char text[ENDPOINT_TEXT_MAX];
+
+        endpoint_format(address, text, sizeof(text));
+        backups += servers[i].row.backup;
+        if (!address_is_tcp(address) || address_is_any(address))
+            config_report_add(
+                report, servers[i].place,
+                "pools[%u].servers[%u]: %s is not the address of a server; write the one it listens on",
+                index, i, text);
+        if (same < i)
+            config_report_add(
+                report, servers[i].place,
+                "pools[%u].servers[%u]: %s is the server of line %u already; write another address", index, i,
+                text, servers[same].place.line);
+    }
+    if (backups > 0 && backups == pool->row.server_count)
+        config_report_add(report, pool->servers_place,
+                          "pools[%u].servers: all servers are backups; leave 'backup' out for at least one",
+                          index);
+}
+
+static bool address_is_loopback(const struct endpoint *endpoint)
+{
+    static const uint8_t loopback[16] = {[15] = 1};
+
+    if (endpoint->family == ENDPOINT_V4)
+        return endpoint->bytes[0] == 127;
+    return endpoint->family == ENDPOINT_V6 && memcmp(endpoint->bytes, loopback, 16) == 0;
+}
+
+/* Whether a connection to `server` surely arrives at `bind`. */
+static bool server_is_bind(const struct endpoint *server, const struct endpoint *bind)
+{
+    if (endpoint_equal(server, bind))
+        return true;
+    return server->family == bind->family && server->port == bind->port && address_is_any(bind) &&
+           address_is_loopback(server);
+}
+
+/* A listener whose own pool leads back to it would open sessions until none is left. */
+static void loops_check(const struct config_draft *draft, struct config_report *report)
+{
+    char text[ENDPOINT_TEXT_MAX];
+
+    for (uint32_t i = 0; i < draft->bind_count; i++) {
+        const struct draft_bind *bind = &draft->binds[i];
+        const struct draft_listener *listener = &draft->listeners[bind->row.listener];
+        const struct image_pool *pool = &draft->pools[listener->row.pool].row;
+
+        if (!listener->pool_name[0] || listener->row.pool >= draft->pool_count)
+            continue;
+        for (uint32_t s = pool->server_first; s < pool->server_first + pool->server_count; s++)
+            if (server_is_bind(&draft->servers[s].row.address, &bind->row.endpoint))
+                config_report_add(
+                    report, draft->servers[s].place,
+                    "pools[%u].servers[%u]: %s leads back to the listener of line %u, which uses this "
+                    "pool; write the address of a server",
+                    listener->row.pool, s - pool->server_first,
+                    endpoint_format(&draft->servers[s].row.address, text, sizeof(text)), bind->place.line);
+    }
+}
+
+void config_rules_check(struct config_draft *draft, struct config_report *report)
+{
+    names_check_listeners(draft, report);
+    names_check_pools(draft, report);
+    routes_resolve(draft, report);
+    addresses_check(draft, report);
+    binds_check(draft, report);
+    for (uint32_t i = 0; i < draft->pool_count; i++)
+        servers_check(draft, i, report);
+    loops_check(draft, report);
+}

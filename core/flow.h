@@ -1,0 +1,69 @@
+/*
+ * The flow entry: 64 bytes for one TCP connection, what TCP needs in TIME_WAIT and nothing else.
+ *
+ * A plain record; shm/flow_table.h places it and owns every atomic access. Addresses are IPv6, IPv4 as
+ * ::ffff:a.b.c.d (RFC 4291, 2.5.5.2). "Remote" is the peer, "local" is Penstock's end.
+ *
+ *    0      1      2      3      4          6          8         12        16        20        24
+ *   +------+------+------+------+----------+----------+---------+---------+---------+---------+
+ *   |state |flags | tos  |wscale| l. port  | r. port  |expire/  | rcv_nxt | snd_nxt |ts_recent|
+ *   |      |      |      |      |          |          |  owner  |         |         |         |
+ *   +------+------+------+------+----------+----------+---------+---------+---------+---------+
+ *   24        28       30        32                              48                          64
+ *   +---------+--------+---------+-------------------------------+---------------------------+
+ *   |ts_offset| window |flow low | remote address                | local address             |
+ *   +---------+--------+---------+-------------------------------+---------------------------+
+ */
+#ifndef PENSTOCK_CORE_FLOW_H
+#define PENSTOCK_CORE_FLOW_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum flow_state {
+    FLOW_FREE = 0,
+    FLOW_BUSY = 1, /* claimed, being filled; `tos` holds the claimer's slot */
+    FLOW_ACTIVE = 2,
+    FLOW_FIN_WAIT2 = 3,
+    FLOW_TIME_WAIT = 4,
+    FLOW_STATE_COUNT
+};
+
+struct flow_key {
+    uint16_t local_port; /* host order */
+    uint16_t remote_port;
+    uint8_t remote[16];
+    uint8_t local[16];
+};
+
+struct flow_entry {
+    uint8_t state; /* enum flow_state; atomic together with the three bytes after it */
+    uint8_t flags;
+    uint8_t tos;
+    uint8_t window_scales; /* low nibble ours, high nibble the peer's */
+    uint16_t local_port;
+    uint16_t remote_port;
+    union {
+        uint32_t expire_ms;     /* TIME_WAIT: end of 2MSL, CLOCK_MONOTONIC milliseconds modulo 2^32 */
+        uint32_t session_index; /* ACTIVE: the session in its owner's slab; `tos` holds the owner's slot */
+    };
+    uint32_t rcv_nxt;
+    uint32_t snd_nxt;
+    uint32_t ts_recent;
+    uint32_t ts_offset;
+    uint16_t window;
+    uint16_t flow_label_low;
+    uint8_t remote[16];
+    uint8_t local[16];
+};
+
+_Static_assert(sizeof(struct flow_entry) == 64, "the promise: 64 bytes, IPv4 and IPv6");
+
+/* A hash of the tuple; `seed` keeps an attacker from choosing buckets. */
+uint64_t flow_hash(const struct flow_key *key, uint64_t seed);
+
+bool flow_matches(const struct flow_entry *entry, const struct flow_key *key);
+
+const char *flow_state_text(enum flow_state state);
+
+#endif

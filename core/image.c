@@ -1,0 +1,155 @@
+/*
+ * The layout of a configuration image, the check of one that comes from elsewhere, and the lookup of timeouts.
+ * Pure; used by every process.
+ */
+#include "core/image.h"
+
+#include <string.h>
+
+#define ALIGNED(bytes) (((bytes) + 7) & ~(size_t)7)
+
+_Static_assert(ALIGNED(sizeof(struct image)) + IMAGE_LISTENERS_MAX * ALIGNED(sizeof(struct image_listener)) +
+                       IMAGE_BINDS_MAX * ALIGNED(sizeof(struct image_bind)) +
+                       IMAGE_POOLS_MAX * ALIGNED(sizeof(struct image_pool)) +
+                       IMAGE_SERVERS_MAX * ALIGNED(sizeof(struct image_server)) <=
+                   IMAGE_BYTES_MAX,
+               "the largest image fits");
+
+uint32_t image_layout(struct image *image, uint32_t listeners, uint32_t binds, uint32_t pools,
+                      uint32_t servers)
+{
+    size_t offset = ALIGNED(sizeof(struct image));
+
+    if (listeners > IMAGE_LISTENERS_MAX || binds > IMAGE_BINDS_MAX || pools > IMAGE_POOLS_MAX ||
+        servers > IMAGE_SERVERS_MAX)
+        return 0;
+    image->listener_count = listeners;
+    image->listener_offset = (uint32_t)offset;
+    offset += ALIGNED(listeners * sizeof(struct image_listener));
+    image->bind_count = binds;
+    image->bind_offset = (uint32_t)offset;
+    offset += ALIGNED(binds * sizeof(struct image_bind));
+    image->pool_count = pools;
+    image->pool_offset = (uint32_t)offset;
+    offset += ALIGNED(pools * sizeof(struct image_pool));
+    image->server_count = servers;
+    image->server_offset = (uint32_t)offset;
+    offset += ALIGNED(servers * sizeof(struct image_server));
+    image->size = (uint32_t)offset;
+    return image->size;
+}
+
+static uint32_t inherit(uint32_t own, uint32_t above)
+{
+    return own == IMAGE_INHERIT ? above : own;
+}
+
+static struct image_timeouts timeouts_inherit(struct image_timeouts own, struct image_timeouts above)
+{
+    return (struct image_timeouts){
+        .connect_ms = inherit(own.connect_ms, above.connect_ms),
+        .idle_ms = inherit(own.idle_ms, above.idle_ms),
+        .half_closed_ms = inherit(own.half_closed_ms, above.half_closed_ms),
+        .drain_ms = inherit(own.drain_ms, above.drain_ms),
+    };
+}
+
+struct image_timeouts image_timeouts_of(const struct image *image, uint32_t listener, uint32_t pool)
+{
+    struct image_timeouts timeouts =
+        timeouts_inherit(image_listener(image, listener)->timeouts, image->timeouts);
+
+    return timeouts_inherit(image_pool(image, pool)->timeouts, timeouts);
+}
+
+static bool text_check(const char *text, size_t size)
+{
+    return memchr(text, '\0', size) != NULL;
+}
+
+/* Whether `count` rows from `first` on lie in a table of `total` rows. */
+static bool range_check(uint32_t first, uint32_t count, uint32_t total)
+{
+    return first <= total && count <= total - first;
+}
+
+static bool endpoint_check(const struct endpoint *endpoint)
+{
+    switch (endpoint->family) {
+    case ENDPOINT_UNIX:
+        return endpoint->bytes[0] == '/' &&
+               text_check((const char *)endpoint->bytes, sizeof(endpoint->bytes));
+    case ENDPOINT_V4:
+    case ENDPOINT_V6:
+        return endpoint->port != 0;
+    default:
+        return false;
+    }
+}
+
+static bool head_check(const struct image *image)
+{
+    const struct image_timeouts *timeouts = &image->timeouts;
+
+    return text_check(image->name, sizeof(image->name)) && text_check(image->user, sizeof(image->user)) &&
+           text_check(image->access_path, sizeof(image->access_path)) && image->workers >= 1 &&
+           image->workers <= IMAGE_WORKERS_MAX && image->log_level <= LOG_LEVEL_DEBUG &&
+           timeouts->connect_ms != IMAGE_INHERIT && timeouts->idle_ms != IMAGE_INHERIT &&
+           timeouts->half_closed_ms != IMAGE_INHERIT && timeouts->drain_ms != IMAGE_INHERIT;
+}
+
+/* Whether the offsets are those that image_layout gives for the counts, and the whole lies within `size`. */
+static bool layout_check(const struct image *image, size_t size)
+{
+    struct image expected;
+    uint32_t bytes = image_layout(&expected, image->listener_count, image->bind_count, image->pool_count,
+                                  image->server_count);
+
+    return bytes != 0 && bytes == image->size && bytes <= size &&
+           image->listener_offset == expected.listener_offset && image->bind_offset == expected.bind_offset &&
+           image->pool_offset == expected.pool_offset && image->server_offset == expected.server_offset;
+}
+
+static bool listeners_check(const struct image *image)
+{
+    for (uint32_t i = 0; i < image->listener_count; i++) {
+        const struct image_listener *listener = image_listener(image, i);
+
+        if (!text_check(listener->name, sizeof(listener->name)) || listener->pool >= image->pool_count ||
+            !range_check(listener->bind_first, listener->bind_count, image->bind_count))
+            return false;
+    }
+    for (uint32_t i = 0; i < image->bind_count; i++) {
+        const struct image_bind *bind = image_bind(image, i);
+
+        if (!endpoint_check(&bind->endpoint) || bind->listener >= image->listener_count)
+            return false;
+    }
+    return true;
+}
+
+static bool pools_check(const struct image *image)
+{
+    for (uint32_t i = 0; i < image->pool_count; i++) {
+        const struct image_pool *pool = image_pool(image, i);
+
+        if (!text_check(pool->name, sizeof(pool->name)) || pool->balance > BALANCE_LEAST_SESSIONS ||
+            pool->retries > IMAGE_RETRIES_MAX ||
+            !range_check(pool->server_first, pool->server_count, image->server_count))
+            return false;
+    }
+    for (uint32_t i = 0; i < image->server_count; i++) {
+        const struct image_server *server = image_server(image, i);
+
+        if (!endpoint_check(&server->address) || server->weight < 1 || server->weight > IMAGE_WEIGHT_MAX ||
+            server->backup > 1)
+            return false;
+    }
+    return true;
+}
+
+bool image_check(const struct image *image, size_t size)
+{
+    return size >= sizeof(*image) && image->magic == IMAGE_MAGIC && layout_check(image, size) &&
+           head_check(image) && listeners_check(image) && pools_check(image);
+}

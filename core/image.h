@@ -1,0 +1,128 @@
+/*
+ * The run-time configuration: one immutable, position-independent block of bytes.
+ *
+ * config/ builds it from YAML, the supervisor completes it (server rows, generation) and publishes it in the
+ * region, workers read it between two batches. It holds offsets and indices, never pointers, so every process may
+ * map it anywhere. Layout: struct image, then the arrays of listeners, binds, pools and servers, each 8-aligned.
+ */
+#ifndef PENSTOCK_CORE_IMAGE_H
+#define PENSTOCK_CORE_IMAGE_H
+
+#include "core/endpoint.h"
+
+enum {
+    IMAGE_NAME_MAX = 48, /* bytes of a name with its NUL; names are [A-Za-z0-9_.-]+ */
+    IMAGE_PATH_MAX = 256,
+    IMAGE_LISTENERS_MAX = 64,
+    IMAGE_BINDS_MAX = 128, /* of all listeners together */
+    IMAGE_POOLS_MAX = 256,
+    IMAGE_SERVERS_MAX = 1024, /* of all pools together */
+    IMAGE_WORKERS_MAX = 128,
+    IMAGE_RETRIES_MAX = 7,
+    IMAGE_WEIGHT_MAX = 256,
+    IMAGE_BYTES_MAX = 512 * 1024, /* whole image; the region keeps two of this size */
+};
+
+#define IMAGE_MAGIC 0x314547414d494e50ull /* "PNIMAGE1" */
+#define IMAGE_INHERIT UINT32_MAX          /* a timeout that this level does not set */
+
+enum balance_kind {
+    BALANCE_ROUND_ROBIN = 0,
+    BALANCE_LEAST_SESSIONS = 1,
+};
+
+enum log_level {
+    LOG_LEVEL_ERROR = 0,
+    LOG_LEVEL_WARNING = 1,
+    LOG_LEVEL_INFO = 2,
+    LOG_LEVEL_DEBUG = 3,
+};
+
+/* Milliseconds; 0 means "no limit", IMAGE_INHERIT "as one level up" (never so in struct image itself). */
+struct image_timeouts {
+    uint32_t connect_ms;
+    uint32_t idle_ms;
+    uint32_t half_closed_ms;
+    uint32_t drain_ms;
+};
+
+struct image_bind {
+    struct endpoint endpoint;
+    uint32_t listener; /* index */
+    uint32_t reserved;
+};
+
+struct image_listener {
+    char name[IMAGE_NAME_MAX];
+    struct image_timeouts timeouts;
+    uint32_t bind_first, bind_count;
+    uint32_t pool; /* index of the pool of its only route */
+    uint32_t row;  /* of the region's names; set by the supervisor when it publishes */
+};
+
+struct image_server {
+    struct endpoint address;
+    uint32_t weight; /* 1..IMAGE_WEIGHT_MAX */
+    uint8_t backup;
+    uint8_t reserved;
+    uint16_t row; /* as in struct image_listener */
+};
+
+struct image_pool {
+    char name[IMAGE_NAME_MAX];
+    struct image_timeouts timeouts;
+    uint32_t server_first, server_count;
+    uint32_t balance; /* enum balance_kind */
+    uint32_t retries; /* further servers tried after the first failed; 0..IMAGE_RETRIES_MAX */
+    uint32_t row;     /* as in struct image_listener */
+};
+
+struct image {
+    uint64_t magic;
+    uint32_t size; /* bytes of the whole block */
+    uint32_t reserved;
+    uint64_t generation; /* 1 for the configuration Penstock started with, +1 with each reload */
+    char name[IMAGE_NAME_MAX];
+    char user[IMAGE_NAME_MAX];   /* "" keeps the user that started Penstock */
+    uint32_t workers;            /* slots; "auto" is resolved to the number of usable CPUs */
+    uint32_t backlog;            /* of every listening socket */
+    uint64_t sessions_limit;     /* all workers together */
+    uint64_t buffer_bytes_limit; /* buffer bank, all workers together */
+    struct image_timeouts timeouts;
+    uint32_t log_level;               /* enum log_level */
+    char access_path[IMAGE_PATH_MAX]; /* "" is stderr; "off" writes no access log */
+    uint32_t listener_count, bind_count, pool_count, server_count;
+    uint32_t listener_offset, bind_offset, pool_offset, server_offset; /* bytes from the start of the image */
+};
+
+static inline const struct image_listener *image_listener(const struct image *image, uint32_t index)
+{
+    return (const struct image_listener *)((const char *)image + image->listener_offset) + index;
+}
+
+static inline const struct image_bind *image_bind(const struct image *image, uint32_t index)
+{
+    return (const struct image_bind *)((const char *)image + image->bind_offset) + index;
+}
+
+static inline const struct image_pool *image_pool(const struct image *image, uint32_t index)
+{
+    return (const struct image_pool *)((const char *)image + image->pool_offset) + index;
+}
+
+static inline const struct image_server *image_server(const struct image *image, uint32_t index)
+{
+    return (const struct image_server *)((const char *)image + image->server_offset) + index;
+}
+
+/* The bytes an image with these counts takes, and the offsets of its arrays, written into `image`. */
+uint32_t image_layout(struct image *image, uint32_t listeners, uint32_t binds, uint32_t pools, uint32_t servers);
+
+/* The timeouts of a session that came by `listener` and goes to `pool`: the pool's own where it sets one, else the
+ * listener's, else those of the top level. Never IMAGE_INHERIT. */
+struct image_timeouts image_timeouts_of(const struct image *image, uint32_t listener, uint32_t pool);
+
+/* Whether every offset, count, index and string lies within the image's `size` bytes. */
+bool image_check(const struct image *image, size_t size);
+
+#endif

@@ -1,0 +1,410 @@
+#include "core/relay.h"
+
+#include <errno.h>
+
+#include "core/check.h"
+
+static enum side other_side(enum side side)
+{
+    return side == SIDE_CLIENT ? SIDE_SERVER : SIDE_CLIENT;
+}
+
+static enum close_reason reset_reason(enum side side)
+{
+    return side == SIDE_CLIENT ? CLOSE_CLIENT_RESET : CLOSE_SERVER_RESET;
+}
+
+static void op_ended(struct conn *conn, enum conn_op op)
+{
+    CHECK(conn->in_flight & op);
+    conn->in_flight &= (uint8_t)~op;
+    conn->flags &= (uint8_t) ~(op & CONN_OP_INPUT ? CONN_CANCEL_INPUT : CONN_CANCEL_SEND);
+}
+
+static void cancel_input(struct session *session, enum side side, struct relay_actions *actions)
+{
+    struct conn *conn = &session->conn[side];
+
+    if ((conn->in_flight & CONN_OP_INPUT) && !(conn->flags & CONN_CANCEL_INPUT)) {
+        conn->flags |= CONN_CANCEL_INPUT;
+        actions->todo |= RELAY_DO_CANCEL_INPUT << side;
+    }
+}
+
+static void cancel_send(struct session *session, enum side side, struct relay_actions *actions)
+{
+    struct conn *conn = &session->conn[side];
+
+    if ((conn->in_flight & CONN_OP_SEND) && !(conn->flags & CONN_CANCEL_SEND)) {
+        conn->flags |= CONN_CANCEL_SEND;
+        actions->todo |= RELAY_DO_CANCEL_SEND << side;
+    }
+}
+
+/* Gives back what cannot be sent any more, unless a send in flight still refers to it: then its end does. Buffers
+ * released in this step before are the list's front, so the lists join. */
+static void drop_undeliverable(struct session *session, enum side to, const struct relay_env *env,
+                               struct relay_actions *actions)
+{
+    if (session->conn[to].sink == SINK_DEAD && !(session->conn[to].in_flight & CONN_OP_SEND)) {
+        struct buffer_list rest = chain_clear(&session->conn[other_side(to)], &env->table);
+        if (actions->released.count == 0) {
+            actions->released.first = rest.first;
+        }
+        actions->released.count += rest.count;
+    }
+}
+
+/* The connection of `side` is gone: what it sent is still passed on, then the other side is reset. */
+static void conn_died(struct session *session, enum side side, const struct relay_env *env,
+                      struct relay_actions *actions)
+{
+    session->conn[side].sink = SINK_DEAD;
+    drop_undeliverable(session, side, env, actions);
+}
+
+static enum close_reason connect_reason(int result)
+{
+    switch (-result) {
+    case ECONNREFUSED:
+    case ENOENT: /* a unix socket that is not there */
+        return CLOSE_CONNECT_REFUSED;
+    case ECANCELED:
+    case ETIMEDOUT:
+        return CLOSE_CONNECT_TIMEOUT;
+    case EADDRNOTAVAIL:
+        return CLOSE_NO_RESOURCES;
+    case EHOSTUNREACH:
+    case ENETUNREACH:
+        return CLOSE_CONNECT_UNREACHABLE;
+    default:
+        return CLOSE_CONNECT_ERROR;
+    }
+}
+
+static void connect_failed(struct session *session, int result, const struct relay_env *env,
+                           struct relay_actions *actions)
+{
+    session->reason = (uint8_t)connect_reason(result);
+    if (session->tries < IMAGE_RETRIES_MAX) {
+        session->tried[session->tries] = session->server_row;
+    }
+    session->tries++;
+    actions->todo |= RELAY_DO_DROP_SERVER;
+    if (session->tries > env->retries) {
+        session_close(session, session->reason, true, env->now_ms);
+    } else {
+        session_set_phase(session, SESSION_CHOOSING, env->now_ms);
+    }
+}
+
+static void on_connected(struct session *session, const struct relay_event *event, const struct relay_env *env,
+                         struct relay_actions *actions)
+{
+    struct conn *server = &session->conn[SIDE_SERVER];
+    bool by_us = (server->flags & CONN_CANCEL_INPUT) != 0;
+
+    op_ended(server, CONN_OP_CONNECT);
+    if (session->phase != SESSION_CONNECTING) {
+        return;
+    }
+    if (event->result == 0 || event->result == -EISCONN) {
+        session->reason = CLOSE_NONE;
+        session->connected_us = env->now_us;
+        session_set_phase(session, SESSION_OPEN, env->now_ms);
+    } else if (event->result == -EADDRNOTAVAIL && server->port_tries < RELAY_PORT_TRIES) {
+        server->port_tries++; /* plan asks for the connect again, from another port */
+    } else if (event->result == -EALREADY || event->result == -EINPROGRESS ||
+               (event->result == -ECANCELED && !by_us)) { /* under way since before a death, or cut off by it */
+        server->flags |= CONN_CONNECT_POLL;
+    } else {
+        connect_failed(session, event->result, env, actions);
+    }
+}
+
+static void on_chosen(struct session *session, const struct relay_event *event, const struct relay_env *env)
+{
+    struct conn *server = &session->conn[SIDE_SERVER];
+
+    CHECK(server->fd == -1);
+    server->fd = event->fd;
+    server->port_tries = 0;
+    server->cookie = event->cookie;
+    session->server_row = event->row;
+    session_set_phase(session, SESSION_CONNECTING, env->now_ms);
+}
+
+static void on_no_server(struct session *session, const struct relay_event *event, const struct relay_env *env)
+{
+    enum close_reason reason = CLOSE_NO_RESOURCES;
+
+    if (event->result == 0) { /* all were tried: the reason of the last failure stands */
+        reason = session->reason != CLOSE_NONE ? session->reason : CLOSE_CONNECT_ERROR;
+    }
+    session_close(session, reason, true, env->now_ms);
+}
+
+static void on_received(struct session *session, const struct relay_event *event, const struct relay_env *env,
+                        struct relay_actions *actions)
+{
+    struct conn *conn = &session->conn[event->side];
+
+    if (!event->more) {
+        op_ended(conn, CONN_OP_RECV);
+    }
+    conn->flags &= (uint8_t)~CONN_DOZING;
+    if (event->side == SIDE_SERVER && conn->received_bytes == 0) {
+        session->first_byte_us = env->now_us;
+    }
+    conn->received_bytes += (uint32_t)event->result;
+    session->active_ms = env->now_ms;
+    chain_append(conn, &env->table, event->buffer, (uint32_t)event->result);
+    drop_undeliverable(session, other_side(event->side), env, actions);
+}
+
+static void on_receive_ended(struct session *session, const struct relay_event *event,
+                             const struct relay_env *env, struct relay_actions *actions)
+{
+    struct conn *conn = &session->conn[event->side];
+
+    op_ended(conn, CONN_OP_RECV);
+    switch (event->result) {
+    case 0:
+        conn->source = conn->sink == SINK_DEAD ? SOURCE_RESET : SOURCE_EOF;
+        if (conn->sink == SINK_SHUT) {
+            conn->flags |= CONN_FIN_FIRST;
+        }
+        if (event->side == SIDE_SERVER && session->conn[SIDE_CLIENT].source == SOURCE_OPEN) {
+            session->flags |= SESSION_SERVER_FIRST;
+        }
+        session->active_ms = env->now_ms;
+        break;
+    case -ENOBUFS:
+    case -ENOMEM:
+        if (session->phase == SESSION_OPEN) {
+            conn->flags |= CONN_WAITING;
+            actions->todo |= RELAY_DO_WAIT << event->side;
+        }
+        break;
+    case -ECANCELED:
+    case -EAGAIN:
+    case -EINTR:
+        break;
+    default: /* ECONNRESET, ETIMEDOUT, EPIPE, EHOSTUNREACH …: the connection is gone */
+        conn->source = SOURCE_RESET;
+        conn_died(session, event->side, env, actions);
+        break;
+    }
+}
+
+static bool send_failed_for_good(int result)
+{
+    switch (-result) {
+    case ECANCELED:
+    case EAGAIN:
+    case EINTR:
+    case ENOBUFS:
+    case ENOMEM:
+        return false;
+    default:
+        return result < 0;
+    }
+}
+
+static void on_sent(struct session *session, const struct relay_event *event, const struct relay_env *env,
+                    struct relay_actions *actions)
+{
+    struct conn *to = &session->conn[event->side];
+
+    op_ended(to, CONN_OP_SEND);
+    if (event->result > 0) {
+        struct conn *from = &session->conn[other_side(event->side)];
+        actions->released = chain_consume(from, &env->table, (uint32_t)event->result);
+        session->active_ms = env->now_ms;
+    }
+    if (send_failed_for_good(event->result)) {
+        to->sink = SINK_DEAD;
+        if (to->source == SOURCE_EOF) {
+            to->source = SOURCE_RESET;
+        }
+    }
+    drop_undeliverable(session, event->side, env, actions);
+}
+
+static void on_timed_out(struct session *session, const struct relay_env *env, struct relay_actions *actions)
+{
+    const struct image_timeouts *timeouts = &env->timeouts;
+    uint64_t silent_ms = env->now_ms - session->active_ms;
+
+    if (session->phase == SESSION_CONNECTING && timeouts->connect_ms != 0 && silent_ms >= timeouts->connect_ms) {
+        cancel_input(session, SIDE_SERVER, actions);
+    }
+    if (session->phase != SESSION_OPEN) {
+        return;
+    }
+    bool half_closed =
+        session->conn[SIDE_CLIENT].sink != SINK_OPEN || session->conn[SIDE_SERVER].sink != SINK_OPEN;
+    if (timeouts->idle_ms != 0 && silent_ms >= timeouts->idle_ms) {
+        session_close(session, CLOSE_IDLE_TIMEOUT, false, env->now_ms);
+    } else if (half_closed && timeouts->half_closed_ms != 0 && silent_ms >= timeouts->half_closed_ms) {
+        session_close(session, CLOSE_HALF_CLOSED_TIMEOUT, false, env->now_ms);
+    } else if (silent_ms >= SESSION_DOZE_AFTER_MS) {
+        for (int side = 0; side < SIDE_COUNT; side++) {
+            if (conn_may_doze(&session->conn[side])) {
+                session->conn[side].flags |= CONN_DOZING;
+            }
+        }
+    }
+}
+
+static void on_polled(struct session *session, const struct relay_event *event, const struct relay_env *env,
+                      struct relay_actions *actions)
+{
+    struct conn *conn = &session->conn[event->side];
+    bool by_us = (conn->flags & CONN_CANCEL_INPUT) != 0;
+
+    op_ended(conn, CONN_OP_POLL);
+    if (event->result != -ECANCELED) {
+        conn->flags &= (uint8_t) ~(CONN_DOZING | CONN_CONNECT_POLL);
+    } else if (session->phase == SESSION_CONNECTING && by_us) {
+        connect_failed(session, -ETIMEDOUT, env, actions);
+    }
+}
+
+static void plan_connecting(const struct session *session, struct relay_actions *actions)
+{
+    const struct conn *server = &session->conn[SIDE_SERVER];
+
+    if (server->in_flight == 0) {
+        actions->todo |= server->flags & CONN_CONNECT_POLL ? RELAY_DO_POLL << SIDE_SERVER : RELAY_DO_CONNECT;
+    }
+}
+
+/* One direction of an open session: receive from `side`, send to the other, pass on EOF. */
+static void plan_direction(struct session *session, enum side side, const struct relay_env *env,
+                           struct relay_actions *actions)
+{
+    struct conn *from = &session->conn[side];
+    struct conn *to = &session->conn[other_side(side)];
+    bool armed = (from->in_flight & (CONN_OP_RECV | CONN_OP_POLL)) != 0;
+    /* Stop at the share, start again at half of it: without the gap every send would cancel and re-arm. */
+    uint32_t limit = armed ? env->share_bytes : env->share_bytes / 2;
+    bool room = from->held_bytes == 0 || from->held_bytes < limit;
+    bool want = from->source == SOURCE_OPEN && to->sink == SINK_OPEN && room && !(from->flags & CONN_WAITING);
+
+    if (want && !armed) {
+        actions->todo |= (from->flags & CONN_DOZING ? RELAY_DO_POLL : RELAY_DO_RECV) << side;
+    }
+    bool rest = (from->flags & CONN_DOZING) && (from->in_flight & CONN_OP_RECV);
+    if (armed && (!want || rest)) {
+        cancel_input(session, side, actions);
+    }
+    if (to->sink == SINK_OPEN && !(to->in_flight & CONN_OP_SEND)) {
+        if (from->queued_bytes > 0) {
+            actions->todo |= RELAY_DO_SEND << other_side(side);
+        } else if (from->source == SOURCE_EOF) {
+            to->sink = SINK_SHUT;
+            actions->todo |= RELAY_DO_SHUTDOWN << other_side(side);
+        }
+    }
+}
+
+/* Ends an open session whose directions are through. */
+static void conclude(struct session *session, const struct relay_env *env)
+{
+    bool through = true;
+
+    for (int side = 0; side < SIDE_COUNT; side++) {
+        const struct conn *conn = &session->conn[side];
+        if (conn->source == SOURCE_RESET && conn->queued_bytes == 0) {
+            session_close(session, reset_reason(side), true, env->now_ms);
+            return;
+        }
+        through = through && conn->source == SOURCE_EOF && conn->sink == SINK_SHUT;
+    }
+    if (through) {
+        bool server_first = (session->flags & SESSION_SERVER_FIRST) != 0;
+        session_close(session, server_first ? CLOSE_SERVER_CLOSED : CLOSE_CLIENT_CLOSED, false, env->now_ms);
+    }
+}
+
+static void plan_closing(struct session *session, struct relay_actions *actions)
+{
+    uint8_t in_flight = 0;
+
+    for (int side = 0; side < SIDE_COUNT; side++) {
+        in_flight |= session->conn[side].in_flight;
+        cancel_input(session, side, actions);
+        cancel_send(session, side, actions);
+    }
+    if (in_flight == 0) {
+        actions->todo |= RELAY_DO_FINISH;
+        actions->todo &= ~(uint32_t)(RELAY_DO_SHUTDOWN << SIDE_CLIENT | RELAY_DO_SHUTDOWN << SIDE_SERVER);
+    }
+}
+
+static void plan(struct session *session, const struct relay_env *env, struct relay_actions *actions)
+{
+    if (session->phase == SESSION_OPEN) {
+        for (int side = 0; side < SIDE_COUNT; side++) {
+            plan_direction(session, side, env, actions);
+        }
+        conclude(session, env);
+    }
+    switch ((enum session_phase)session->phase) {
+    case SESSION_CHOOSING:
+        actions->todo |= RELAY_DO_CHOOSE;
+        break;
+    case SESSION_CONNECTING:
+        plan_connecting(session, actions);
+        break;
+    case SESSION_CLOSING:
+        plan_closing(session, actions);
+        break;
+    default:
+        break;
+    }
+}
+
+struct relay_actions relay_step(struct session *session, const struct relay_event *event,
+                                const struct relay_env *env)
+{
+    struct relay_actions actions = {.todo = 0};
+
+    switch (event->kind) {
+    case RELAY_PLAN:
+        break;
+    case RELAY_CHOSEN:
+        on_chosen(session, event, env);
+        break;
+    case RELAY_NO_SERVER:
+        on_no_server(session, event, env);
+        break;
+    case RELAY_CONNECTED:
+        on_connected(session, event, env, &actions);
+        break;
+    case RELAY_RECEIVED:
+        on_received(session, event, env, &actions);
+        break;
+    case RELAY_RECEIVE_ENDED:
+        on_receive_ended(session, event, env, &actions);
+        break;
+    case RELAY_SENT:
+        on_sent(session, event, env, &actions);
+        break;
+    case RELAY_POLLED:
+        on_polled(session, event, env, &actions);
+        break;
+    case RELAY_GRANTED:
+        session->conn[event->side].flags &= (uint8_t)~CONN_WAITING;
+        break;
+    case RELAY_TIMED_OUT:
+        on_timed_out(session, env, &actions);
+        break;
+    case RELAY_STOP:
+        session_close(session, event->reason, true, env->now_ms);
+        break;
+    }
+    plan(session, env, &actions);
+    return actions;
+}

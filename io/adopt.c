@@ -1,0 +1,210 @@
+#include "io/adopt.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "core/check.h"
+#include "io/log.h"
+#include "io/relay.h"
+#include "io/sock.h"
+
+/* Undoes the transaction that was cut short and applies the completions the dead worker had not got to. */
+static int settle_ring(struct worker *worker, int ring_fd)
+{
+    struct ring_completion completion;
+    int result = ring_attach(&worker->ring, ring_fd, worker->slot->ring_params[worker->slot->epoch & 1]);
+
+    if (result < 0) {
+        return result;
+    }
+    void *base = worker->region.segments[SEGMENT_TABLES];
+    if (undo_rollback(&worker->slot->undo, base, ring_head(worker->ring))) {
+        worker->slot->stats.undone++;
+    }
+    session_slab_rebuild(&worker->slab); /* accepts among the completions need free records */
+    while (ring_peek(worker->ring, &completion)) {
+        relay_complete(worker, &completion);
+    }
+    ring_destroy(worker->ring);
+    worker->ring = NULL;
+    return 0;
+}
+
+static bool holds(const struct conn *conn)
+{
+    return conn->fd >= 0 && conn->cookie != 0 && sock_cookie(conn->fd) == conn->cookie;
+}
+
+/* Nothing is in flight any more, and every descriptor is what the record says or none. */
+static void settle_session(struct worker *worker, struct session *session)
+{
+    struct conn *client = &session->conn[SIDE_CLIENT];
+    struct conn *server = &session->conn[SIDE_SERVER];
+
+    for (int side = 0; side < SIDE_COUNT; side++) {
+        struct conn *conn = &session->conn[side];
+        conn->in_flight = 0;
+        conn->flags &= (uint8_t) ~(CONN_CANCEL_INPUT | CONN_CANCEL_SEND | CONN_WAITING | CONN_SMALL);
+        conn->wait_next = SESSION_NONE;
+        conn->wait_prev = SESSION_NONE;
+    }
+    session->wheel_slot = SESSION_NONE;
+    bool client_lost = !holds(client);
+    bool server_lost = server->fd >= 0 && !holds(server);
+    if (client_lost) {
+        client->fd = -1;
+    }
+    if (server_lost) {
+        server->fd = -1;
+    }
+    if (session->phase == SESSION_CONNECTING && server_lost && !client_lost) {
+        session_set_phase(session, SESSION_CHOOSING, worker->now_ms); /* its connect had failed: see upstream_drop() */
+    } else if (session->phase == SESSION_CONNECTING) {
+        server->flags |= CONN_CONNECT_POLL;
+    }
+    if (client_lost || (session->phase == SESSION_OPEN && server_lost)) {
+        session_close(session, CLOSE_LOST, true, worker->now_ms);
+    }
+}
+
+/* A damaged record is given up alone; its descriptors are closed with those nobody owns. */
+static void give_up(struct worker *worker, struct session *session)
+{
+    log_line(LOG_LEVEL_ERROR, "event=session_damaged serial=%lu index=%u", (unsigned long)session->serial,
+             relay_index(worker, session));
+    worker->slot->stats.damaged++;
+    worker->slot->stats.closes[CLOSE_LOST]++;
+    uint32_t generation = session->generation;
+    memset(session, 0, sizeof(*session));
+    session->generation = generation;
+}
+
+/* Marks the buffers of a session's chains; false where one is held twice. */
+static bool mark_buffers(const struct worker *worker, const struct session *session, uint8_t *held)
+{
+    for (int side = 0; side < SIDE_COUNT; side++) {
+        for (uint32_t id = session->conn[side].chain_head; id != BUFFER_NONE;
+             id = worker->bank.table.records[id].next) {
+            if (held[id]) {
+                return false;
+            }
+            held[id] = 1;
+        }
+    }
+    return true;
+}
+
+static bool is_sound(const struct worker *worker, const struct session *session)
+{
+    return session_check(session) && chain_check(&session->conn[SIDE_CLIENT], &worker->bank.table) &&
+           chain_check(&session->conn[SIDE_SERVER], &worker->bank.table) &&
+           session->listener_row < IMAGE_LISTENERS_MAX && session->pool_row < IMAGE_POOLS_MAX &&
+           (session->server_row < IMAGE_SERVERS_MAX || session->server_row == ROW_NONE);
+}
+
+static void count_server(struct worker *worker, const struct session *session)
+{
+    if (session->conn[SIDE_SERVER].fd >= 0 && session->server_row != ROW_NONE) {
+        region_server_counters(&worker->region, worker->slot_index, session->server_row)->sessions++;
+    }
+}
+
+static void settle_sessions(struct worker *worker, uint8_t *held, uint8_t *owned, uint32_t descriptors)
+{
+    for (uint16_t row = 0; row < IMAGE_SERVERS_MAX; row++) {
+        region_server_counters(&worker->region, worker->slot_index, row)->sessions = 0;
+    }
+    worker->active_directions = 0;
+    for (uint32_t index = 0; index < worker->slot->session_high; index++) {
+        struct session *session = &worker->slab.sessions[index];
+        if (session->phase == SESSION_FREE) {
+            continue;
+        }
+        if (!is_sound(worker, session) || !mark_buffers(worker, session, held)) {
+            give_up(worker, session);
+            continue;
+        }
+        settle_session(worker, session);
+        count_server(worker, session);
+        for (int side = 0; side < SIDE_COUNT; side++) {
+            worker->active_directions += session->conn[side].held_bytes > 0;
+            int fd = session->conn[side].fd;
+            if (fd >= 0 && (uint32_t)fd < descriptors) {
+                owned[fd] = 1;
+            }
+        }
+    }
+}
+
+/* Closes every descriptor from the floor up that no session owns: what was opened or accepted and not recorded. */
+static void close_orphans(uint32_t floor, const uint8_t *owned, uint32_t descriptors)
+{
+    uint32_t first = floor;
+
+    for (uint32_t fd = floor; fd < descriptors; fd++) {
+        if (!owned[fd]) {
+            continue;
+        }
+        if (fd > first) {
+            (void)close_range(first, fd - 1, 0);
+        }
+        first = fd + 1;
+    }
+    (void)close_range(first, ~0u, 0);
+}
+
+static bool flow_in_use(const void *context, uint32_t session_index, uint32_t index)
+{
+    const struct worker *worker = context;
+
+    if (session_index >= worker->slab.capacity) {
+        return false;
+    }
+    const struct session *session = &worker->slab.sessions[session_index];
+    return session->phase != SESSION_FREE &&
+           (session->conn[SIDE_CLIENT].flow == index || session->conn[SIDE_SERVER].flow == index);
+}
+
+int adopt_state(struct worker *worker, int ring_fd)
+{
+    uint32_t descriptors = worker->descriptors_limit;
+    uint8_t *held = calloc(worker->bank.table.count, 1);
+    uint8_t *owned = calloc(descriptors, 1);
+    int result = held == NULL || owned == NULL ? -ENOMEM : 0;
+
+    if (result == 0 && ring_fd >= 0) {
+        worker->adopting = true;
+        result = settle_ring(worker, ring_fd);
+        worker->adopting = false;
+    }
+    if (result < 0) {
+        goto out;
+    }
+    memset(worker->slot->ring_buffers, 0xff, sizeof(worker->slot->ring_buffers)); /* BUFFER_NONE */
+    settle_sessions(worker, held, owned, descriptors);
+    close_orphans(worker->slot->fd_floor, owned, descriptors);
+    flow_table_settle(&worker->flows, worker->slot_index, &worker->slot->flow_claim, flow_in_use, worker);
+    session_slab_rebuild(&worker->slab);
+    buffer_bank_rebuild(&worker->bank, held);
+out:
+    free(held);
+    free(owned);
+    return result;
+}
+
+void adopt_resume(struct worker *worker)
+{
+    for (uint32_t index = 0; index < worker->slot->session_high; index++) {
+        struct session *session = &worker->slab.sessions[index];
+        if (session->phase == SESSION_FREE) {
+            continue;
+        }
+        uint32_t generation = session->generation;
+        relay_dispatch(worker, index, &(struct relay_event){.kind = RELAY_PLAN});
+        if (session->generation == generation && session->phase != SESSION_FREE) {
+            relay_schedule(worker, session);
+        }
+    }
+}

@@ -1,0 +1,550 @@
+#include "io/relay.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+
+#include "core/check.h"
+#include "core/share.h"
+#include "io/listener.h"
+#include "io/sock.h"
+#include "io/upstream.h"
+
+enum { EXPIRE_BATCH = 1024 }; /* timeouts handled in one turn of the loop; the rest follow in the next */
+
+static struct ring_tag tag_of(const struct worker *worker, const struct session *session, enum side side,
+                              enum ring_op op)
+{
+    return (struct ring_tag){
+        .op = op,
+        .side = (uint8_t)side,
+        .generation = (uint16_t)session->generation,
+        .index = relay_index(worker, session),
+    };
+}
+
+static uint32_t current_share(const struct worker *worker)
+{
+    return share_bytes(worker->bank.budget_bytes, buffer_bank_free_bytes(&worker->bank), worker->active_directions);
+}
+
+/* The large buffers run short: small messages move to small buffers. */
+static bool under_pressure(const struct worker *worker)
+{
+    const struct buffer_stack *large = &worker->bank.stacks[BUFFER_LARGE];
+
+    return large->count < large->total / 4;
+}
+
+static struct relay_env env_of(const struct worker *worker, const struct session *session,
+                               enum relay_event_kind kind)
+{
+    struct relay_env env = {
+        .table = worker->bank.table,
+        .share_bytes = current_share(worker),
+        .now_ms = worker->now_ms,
+        .now_us = worker->now_us,
+    };
+
+    if (kind == RELAY_TIMED_OUT) {
+        env.timeouts = upstream_timeouts(worker, session);
+    } else if (kind == RELAY_CONNECTED || kind == RELAY_POLLED) {
+        env.retries = upstream_retries(worker, session);
+    }
+    return env;
+}
+
+/* The tag of the input operation that is in flight on a side: what a cancel names. */
+static struct ring_tag input_tag(const struct worker *worker, const struct session *session, enum side side)
+{
+    uint8_t in_flight = session->conn[side].in_flight;
+    enum ring_op op = RING_OP_POLL;
+
+    if (in_flight & CONN_OP_RECV) {
+        op = RING_OP_RECV;
+    } else if (in_flight & CONN_OP_CONNECT) {
+        op = RING_OP_CONNECT;
+    }
+    struct ring_tag tag = tag_of(worker, session, side, op);
+    if (op == RING_OP_RECV) {
+        tag.group = (session->conn[side].flags & CONN_SMALL) != 0 ? BUFFER_SMALL : BUFFER_LARGE;
+    }
+    return tag;
+}
+
+static void arm_receive(struct worker *worker, struct session *session, enum side side)
+{
+    struct conn *conn = &session->conn[side];
+    struct ring_tag tag = tag_of(worker, session, side, RING_OP_RECV);
+    bool large = worker->ring_filled[BUFFER_LARGE] > 0 && current_share(worker) >= BUFFER_LARGE_BYTES;
+
+    tag.group = large ? BUFFER_LARGE : BUFFER_SMALL;
+    conn->flags = (uint8_t)(large ? conn->flags & ~CONN_SMALL : conn->flags | CONN_SMALL);
+    /* While others wait, one buffer each. */
+    ring_receive(worker->ring, tag, conn->fd, large && worker->waiting.count == 0);
+    conn->in_flight |= CONN_OP_RECV;
+}
+
+/* Moves a small remainder out of a large buffer when those run short. */
+static void compact(struct worker *worker, struct conn *from)
+{
+    struct buffer_bank *bank = &worker->bank;
+    uint32_t head = from->chain_head;
+
+    if (!under_pressure(worker) || head != from->chain_tail || from->queued_bytes > BUFFER_SMALL_BYTES ||
+        buffer_bank_class(bank, head) != BUFFER_LARGE) {
+        return;
+    }
+    uint32_t small = buffer_bank_acquire(bank, BUFFER_SMALL);
+    if (small == BUFFER_NONE) {
+        return;
+    }
+    memcpy(buffer_bank_address(bank, small), buffer_bank_address(bank, head) + from->chain_offset,
+           from->queued_bytes);
+    relay_save(worker, &bank->table.records[small], sizeof(bank->table.records[small]));
+    buffer_bank_release(bank, chain_replace(from, &bank->table, small));
+}
+
+static void send_chain(struct worker *worker, struct session *session, enum side to)
+{
+    struct conn *from = &session->conn[to == SIDE_CLIENT ? SIDE_SERVER : SIDE_CLIENT];
+    const struct buffer_bank *bank = &worker->bank;
+    struct iovec vector[RING_SEND_VECTOR];
+    uint32_t count = 0;
+
+    compact(worker, from);
+    uint32_t offset = from->chain_offset;
+    for (uint32_t id = from->chain_head; id != BUFFER_NONE && count < RING_SEND_VECTOR;) {
+        const struct buffer_record *record = &bank->table.records[id];
+        vector[count++] = (struct iovec){
+            .iov_base = buffer_bank_address(bank, id) + offset,
+            .iov_len = record->length - offset,
+        };
+        offset = 0;
+        id = record->next;
+    }
+    ring_send(worker->ring, tag_of(worker, session, to, RING_OP_SEND), session->conn[to].fd, vector, count);
+    session->conn[to].in_flight |= CONN_OP_SEND;
+}
+
+static void arm_poll(struct worker *worker, struct session *session, enum side side)
+{
+    bool connecting = session->phase == SESSION_CONNECTING;
+
+    ring_poll(worker->ring, tag_of(worker, session, side, RING_OP_POLL), session->conn[side].fd,
+              connecting ? POLLOUT : POLLIN | POLLRDHUP);
+    session->conn[side].in_flight |= CONN_OP_POLL;
+}
+
+static struct conn *waiting_conn(struct worker *worker, uint32_t handle)
+{
+    return &worker->slab.sessions[handle / SIDE_COUNT].conn[handle % SIDE_COUNT];
+}
+
+static void queue_receiver(struct worker *worker, struct session *session, enum side side)
+{
+    struct wait_queue *queue = &worker->waiting;
+    uint32_t handle = relay_index(worker, session) * SIDE_COUNT + (uint32_t)side;
+
+    session->conn[side].wait_next = SESSION_NONE;
+    session->conn[side].wait_prev = queue->tail;
+    if (queue->tail == SESSION_NONE) {
+        queue->head = handle;
+    } else {
+        waiting_conn(worker, queue->tail)->wait_next = handle;
+    }
+    queue->tail = handle;
+    queue->count++;
+}
+
+static void unqueue_receiver(struct worker *worker, struct session *session, enum side side)
+{
+    struct wait_queue *queue = &worker->waiting;
+    const struct conn *conn = &session->conn[side];
+
+    if (conn->wait_prev == SESSION_NONE) {
+        queue->head = conn->wait_next;
+    } else {
+        waiting_conn(worker, conn->wait_prev)->wait_next = conn->wait_next;
+    }
+    if (conn->wait_next == SESSION_NONE) {
+        queue->tail = conn->wait_prev;
+    } else {
+        waiting_conn(worker, conn->wait_next)->wait_prev = conn->wait_prev;
+    }
+    queue->count--;
+}
+
+static void carry_out_side(struct worker *worker, struct session *session, uint32_t todo, enum side side)
+{
+    struct conn *conn = &session->conn[side];
+
+    if (todo & RELAY_DO_SHUTDOWN << side) {
+        sock_shutdown(conn->fd); /* may be repeated after a death: harmless */
+        relay_schedule(worker, session);
+    }
+    if (todo & RELAY_DO_CANCEL_INPUT << side) {
+        ring_cancel(worker->ring, input_tag(worker, session, side));
+    }
+    if (todo & RELAY_DO_CANCEL_SEND << side) {
+        ring_cancel(worker->ring, tag_of(worker, session, side, RING_OP_SEND));
+    }
+    if (todo & RELAY_DO_WAIT << side) {
+        queue_receiver(worker, session, side);
+    }
+    if (todo & RELAY_DO_SEND << side) {
+        send_chain(worker, session, side);
+    }
+    if (todo & RELAY_DO_RECV << side) {
+        arm_receive(worker, session, side);
+    }
+    if (todo & RELAY_DO_POLL << side) {
+        arm_poll(worker, session, side);
+    }
+}
+
+static void carry_out(struct worker *worker, struct session *session, uint32_t todo)
+{
+    if (todo & RELAY_DO_DROP_SERVER) {
+        upstream_drop(worker, session);
+    }
+    if (todo & RELAY_DO_FINISH) {
+        worker->finishing = relay_index(worker, session);
+        return;
+    }
+    for (int side = 0; side < SIDE_COUNT; side++) {
+        carry_out_side(worker, session, todo, side);
+    }
+    if (todo & RELAY_DO_CONNECT) {
+        upstream_connect(worker, session, tag_of(worker, session, SIDE_SERVER, RING_OP_CONNECT));
+    }
+    if (todo & RELAY_DO_CHOOSE) {
+        upstream_choose(worker, session); /* answers by another step */
+    }
+}
+
+static uint32_t directions_with_data(const struct session *session)
+{
+    return (session->conn[SIDE_CLIENT].held_bytes > 0) + (session->conn[SIDE_SERVER].held_bytes > 0);
+}
+
+void relay_step_in(struct worker *worker, struct session *session, const struct relay_event *event)
+{
+    struct relay_env env = env_of(worker, session, event->kind);
+    uint32_t before = directions_with_data(session);
+    struct relay_actions actions = relay_step(session, event, &env);
+
+    if (worker->adopting) {
+        return; /* what is derived is rebuilt, what is to be done is asked again, when all completions are applied */
+    }
+    worker->active_directions += directions_with_data(session) - before;
+    buffer_bank_release_list(&worker->bank, actions.released);
+    carry_out(worker, session, actions.todo);
+}
+
+void relay_schedule(struct worker *worker, const struct session *session)
+{
+    struct image_timeouts timeouts = upstream_timeouts(worker, session);
+
+    wheel_set(&worker->wheel, relay_index(worker, session), session_due_ms(session, &timeouts));
+}
+
+/* Writes the session's line into the log ring, within a transaction. */
+static void log_session(struct worker *worker, const struct session *session)
+{
+    struct worker_slot *slot = worker->slot;
+    uint64_t tail = __atomic_load_n(&slot->log_tail, __ATOMIC_ACQUIRE); /* pairs with the logger's release */
+
+    if (slot->log_head - tail >= LOG_RING_RECORDS) {
+        relay_count(worker, &slot->stats.log_dropped, 1);
+        return;
+    }
+    struct log_record *record = region_log_record(&worker->region, worker->slot_index, slot->log_head);
+    *record = (struct log_record){
+        .serial = session->serial,
+        .accepted_us = session->accepted_us,
+        .connected_us = session->connected_us,
+        .first_byte_us = session->first_byte_us,
+        .closed_us = worker->now_us,
+        .bytes_from_client = session->conn[SIDE_CLIENT].received_bytes,
+        .bytes_from_server = session->conn[SIDE_SERVER].received_bytes,
+        .listener_row = session->listener_row,
+        .pool_row = session->pool_row,
+        .server_row = session->server_row,
+        .source_port = session->source_port,
+        .reason = session->reason,
+        .tries = session->tries,
+        .source_family = session->source_family,
+    };
+    memcpy(record->source_address, session->source_address, sizeof(record->source_address));
+    relay_save(worker, &slot->log_head, sizeof(slot->log_head));
+    __atomic_store_n(&slot->log_head, slot->log_head + 1, __ATOMIC_RELEASE); /* pairs with the logger's acquire */
+}
+
+static void count_session(struct worker *worker, const struct session *session)
+{
+    struct slot_stats *stats = &worker->slot->stats;
+    uint64_t client_bytes = session->conn[SIDE_CLIENT].received_bytes;
+    uint64_t server_bytes = session->conn[SIDE_SERVER].received_bytes;
+
+    relay_count(worker, &stats->closes[session->reason], 1);
+    relay_count(worker, &stats->client_bytes, client_bytes);
+    relay_count(worker, &stats->server_bytes, server_bytes);
+    if (session->server_row != ROW_NONE) {
+        struct server_counters *counters =
+            region_server_counters(&worker->region, worker->slot_index, session->server_row);
+        relay_count(worker, &counters->bytes_to, client_bytes);
+        relay_count(worker, &counters->bytes_from, server_bytes);
+    }
+}
+
+/* TIME_WAIT is on our end where our FIN went first. The entry may be another's already if a death interrupted this
+ * function before. */
+static void retire_flow(struct worker *worker, const struct session *session, enum side side)
+{
+    const struct conn *conn = &session->conn[side];
+
+    if (!flow_table_owned(&worker->flows, conn->flow, worker->slot_index, relay_index(worker, session))) {
+        return;
+    }
+    bool time_wait = !(session->flags & SESSION_ABORT) &&
+                     ((conn->flags & CONN_FIN_FIRST) || conn->source == SOURCE_OPEN);
+    if (time_wait) {
+        flow_table_time_wait(&worker->flows, conn->flow, worker->now_ms);
+    } else {
+        flow_table_release(&worker->flows, conn->flow);
+    }
+}
+
+/* The end of a session that is CLOSING, committed, with nothing in flight: its connection blocks go, its flow entries
+ * stay as long as TIME_WAIT needs them. */
+static void finish(struct worker *worker, uint32_t index)
+{
+    struct session *session = &worker->slab.sessions[index];
+
+    for (int side = SIDE_SERVER; side >= SIDE_CLIENT; side--) {
+        int fd = session->conn[side].fd;
+        if (fd < 0) {
+            continue;
+        }
+        if (session->flags & SESSION_ABORT) {
+            sock_abort(fd);
+        }
+        sock_close(fd);
+    }
+    undo_begin(&worker->slot->undo);
+    relay_save(worker, session, sizeof(*session));
+    worker->active_directions -= directions_with_data(session);
+    for (int side = 0; side < SIDE_COUNT; side++) {
+        buffer_bank_release_list(&worker->bank, chain_clear(&session->conn[side], &worker->bank.table));
+        retire_flow(worker, session, side);
+        if (session->conn[side].flags & CONN_WAITING) {
+            unqueue_receiver(worker, session, side);
+        }
+    }
+    count_session(worker, session);
+    log_session(worker, session);
+    upstream_leave(worker, session);
+    wheel_remove(&worker->wheel, index);
+    session_set_phase(session, SESSION_FREE, worker->now_ms);
+    undo_commit(&worker->slot->undo);
+    session_slab_release(&worker->slab, index);
+}
+
+static void finish_if_through(struct worker *worker)
+{
+    uint32_t index = worker->finishing;
+
+    if (index != SESSION_NONE) {
+        worker->finishing = SESSION_NONE;
+        finish(worker, index);
+    }
+}
+
+void relay_dispatch(struct worker *worker, uint32_t index, const struct relay_event *event)
+{
+    struct session *session = &worker->slab.sessions[index];
+
+    if (ring_space(worker->ring) < WORKER_TXN_SUBMISSIONS) {
+        (void)ring_submit(worker->ring);
+    }
+    undo_begin(&worker->slot->undo);
+    relay_save(worker, session, sizeof(*session));
+    relay_step_in(worker, session, event);
+    undo_commit(&worker->slot->undo);
+    finish_if_through(worker);
+}
+
+/* Puts a free buffer behind id `id` of a receive ring. */
+static bool refill_id(struct worker *worker, enum buffer_class class, uint16_t id)
+{
+    uint32_t buffer = buffer_bank_acquire(&worker->bank, class);
+
+    worker->slot->ring_buffers[class][id] = buffer;
+    if (buffer == BUFFER_NONE) {
+        return false;
+    }
+    ring_buffers_add(worker->ring, (uint8_t)class, id, buffer_bank_address(&worker->bank, buffer),
+                     buffer_capacity(&worker->bank.table, buffer));
+    worker->ring_filled[class]++;
+    return true;
+}
+
+/* Takes the buffer a receive filled out of its ring, under the current transaction. */
+static uint32_t take_ring_buffer(struct worker *worker, const struct ring_completion *completion)
+{
+    enum buffer_class class = completion->tag.group;
+    uint16_t id = completion->buffer;
+
+    CHECK(id < SLOT_RING_BUFFERS);
+    uint32_t *place = &worker->slot->ring_buffers[class][id];
+    uint32_t buffer = *place;
+    CHECK(buffer != BUFFER_NONE);
+    relay_save(worker, place, sizeof(*place));
+    *place = BUFFER_NONE;
+    if (!worker->adopting) {
+        worker->ring_filled[class]--;
+        refill_id(worker, class, id);
+    }
+    return buffer;
+}
+
+static void complete_receive(struct worker *worker, struct session *session,
+                             const struct ring_completion *completion)
+{
+    const struct buffer_table *table = &worker->bank.table;
+    struct relay_event event = {
+        .kind = completion->result > 0 ? RELAY_RECEIVED : RELAY_RECEIVE_ENDED,
+        .side = completion->tag.side,
+        .result = completion->result,
+        .more = completion->more,
+        .buffer = BUFFER_NONE,
+    };
+
+    if (completion->has_buffer) {
+        event.buffer = take_ring_buffer(worker, completion);
+        uint32_t tail = session->conn[event.side].chain_tail;
+        relay_save(worker, &table->records[event.buffer], sizeof(table->records[0]));
+        if (tail != BUFFER_NONE) {
+            relay_save(worker, &table->records[tail], sizeof(table->records[0]));
+        }
+        if (completion->result <= 0 && !worker->adopting) {
+            buffer_bank_release(&worker->bank, event.buffer);
+        }
+    }
+    if (completion->result == -ENOBUFS) {
+        relay_count(worker, &worker->slot->stats.buffers_refused, 1);
+    }
+    CHECK(completion->result <= 0 || completion->has_buffer);
+    relay_step_in(worker, session, &event);
+}
+
+static void complete_connect(struct worker *worker, struct session *session, int32_t result)
+{
+    struct relay_event event = {.kind = RELAY_CONNECTED, .side = SIDE_SERVER, .result = result};
+
+    upstream_connected(worker, session, result);
+    relay_step_in(worker, session, &event);
+    if (session->phase == SESSION_OPEN && !worker->adopting) {
+        relay_schedule(worker, session);
+    }
+}
+
+/* A completion of a session, its record saved. */
+static void complete_session(struct worker *worker, struct session *session,
+                             const struct ring_completion *completion)
+{
+    struct relay_event event = {.side = completion->tag.side, .result = completion->result};
+
+    switch (completion->tag.op) {
+    case RING_OP_RECV:
+        complete_receive(worker, session, completion);
+        return;
+    case RING_OP_CONNECT:
+        complete_connect(worker, session, completion->result);
+        return;
+    case RING_OP_SEND:
+        event.kind = RELAY_SENT;
+        break;
+    default:
+        event.kind = RELAY_POLLED;
+        break;
+    }
+    relay_step_in(worker, session, &event);
+}
+
+void relay_complete(struct worker *worker, const struct ring_completion *completion)
+{
+    undo_begin_completion(&worker->slot->undo, ring_head(worker->ring));
+    switch (completion->tag.op) {
+    case RING_OP_NONE:
+        break;
+    case RING_OP_ACCEPT:
+    case RING_OP_LISTEN_POLL:
+        listener_complete(worker, completion);
+        break;
+    case RING_OP_WAKE:
+        worker->wake_armed = false;
+        break;
+    default: {
+        CHECK(completion->tag.index < worker->slab.capacity);
+        struct session *session = &worker->slab.sessions[completion->tag.index];
+        CHECK((uint16_t)session->generation == completion->tag.generation && session->phase != SESSION_FREE);
+        relay_save(worker, session, sizeof(*session));
+        complete_session(worker, session, completion);
+        break;
+    }
+    }
+    ring_advance(worker->ring); /* commits */
+    finish_if_through(worker);
+}
+
+/* Fills the ids whose buffer was not there when it was needed. */
+static void refill_ring(struct worker *worker, enum buffer_class class)
+{
+    uint32_t entries = worker->ring_entries[class];
+
+    if (worker->ring_filled[class] == entries || worker->bank.stacks[class].count == 0) {
+        return;
+    }
+    for (uint32_t id = 0; id < entries; id++) {
+        if (worker->slot->ring_buffers[class][id] == BUFFER_NONE && !refill_id(worker, class, (uint16_t)id)) {
+            return;
+        }
+    }
+}
+
+void relay_refill(struct worker *worker)
+{
+    struct wait_queue *queue = &worker->waiting;
+
+    refill_ring(worker, BUFFER_LARGE);
+    refill_ring(worker, BUFFER_SMALL);
+    /* One receiver a buffer, or they would race for it and the queue's order mean nothing. */
+    uint32_t grants = worker->ring_filled[BUFFER_LARGE] + worker->ring_filled[BUFFER_SMALL];
+    while (queue->head != SESSION_NONE && grants-- > 0) {
+        uint32_t handle = queue->head;
+        struct relay_event event = {.kind = RELAY_GRANTED, .side = (enum side)(handle % SIDE_COUNT)};
+        unqueue_receiver(worker, &worker->slab.sessions[handle / SIDE_COUNT], event.side);
+        relay_dispatch(worker, handle / SIDE_COUNT, &event);
+    }
+}
+
+void relay_expire(struct worker *worker)
+{
+    for (int n = 0; n < EXPIRE_BATCH; n++) {
+        uint32_t index = wheel_take(&worker->wheel, worker->now_ms);
+        if (index == SESSION_NONE) {
+            break;
+        }
+        struct session *session = &worker->slab.sessions[index];
+        struct image_timeouts timeouts = upstream_timeouts(worker, session);
+        uint32_t generation = session->generation;
+        if (session_due_ms(session, &timeouts) <= worker->now_ms) {
+            relay_dispatch(worker, index, &(struct relay_event){.kind = RELAY_TIMED_OUT});
+        }
+        if (session->generation == generation && session->phase != SESSION_FREE) {
+            relay_schedule(worker, session);
+        }
+    }
+}

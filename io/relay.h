@@ -1,0 +1,46 @@
+/*
+ * The glue of the data path: completion -> event -> step -> actions -> submissions, each completion a transaction.
+ */
+#ifndef PENSTOCK_IO_RELAY_H
+#define PENSTOCK_IO_RELAY_H
+
+#include "io/worker.h"
+
+/* Applies the completion at the ring's head and consumes it. With worker->adopting it only changes state. */
+void relay_complete(struct worker *worker, const struct ring_completion *completion);
+
+/* A transaction of its own for one event of a session: timeouts, stop, granted buffers, re-arming. */
+void relay_dispatch(struct worker *worker, uint32_t index, const struct relay_event *event);
+
+/* One step within a transaction that has saved the session; for the parts that answer actions. */
+void relay_step_in(struct worker *worker, struct session *session, const struct relay_event *event);
+
+/* Gives buffers to the receive rings and turns to receivers that wait for one. */
+void relay_refill(struct worker *worker);
+
+/* Ends sessions whose time has come and puts idle receivers to rest. */
+void relay_expire(struct worker *worker);
+
+/* Sets the session's place in the timer wheel. */
+void relay_schedule(struct worker *worker, const struct session *session);
+
+/* Saves `length` bytes at `address` in the undo log of the current transaction. */
+static inline void relay_save(struct worker *worker, const void *address, uint32_t length)
+{
+    undo_save(&worker->slot->undo, worker->region.segments[SEGMENT_TABLES], address, length);
+}
+
+/* Adds to a counter under transaction. */
+static inline void relay_count(struct worker *worker, uint64_t *counter, uint64_t n)
+{
+    relay_save(worker, counter, sizeof(*counter));
+    /* Readers in other processes may see any value it ever had. */
+    __atomic_store_n(counter, *counter + n, __ATOMIC_RELAXED);
+}
+
+static inline uint32_t relay_index(const struct worker *worker, const struct session *session)
+{
+    return (uint32_t)(session - worker->slab.sessions);
+}
+
+#endif

@@ -1,0 +1,253 @@
+#include "io/sock.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "io/kernel.h"
+
+/* Bytes accepted by the kernel and not yet sent: more would only fill kernel memory behind a slow reader. */
+enum { UNSENT_MAX = 128 * 1024 };
+
+socklen_t sock_address(const struct endpoint *endpoint, struct sockaddr_storage *address)
+{
+    memset(address, 0, sizeof(*address));
+    if (endpoint->family == ENDPOINT_V4) {
+        struct sockaddr_in *v4 = (struct sockaddr_in *)address;
+        v4->sin_family = AF_INET;
+        v4->sin_port = htons(endpoint->port);
+        memcpy(&v4->sin_addr, endpoint->bytes, 4);
+        return sizeof(*v4);
+    }
+    if (endpoint->family == ENDPOINT_V6) {
+        struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)address;
+        v6->sin6_family = AF_INET6;
+        v6->sin6_port = htons(endpoint->port);
+        memcpy(&v6->sin6_addr, endpoint->bytes, 16);
+        return sizeof(*v6);
+    }
+    struct sockaddr_un *local = (struct sockaddr_un *)address;
+    local->sun_family = AF_UNIX;
+    memcpy(local->sun_path, endpoint->bytes, sizeof(local->sun_path));
+    return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(local->sun_path) + 1);
+}
+
+static int set(int fd, int level, int option, int value)
+{
+    return setsockopt(fd, level, option, &value, sizeof(value)) == 0 ? 0 : -errno;
+}
+
+/* Small messages go at once; urgent data stays in the stream (a single urgent byte otherwise blocks readers); unsent
+ * data is bounded. */
+static void set_stream_options(int fd)
+{
+    (void)set(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+    (void)set(fd, SOL_SOCKET, SO_OOBINLINE, 1);
+    (void)set(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, UNSENT_MAX);
+}
+
+static int domain_of(const struct endpoint *endpoint)
+{
+    switch (endpoint->family) {
+    case ENDPOINT_V4:
+        return AF_INET;
+    case ENDPOINT_V6:
+        return AF_INET6;
+    default:
+        return AF_UNIX;
+    }
+}
+
+/* Removes the socket file of a listener that is gone. A live one answers a connect. */
+static int remove_stale_path(const struct endpoint *endpoint)
+{
+    struct sockaddr_storage address;
+    struct stat stat;
+    const char *path = (const char *)endpoint->bytes;
+
+    if (lstat(path, &stat) != 0) {
+        return errno == ENOENT ? 0 : -errno;
+    }
+    if (!S_ISSOCK(stat.st_mode)) {
+        return -EEXIST;
+    }
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0) {
+        return -errno;
+    }
+    socklen_t length = sock_address(endpoint, &address);
+    bool alive = connect(fd, (struct sockaddr *)&address, length) == 0 || errno == EAGAIN;
+    close(fd);
+    if (alive) {
+        return -EADDRINUSE;
+    }
+    return unlink(path) == 0 ? 0 : -errno;
+}
+
+static int bind_and_listen(int fd, const struct endpoint *endpoint, int backlog)
+{
+    struct sockaddr_storage address;
+    socklen_t length = sock_address(endpoint, &address);
+
+    if (bind(fd, (struct sockaddr *)&address, length) != 0 || listen(fd, backlog) != 0) {
+        return -errno;
+    }
+    return 0;
+}
+
+int sock_listen(const struct endpoint *endpoint, int backlog)
+{
+    bool local = endpoint->family == ENDPOINT_UNIX;
+    int result = local ? remove_stale_path(endpoint) : 0;
+
+    if (result < 0) {
+        return result;
+    }
+    /* A unix listener is polled and then accepted from without waiting, in every worker. */
+    int fd = socket(domain_of(endpoint), SOCK_STREAM | SOCK_CLOEXEC | (local ? SOCK_NONBLOCK : 0), 0);
+    if (fd < 0) {
+        return -errno;
+    }
+    if (!local) {
+        (void)set(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+        result = set(fd, SOL_SOCKET, SO_REUSEPORT, 1);
+        set_stream_options(fd);
+    }
+    if (endpoint->family == ENDPOINT_V6) {
+        (void)set(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
+    }
+    if (result == 0) {
+        result = bind_and_listen(fd, endpoint, backlog);
+    }
+    if (result < 0) {
+        close(fd);
+        return result;
+    }
+    return fd;
+}
+
+int sock_probe(const struct endpoint *endpoint)
+{
+    struct sockaddr_storage address;
+    socklen_t length = sock_address(endpoint, &address);
+
+    if (endpoint->family == ENDPOINT_UNIX) {
+        return 0; /* sock_listen() finds out */
+    }
+    int fd = socket(domain_of(endpoint), SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0) {
+        return -errno;
+    }
+    /* Without SO_REUSEPORT a bind fails where another program listens, even one that would share the port. */
+    (void)set(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+    if (endpoint->family == ENDPOINT_V6) {
+        (void)set(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
+    }
+    int result = bind(fd, (struct sockaddr *)&address, length) == 0 ? 0 : -errno;
+    close(fd);
+    return result;
+}
+
+int sock_open(const struct endpoint *to)
+{
+    int fd = socket(domain_of(to), SOCK_STREAM, 0); /* blocking: the ring waits, a non-blocking one would fail */
+
+    if (fd < 0) {
+        return -errno;
+    }
+    if (to->family != ENDPOINT_UNIX) {
+        set_stream_options(fd);
+    }
+    return fd;
+}
+
+int sock_port_window(int fd, uint16_t low, uint16_t high)
+{
+    uint32_t range = (uint32_t)high << 16 | low;
+
+    return setsockopt(fd, IPPROTO_IP, IP_LOCAL_PORT_RANGE, &range, sizeof(range)) == 0 ? 0 : -errno;
+}
+
+uint64_t sock_cookie(int fd)
+{
+    uint64_t cookie = 0;
+    socklen_t length = sizeof(cookie);
+
+    return getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &length) == 0 ? cookie : 0;
+}
+
+/* Writes an address as 16 bytes, IPv4 as ::ffff:a.b.c.d. False where it is neither. */
+static bool map_address(const struct sockaddr_storage *address, uint8_t bytes[16], uint16_t *port)
+{
+    if (address->ss_family == AF_INET) {
+        const struct sockaddr_in *v4 = (const struct sockaddr_in *)address;
+        memset(bytes, 0, 10);
+        memset(bytes + 10, 0xff, 2);
+        memcpy(bytes + 12, &v4->sin_addr, 4);
+        *port = ntohs(v4->sin_port);
+        return true;
+    }
+    if (address->ss_family == AF_INET6) {
+        const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)address;
+        memcpy(bytes, &v6->sin6_addr, 16);
+        *port = ntohs(v6->sin6_port);
+        return true;
+    }
+    return false;
+}
+
+bool sock_flow_key(int fd, struct flow_key *key)
+{
+    struct sockaddr_storage address;
+    socklen_t length = sizeof(address);
+
+    if (getpeername(fd, (struct sockaddr *)&address, &length) != 0 ||
+        !map_address(&address, key->remote, &key->remote_port)) {
+        return false;
+    }
+    length = sizeof(address);
+    return getsockname(fd, (struct sockaddr *)&address, &length) == 0 &&
+           map_address(&address, key->local, &key->local_port);
+}
+
+void sock_shutdown(int fd)
+{
+    (void)shutdown(fd, SHUT_WR); /* fails only where the connection is gone, which a receive will tell */
+}
+
+void sock_abort(int fd)
+{
+    struct linger linger = {.l_onoff = 1, .l_linger = 0};
+
+    (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
+}
+
+void sock_close(int fd)
+{
+    (void)close(fd);
+}
+
+void sock_port_range(uint16_t *low, uint16_t *high)
+{
+    unsigned from = 32768;
+    unsigned to = 60999; /* the kernel's defaults: ip(7) */
+    FILE *file = fopen("/proc/sys/net/ipv4/ip_local_port_range", "re");
+
+    if (file != NULL) {
+        unsigned a;
+        unsigned b;
+        if (fscanf(file, "%u %u", &a, &b) == 2 && a > 0 && a <= b && b <= 65535) {
+            from = a;
+            to = b;
+        }
+        fclose(file);
+    }
+    *low = (uint16_t)from;
+    *high = (uint16_t)to;
+}

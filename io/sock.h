@@ -1,0 +1,48 @@
+/*
+ * Plain socket calls: what is cheaper as a system call of its own than through the ring, or is needed before there
+ * is one.
+ */
+#ifndef PENSTOCK_IO_SOCK_H
+#define PENSTOCK_IO_SOCK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+#include "core/endpoint.h"
+#include "core/flow.h"
+
+/* Fills `address`; returns its length. */
+socklen_t sock_address(const struct endpoint *endpoint, struct sockaddr_storage *address);
+
+/* A listening socket. TCP sockets share their port between workers (SO_REUSEPORT); a unix socket's old path is
+ * removed if nobody listens there. Options are set here because accepted sockets inherit them. Returns the descriptor
+ * or -errno. */
+int sock_listen(const struct endpoint *endpoint, int backlog);
+
+/* 0 if nobody else listens on the TCP endpoint, else -EADDRINUSE or another -errno. */
+int sock_probe(const struct endpoint *endpoint);
+
+/* A socket ready to connect to `to`. Returns the descriptor or -errno. */
+int sock_open(const struct endpoint *to);
+
+/* Lets the kernel choose the source port of `fd` from [low, high] only; 0, 0 is any. 0 or -errno. */
+int sock_port_window(int fd, uint16_t low, uint16_t high);
+
+/* SO_COOKIE: unique among all sockets while the kernel runs. 0 where `fd` is no socket. */
+uint64_t sock_cookie(int fd);
+
+/* Both ends of a connected TCP socket. False for other sockets. */
+bool sock_flow_key(int fd, struct flow_key *key);
+
+void sock_shutdown(int fd);
+
+/* Makes close() send RST. */
+void sock_abort(int fd);
+
+void sock_close(int fd);
+
+/* The range of source ports of this host: ip_local_port_range. */
+void sock_port_range(uint16_t *low, uint16_t *high);
+
+#endif

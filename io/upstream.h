@@ -1,0 +1,33 @@
+/*
+ * The server's side of a session: choosing a server, its socket, its source port, its counters.
+ *
+ * Everything here runs inside the transaction of the event that asked for it.
+ */
+#ifndef PENSTOCK_IO_UPSTREAM_H
+#define PENSTOCK_IO_UPSTREAM_H
+
+#include "io/worker.h"
+
+/* What the current image says of a session's times and retries; of its listener's pool where its own is gone. */
+struct image_timeouts upstream_timeouts(const struct worker *worker, const struct session *session);
+uint32_t upstream_retries(const struct worker *worker, const struct session *session);
+
+/* Answers RELAY_DO_CHOOSE: takes a step with RELAY_CHOSEN or RELAY_NO_SERVER. */
+void upstream_choose(struct worker *worker, struct session *session);
+
+/* Submits the connect, from the next port of the window. */
+void upstream_connect(struct worker *worker, struct session *session, struct ring_tag tag);
+
+/* Counts the outcome of a connect and claims the connection's flow entry. */
+void upstream_connected(struct worker *worker, struct session *session, int32_t result);
+
+/* Closes the socket of a failed connect. */
+void upstream_drop(struct worker *worker, struct session *session);
+
+/* The session no longer counts for its server. */
+void upstream_leave(struct worker *worker, const struct session *session);
+
+/* Splits the host's range of source ports among the slots. */
+void upstream_init_ports(struct worker *worker);
+
+#endif

@@ -1,0 +1,323 @@
+#include "io/worker.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "core/share.h"
+#include "io/adopt.h"
+#include "io/heap.h"
+#include "io/listener.h"
+#include "io/log.h"
+#include "io/relay.h"
+#include "io/sock.h"
+#include "io/upstream.h"
+#include "shm/image_box.h"
+
+enum {
+    REKICK_MS = 20,        /* a ring that is being torn down may still take an accept's wake-up */
+    SWEEP_EVERY_MS = 1000, /* a sixteenth of the slot's flow groups each time: once round well within 2MSL */
+    SWEEP_PARTS = 16,
+    COMPLETIONS_MIN = 4096,
+    COMPLETIONS_PER_SESSION = 6, /* receive, send, poll or cancel of both sides */
+};
+
+static void tick(struct worker *worker)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    worker->now_us = (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+    worker->now_ms = worker->now_us / 1000;
+}
+
+static void take_image(struct worker *worker)
+{
+    const struct image *image = image_box_current(&worker->region);
+
+    worker->image = image;
+    memset(worker->pool_index, 0xff, sizeof(worker->pool_index)); /* ROW_NONE */
+    for (uint32_t i = 0; i < image->pool_count; i++) {
+        worker->pool_index[image_pool(image, i)->row] = (uint16_t)i;
+    }
+    for (uint32_t i = 0; i < image->listener_count; i++) {
+        const struct image_listener *listener = image_listener(image, i);
+        worker->routes[listener->row] = (struct worker_route){
+            .pool = listener->pool,
+            .pool_row = (uint16_t)image_pool(image, listener->pool)->row,
+            .timeouts = image_timeouts_of(image, i, listener->pool),
+        };
+    }
+    /* From here on the place of the old image may be written: pairs with image_box_taken(). */
+    __atomic_store_n(&worker->slot->image_generation, image->generation, __ATOMIC_RELEASE);
+}
+
+static void init_listeners(struct worker *worker, const struct worker_setup *setup)
+{
+    worker->listener_count = setup->listener_count;
+    for (uint32_t i = 0; i < setup->listener_count; i++) {
+        const struct image_bind *bind = image_bind(worker->image, i);
+        worker->listeners[i] = (struct worker_listener){
+            .fd = setup->listener_fds[i],
+            .local = bind->endpoint.family == ENDPOINT_UNIX,
+            .row = (uint16_t)image_listener(worker->image, bind->listener)->row,
+        };
+    }
+}
+
+static uint32_t power_of_two_within(uint32_t value)
+{
+    return 1u << (31 - (uint32_t)__builtin_clz(value | 1));
+}
+
+/* A small ring stays in the cache; a small bank is not to be swallowed by it. */
+static int init_buffer_rings(struct worker *worker)
+{
+    for (int class = 0; class < BUFFER_CLASSES; class ++) {
+        uint32_t entries = power_of_two_within(worker->bank.stacks[class].total / 2);
+        entries = entries < SLOT_RING_BUFFERS ? entries : SLOT_RING_BUFFERS;
+        worker->ring_entries[class] = entries;
+        worker->ring_filled[class] = 0;
+        int result = ring_buffers_create(worker->ring, (uint8_t)class, entries);
+        if (result < 0) {
+            return result;
+        }
+    }
+    return 0;
+}
+
+static uint32_t completions_for(const struct worker *worker)
+{
+    uint64_t sessions = worker->descriptors_max / SIDE_COUNT;
+
+    if (sessions > worker->slab.capacity) {
+        sessions = worker->slab.capacity;
+    }
+    uint64_t wanted = sessions * COMPLETIONS_PER_SESSION;
+    if (wanted < COMPLETIONS_MIN) {
+        return COMPLETIONS_MIN;
+    }
+    return wanted > RING_COMPLETIONS_MAX ? RING_COMPLETIONS_MAX : (uint32_t)wanted;
+}
+
+/* A new ring under the other parity's descriptor; the epoch's store makes it the slot's. The dead ring is closed
+ * before anything is armed: while open it takes every accept's wake-up. */
+static int replace_ring(struct worker *worker, const struct worker_setup *setup)
+{
+    struct worker_slot *slot = worker->slot;
+    uint32_t next = (slot->epoch + 1) & 1;
+    int result = ring_create(&worker->ring, setup->ring_fds[next], completions_for(worker), slot->ring_params[next]);
+
+    if (result < 0) {
+        return result;
+    }
+    __atomic_store_n(&slot->epoch, slot->epoch + 1, __ATOMIC_RELEASE);
+    (void)dup3(setup->wake_fd, setup->ring_fds[next ^ 1], O_CLOEXEC); /* closes the old ring, keeps the number */
+    return init_buffer_rings(worker);
+}
+
+int worker_start(struct worker *worker, const struct worker_setup *setup)
+{
+    struct worker_slot *slot = region_slot(setup->region, setup->slot);
+    bool first = slot->epoch == 0;
+
+    memset(worker, 0, sizeof(*worker));
+    worker->region = *setup->region;
+    worker->slot_index = setup->slot;
+    worker->slot = slot;
+    worker->finishing = SESSION_NONE;
+    worker->waiting = (struct wait_queue){.head = SESSION_NONE, .tail = SESSION_NONE};
+    worker->wake_fd = setup->wake_fd;
+    worker->descriptors_limit = setup->descriptors_limit;
+    worker->descriptors_max = setup->descriptors_limit - slot->fd_floor - DESCRIPTORS_SPARE;
+    worker->sweep_cursor = setup->slot;
+    tick(worker);
+    uint64_t started_us = worker->now_us;
+    slot->pid = (uint32_t)getpid();
+    __atomic_store_n(&slot->state, SLOT_ADOPTING, __ATOMIC_RELEASE);
+    take_image(worker);
+    init_listeners(worker, setup);
+    upstream_init_ports(worker);
+    flow_table_open(&worker->flows, &worker->region);
+    session_slab_open(&worker->slab, &worker->region, setup->slot);
+    wheel_init(&worker->wheel, worker->slab.sessions, worker->now_ms);
+    int result = buffer_bank_open(&worker->bank, &worker->region, setup->slot);
+    if (result == 0) {
+        result = adopt_state(worker, first ? -1 : setup->ring_fds[slot->epoch & 1]);
+    }
+    if (result == 0) {
+        result = replace_ring(worker, setup);
+    }
+    if (result < 0) {
+        return result;
+    }
+    relay_refill(worker);
+    adopt_resume(worker);
+    tick(worker);
+    worker->rekick_ms = first ? 0 : worker->now_ms + REKICK_MS;
+    slot->adopted_us = worker->now_us;
+    slot->adoption_us = worker->now_us - started_us;
+    __atomic_store_n(&slot->state, SLOT_SERVING, __ATOMIC_RELEASE);
+    if (!first) {
+        log_line(LOG_LEVEL_WARNING, "event=adopted slot=%u incarnation=%u sessions=%u took_us=%lu", setup->slot,
+                 slot->epoch, worker->slab.active, (unsigned long)slot->adoption_us);
+    }
+    return 0;
+}
+
+static void complete_all(struct worker *worker)
+{
+    struct ring_completion completion;
+
+    while (ring_peek(worker->ring, &completion)) {
+        if (ring_space(worker->ring) < WORKER_TXN_SUBMISSIONS) {
+            (void)ring_submit(worker->ring); /* never within a transaction */
+        }
+        relay_complete(worker, &completion);
+    }
+}
+
+static void arm_wake(struct worker *worker)
+{
+    uint64_t count;
+
+    if (worker->wake_armed) {
+        return;
+    }
+    while (read(worker->wake_fd, &count, sizeof(count)) > 0) {
+    }
+    ring_poll(worker->ring, (struct ring_tag){.op = RING_OP_WAKE}, worker->wake_fd, POLLIN);
+    worker->wake_armed = true;
+}
+
+static void stop_sessions(struct worker *worker)
+{
+    struct relay_event event = {.kind = RELAY_STOP, .reason = CLOSE_STOPPED};
+
+    for (uint32_t index = 0; index < worker->slot->session_high; index++) {
+        uint8_t phase = worker->slab.sessions[index].phase;
+        if (phase != SESSION_FREE && phase != SESSION_CLOSING) {
+            relay_dispatch(worker, index, &event);
+        }
+    }
+}
+
+/* Follows the supervisor's word. A drain first takes what waits in the accept queues, whose connections are
+ * established for their clients, then closes the listening sockets and waits for the sessions to end. */
+static void follow_run_state(struct worker *worker)
+{
+    const struct region_header *header = worker->region.header;
+    uint32_t state = __atomic_load_n(&header->run_state, __ATOMIC_ACQUIRE); /* pairs with the supervisor's release */
+
+    if (state == RUN_SERVE) {
+        return;
+    }
+    uint32_t drain_ms = worker->image->timeouts.drain_ms;
+    bool late = drain_ms != 0 && worker->now_ms >= header->run_state_since_ms + drain_ms;
+    uint32_t accepted = 0;
+    for (uint32_t i = 0; i < worker->listener_count; i++) {
+        accepted += worker->listeners[i].accepted;
+        worker->listeners[i].accepted = 0;
+    }
+    worker->drain_turns = accepted > 0 ? 0 : worker->drain_turns + 1;
+    if (state == RUN_STOP || late) {
+        worker->stopping = true;
+        stop_sessions(worker);
+    } else if (worker->drain_turns > 1) {
+        worker->stopping = true;
+    }
+    if (worker->stopping) {
+        listener_drain(worker);
+    }
+}
+
+static bool is_done(const struct worker *worker)
+{
+    return worker->stopping && worker->slab.active == 0;
+}
+
+/* A ring under tear-down may have taken the wake-up of a connection that came meanwhile. */
+static void rekick_accept(struct worker *worker)
+{
+    if (worker->rekick_ms == 0 || worker->now_ms < worker->rekick_ms) {
+        return;
+    }
+    worker->rekick_ms = 0;
+    for (uint32_t i = 0; i < worker->listener_count; i++) {
+        listener_cancel(worker, i);
+    }
+}
+
+static void sweep_flows(struct worker *worker)
+{
+    uint32_t slots = worker->region.header->slot_count;
+
+    if (worker->now_ms < worker->sweep_after_ms) {
+        return;
+    }
+    worker->sweep_after_ms = worker->now_ms + SWEEP_EVERY_MS;
+    flow_table_sweep(&worker->flows, &worker->sweep_cursor, slots, worker->flows.groups / slots / SWEEP_PARTS + 1,
+                     worker->now_ms);
+    worker->slot->heap_bytes = heap_allocated_bytes();
+}
+
+/* What others read of this worker; any mixture of old and new values is fine. */
+static void publish(struct worker *worker)
+{
+    struct worker_slot *slot = worker->slot;
+    const struct buffer_bank *bank = &worker->bank;
+
+    __atomic_store_n(&slot->sessions_active, worker->slab.active, __ATOMIC_RELAXED);
+    slot->buffers_large_lent = bank->stacks[BUFFER_LARGE].total - bank->stacks[BUFFER_LARGE].count;
+    slot->buffers_small_lent = bank->stacks[BUFFER_SMALL].total - bank->stacks[BUFFER_SMALL].count;
+    slot->receivers_waiting = worker->waiting.count;
+    slot->share_bytes = share_bytes(bank->budget_bytes, buffer_bank_free_bytes(bank), worker->active_directions);
+    slot->beat_ms = worker->now_ms;
+}
+
+static uint32_t wait_ms(const struct worker *worker)
+{
+    uint32_t wait = wheel_wait_ms(&worker->wheel, worker->now_ms);
+
+    if (worker->rekick_ms != 0 && wait > REKICK_MS) {
+        wait = REKICK_MS;
+    }
+    if ((worker->accept_after_ms > worker->now_ms || worker->slot->accept_paused) && wait > WORKER_PAUSE_MS) {
+        wait = WORKER_PAUSE_MS;
+    }
+    bool draining = worker->region.header->run_state != RUN_SERVE;
+    if (draining && wait > DRAIN_TURN_MS) {
+        wait = DRAIN_TURN_MS;
+    }
+    return wait < WORKER_TICK_MS ? wait : WORKER_TICK_MS;
+}
+
+int worker_run(struct worker *worker)
+{
+    int result = 0;
+
+    while (result == 0) {
+        tick(worker);
+        complete_all(worker);
+        relay_refill(worker);
+        relay_expire(worker);
+        sweep_flows(worker);
+        rekick_accept(worker);
+        if (image_box_current(&worker->region) != worker->image) {
+            take_image(worker);
+        }
+        arm_wake(worker);
+        follow_run_state(worker);
+        listener_turn(worker);
+        publish(worker);
+        if (is_done(worker)) {
+            break;
+        }
+        result = ring_wait(worker->ring, wait_ms(worker));
+    }
+    __atomic_store_n(&worker->slot->state, SLOT_DONE, __ATOMIC_RELEASE);
+    return result;
+}

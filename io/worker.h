@@ -1,0 +1,111 @@
+/*
+ * The worker: one incarnation's private state, and its loop.
+ *
+ * Everything here but `slot`, `slab.sessions`, `bank.table` and the flow table is private to the incarnation and
+ * derived: it dies with it and is rebuilt by adoption. One worker per slot at a time; single-threaded.
+ */
+#ifndef PENSTOCK_IO_WORKER_H
+#define PENSTOCK_IO_WORKER_H
+
+#include "core/relay.h"
+#include "core/wheel.h"
+#include "io/ring.h"
+#include "shm/buffer_bank.h"
+#include "shm/flow_table.h"
+#include "shm/session_slab.h"
+#include "shm/worker_slot.h"
+
+enum {
+    WORKER_TXN_SUBMISSIONS = 16, /* what one transaction submits at most */
+    WORKER_TICK_MS = 1000,       /* the loop turns at least this often: heartbeat, sweeper */
+    LISTENER_LOCAL_BATCH = 8,    /* accepts submitted at once for a unix listener */
+    DRAIN_TURN_MS = 20,          /* and this often while draining */
+    DESCRIPTORS_SPARE = 32,      /* kept free of sessions: rings, files read now and then */
+    WORKER_PAUSE_MS = 100,       /* accepting looks again this long after a limit was reached */
+};
+
+/* A listening socket of this worker. */
+struct worker_listener {
+    int fd;
+    bool local;       /* unix: polled and then accepted from, since workers share it */
+    bool readable;    /* unix: a poll said so and no accept since has found it empty */
+    bool multishot;   /* the accept in flight stays armed */
+    bool cancelling;  /* and is being cancelled */
+    bool closed;
+    uint16_t row;
+    uint32_t pending;  /* accepts or polls in flight */
+    uint32_t accepted; /* since the last turn of the loop: a drain waits until there are none */
+};
+
+/* What the current image says of a listener's row. */
+struct worker_route {
+    uint32_t pool;    /* index in the image */
+    uint16_t pool_row;
+    struct image_timeouts timeouts;
+};
+
+/* Receivers that were refused a buffer, first come first served; linked by conn.wait_next. */
+struct wait_queue {
+    uint32_t head, tail; /* session index * 2 + side; SESSION_NONE: empty */
+    uint32_t count;
+};
+
+struct worker {
+    struct region region;
+    uint32_t slot_index;
+    struct worker_slot *slot;
+    struct ring *ring;
+    struct session_slab slab;
+    struct buffer_bank bank;
+    struct flow_table flows;
+    struct wheel wheel;
+
+    const struct image *image;
+    struct worker_route routes[IMAGE_LISTENERS_MAX]; /* by listener row */
+    uint16_t pool_index[IMAGE_POOLS_MAX];            /* by pool row; ROW_NONE: not in the image */
+    int32_t credit[IMAGE_SERVERS_MAX];               /* round robin's memory, by server row */
+
+    struct worker_listener listeners[IMAGE_BINDS_MAX];
+    uint32_t listener_count;
+    uint64_t accept_after_ms; /* accepting is paused until then */
+    uint64_t pause_log_after_ms;
+    uint64_t rekick_ms; /* after an adoption: when accepts are armed once more; 0: done */
+    uint32_t descriptors_limit; /* RLIMIT_NOFILE */
+    uint32_t descriptors_max;   /* what sessions may use of it */
+
+    struct wait_queue waiting;
+    uint32_t ring_entries[BUFFER_CLASSES]; /* size of each provided-buffer ring */
+    uint32_t ring_filled[BUFFER_CLASSES];  /* buffers the kernel holds of each */
+    uint32_t active_directions;            /* with data in flight */
+    uint32_t finishing;                    /* session to finish after the commit; SESSION_NONE */
+
+    uint16_t port_low, port_high, port_next; /* this slot's part of the source ports */
+    uint32_t sweep_cursor;
+    uint64_t sweep_after_ms;
+    uint64_t now_us;
+    uint64_t now_ms;
+    bool adopting; /* completions are applied, nothing is issued */
+    bool stopping;        /* accept nothing more */
+    uint32_t drain_turns; /* turns of a drain in which nothing was accepted */
+    int wake_fd;
+    bool wake_armed;
+};
+
+/* What the process gives a worker to begin with. Descriptor numbers are the keeper's (cmd/descriptors.h). */
+struct worker_setup {
+    const struct region *region;
+    uint32_t slot;
+    int ring_fds[2];  /* where the rings of even and odd epochs live */
+    int wake_fd;      /* eventfd: look at the run state and the image */
+    const int *listener_fds; /* one a bind of the image, in its order */
+    uint32_t listener_count;
+    uint32_t descriptors_limit; /* RLIMIT_NOFILE */
+};
+
+/* Makes the worker of a slot: adopts what the last incarnation left, or begins anew. 0 or -errno. */
+int worker_start(struct worker *worker, const struct worker_setup *setup);
+
+/* Serves until drained or stopped. 0, or -errno where the ring failed. */
+int worker_run(struct worker *worker);
+
+#endif

@@ -1,0 +1,211 @@
+#include "shm/flow_table.h"
+
+#include <string.h>
+
+#include "core/session.h"
+
+/* The first word of an entry, which is claimed as a whole. */
+struct head {
+    uint8_t state;
+    uint8_t flags;
+    uint8_t tos;
+    uint8_t window_scales;
+};
+
+static uint32_t head_word(struct head head)
+{
+    uint32_t word;
+    memcpy(&word, &head, sizeof(word));
+    return word;
+}
+
+static uint8_t entry_state(const struct flow_entry *entry)
+{
+    return __atomic_load_n(&entry->state, __ATOMIC_ACQUIRE); /* pairs with set_head() */
+}
+
+static void set_head(struct flow_entry *entry, struct head head)
+{
+    __atomic_store_n((uint32_t *)(void *)entry, head_word(head), __ATOMIC_RELEASE); /* pairs with entry_state() */
+}
+
+static void set_tag(struct flow_table *table, uint32_t index, uint8_t tag)
+{
+    __atomic_store_n(&table->tags[index], tag, __ATOMIC_RELEASE); /* pairs with get_tag() */
+}
+
+static uint8_t get_tag(const struct flow_table *table, uint32_t index)
+{
+    return __atomic_load_n(&table->tags[index], __ATOMIC_ACQUIRE); /* pairs with set_tag() */
+}
+
+/* Where a tuple may stand: the first slot of each of its two buckets. */
+struct place {
+    uint32_t buckets[2];
+    uint8_t tag;
+};
+
+static struct place place_of(const struct flow_table *table, const struct flow_key *key)
+{
+    uint64_t hash = flow_hash(key, table->seed);
+    uint32_t group = (uint32_t)(((hash & 0xffffffffu) * table->groups) >> 32);
+    uint32_t first = (hash >> 32) % 8;
+    uint32_t second = (first + 1 + (hash >> 35) % 7) % 8;
+    uint8_t tag = (uint8_t)(hash >> 56);
+
+    return (struct place){
+        .buckets = {group * FLOW_GROUP + first * FLOW_WAYS, group * FLOW_GROUP + second * FLOW_WAYS},
+        .tag = tag != 0 ? tag : 1,
+    };
+}
+
+static uint32_t room_in(const struct flow_table *table, uint32_t bucket)
+{
+    uint32_t room = 0;
+
+    for (uint32_t i = 0; i < FLOW_WAYS; i++) {
+        room += get_tag(table, bucket + i) == 0;
+    }
+    return room;
+}
+
+void flow_table_open(struct flow_table *table, const struct region *region)
+{
+    *table = (struct flow_table){
+        .tags = region_row(region, TABLE_FLOW_TAGS, 0),
+        .entries = region_row(region, TABLE_FLOW_ENTRIES, 0),
+        .groups = region->header->flow_groups,
+        .seed = region->header->flow_seed,
+    };
+}
+
+static bool claim_slot(struct flow_table *table, uint32_t index, uint32_t slot, uint32_t *intent)
+{
+    uint32_t expected = head_word((struct head){.state = FLOW_FREE});
+    uint32_t busy = head_word((struct head){.state = FLOW_BUSY, .tos = (uint8_t)slot});
+
+    if (get_tag(table, index) != 0 || entry_state(&table->entries[index]) != FLOW_FREE) {
+        return false;
+    }
+    __atomic_store_n(intent, index, __ATOMIC_RELAXED);
+    __atomic_signal_fence(__ATOMIC_SEQ_CST); /* the intent before the claim, for whoever adopts this slot */
+    return __atomic_compare_exchange_n((uint32_t *)(void *)&table->entries[index], &expected, busy, false,
+                                       __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
+}
+
+uint32_t flow_table_claim(struct flow_table *table, const struct flow_key *key, uint32_t slot,
+                          uint32_t session_index, uint32_t *intent)
+{
+    struct place place = place_of(table, key);
+    bool second_first = room_in(table, place.buckets[1]) > room_in(table, place.buckets[0]);
+
+    for (uint32_t i = 0; i < 2 * FLOW_WAYS; i++) {
+        uint32_t bucket = place.buckets[(i / FLOW_WAYS) ^ second_first];
+        uint32_t index = bucket + i % FLOW_WAYS;
+        if (!claim_slot(table, index, slot, intent)) {
+            continue;
+        }
+        struct flow_entry *entry = &table->entries[index];
+        entry->local_port = key->local_port;
+        entry->remote_port = key->remote_port;
+        memcpy(entry->remote, key->remote, sizeof(entry->remote));
+        memcpy(entry->local, key->local, sizeof(entry->local));
+        entry->session_index = session_index;
+        set_head(entry, (struct head){.state = FLOW_ACTIVE, .tos = (uint8_t)slot});
+        set_tag(table, index, place.tag);
+        return index;
+    }
+    return FLOW_NONE;
+}
+
+uint32_t flow_table_find(const struct flow_table *table, const struct flow_key *key)
+{
+    struct place place = place_of(table, key);
+
+    for (uint32_t i = 0; i < 2 * FLOW_WAYS; i++) {
+        uint32_t index = place.buckets[i / FLOW_WAYS] + i % FLOW_WAYS;
+        const struct flow_entry *entry = &table->entries[index];
+        if (get_tag(table, index) != place.tag) {
+            continue;
+        }
+        uint8_t state = entry_state(entry);
+        if (state >= FLOW_ACTIVE && flow_matches(entry, key) && entry_state(entry) == state) {
+            return index;
+        }
+    }
+    return FLOW_NONE;
+}
+
+void flow_table_release(struct flow_table *table, uint32_t index)
+{
+    set_tag(table, index, 0);
+    set_head(&table->entries[index], (struct head){.state = FLOW_FREE});
+}
+
+void flow_table_time_wait(struct flow_table *table, uint32_t index, uint64_t now_ms)
+{
+    struct flow_entry *entry = &table->entries[index];
+
+    __atomic_store_n(&entry->expire_ms, (uint32_t)now_ms + FLOW_TWO_MSL_MS, __ATOMIC_RELAXED); /* before set_head */
+    set_head(entry, (struct head){.state = FLOW_TIME_WAIT});
+}
+
+bool flow_table_owned(const struct flow_table *table, uint32_t index, uint32_t slot, uint32_t session_index)
+{
+    const struct flow_entry *entry = &table->entries[index];
+
+    return index < table->groups * FLOW_GROUP && entry_state(entry) == FLOW_ACTIVE && entry->tos == slot &&
+           entry->session_index == session_index;
+}
+
+void flow_table_settle(struct flow_table *table, uint32_t slot, uint32_t *intent,
+                       bool (*in_use)(const void *context, uint32_t session_index, uint32_t index),
+                       const void *context)
+{
+    uint32_t index = *intent;
+
+    if (index >= table->groups * FLOW_GROUP) {
+        return;
+    }
+    const struct flow_entry *entry = &table->entries[index];
+    uint8_t state = entry_state(entry);
+    bool mine = (state == FLOW_BUSY || state == FLOW_ACTIVE) && entry->tos == slot;
+    if (mine && (state == FLOW_BUSY || !in_use(context, entry->session_index, index))) {
+        flow_table_release(table, index);
+    }
+    *intent = FLOW_NONE;
+}
+
+uint32_t flow_table_sweep(struct flow_table *table, uint32_t *cursor, uint32_t stride, uint32_t groups,
+                          uint64_t now_ms)
+{
+    uint32_t freed = 0;
+
+    for (uint32_t n = 0; n < groups && table->groups > 0; n++) {
+        if (*cursor >= table->groups) {
+            *cursor %= stride; /* a cursor keeps its remainder: back to the first of its groups */
+            if (*cursor >= table->groups) {
+                break;
+            }
+        }
+        for (uint32_t i = 0; i < FLOW_GROUP; i++) {
+            uint32_t index = *cursor * FLOW_GROUP + i;
+            const struct flow_entry *entry = &table->entries[index];
+            if (get_tag(table, index) == 0 || entry_state(entry) != FLOW_TIME_WAIT) {
+                continue;
+            }
+            uint32_t expire_ms = __atomic_load_n(&entry->expire_ms, __ATOMIC_RELAXED);
+            if ((int32_t)((uint32_t)now_ms - expire_ms) >= 0) {
+                flow_table_release(table, index);
+                freed++;
+            }
+        }
+        *cursor += stride;
+    }
+    return freed;
+}
+
+bool flow_entry_check(const struct flow_entry *entry)
+{
+    return entry->state < FLOW_STATE_COUNT && (entry->state != FLOW_ACTIVE || entry->tos < IMAGE_WORKERS_MAX);
+}

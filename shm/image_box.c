@@ -1,0 +1,41 @@
+#include "shm/image_box.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "shm/worker_slot.h"
+
+const struct image *image_box_current(const struct region *region)
+{
+    /* Acquire pairs with the release in image_box_publish(). */
+    return region_row(region, TABLE_IMAGES, __atomic_load_n(&region->header->image_current, __ATOMIC_ACQUIRE) & 1);
+}
+
+bool image_box_taken(const struct region *region)
+{
+    uint64_t generation = image_box_current(region)->generation;
+
+    for (uint32_t i = 0; i < region->header->slot_count; i++) {
+        const struct worker_slot *slot = region_slot(region, i);
+        uint32_t state = __atomic_load_n(&slot->state, __ATOMIC_ACQUIRE);
+        bool uses = state == SLOT_SERVING || state == SLOT_ADOPTING;
+        if (uses && __atomic_load_n(&slot->image_generation, __ATOMIC_ACQUIRE) != generation) {
+            return false;
+        }
+    }
+    return true;
+}
+
+int image_box_publish(const struct region *region, const struct image *image)
+{
+    if (image->size > IMAGE_BYTES_MAX) {
+        return -EFBIG;
+    }
+    if (!image_box_taken(region)) {
+        return -EBUSY;
+    }
+    uint32_t next = region->header->image_current ^ 1;
+    memcpy(region_row(region, TABLE_IMAGES, next), image, image->size);
+    __atomic_store_n(&region->header->image_current, next, __ATOMIC_RELEASE);
+    return 0;
+}

@@ -1,0 +1,23 @@
+/*
+ * Where the configuration image is published: two places in the region, one of them current.
+ *
+ * Written by the supervisor only. A place is overwritten only when no worker uses it: every slot has taken the
+ * current image since. Workers take the current one between two batches and store its generation in their slot.
+ */
+#ifndef PENSTOCK_SHM_IMAGE_BOX_H
+#define PENSTOCK_SHM_IMAGE_BOX_H
+
+#include "core/image.h"
+#include "shm/region.h"
+
+/* The current image. */
+const struct image *image_box_current(const struct region *region);
+
+/* Whether every serving slot has taken the current image. */
+bool image_box_taken(const struct region *region);
+
+/* Copies `image` into the region and makes it current. -EBUSY while a worker may still use the place, -EFBIG where
+ * it is too large. */
+int image_box_publish(const struct region *region, const struct image *image);
+
+#endif

@@ -1,0 +1,228 @@
+#include "shm/region.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "core/chain.h"
+#include "shm/flow_table.h"
+#include "shm/name_row.h"
+#include "shm/worker_slot.h"
+
+#ifndef MFD_NOEXEC_SEAL
+#define MFD_NOEXEC_SEAL 0x0008U /* linux/memfd.h, since Linux 6.3 */
+#endif
+
+enum { PAGE = 4096 };
+
+static const uint32_t table_strides[TABLE_COUNT] = {
+#define REGION_TABLE(name, segment, stride, what) [TABLE_##name] = (uint32_t)(stride),
+#include "shm/tables.def"
+#undef REGION_TABLE
+};
+
+static const uint32_t table_segments[TABLE_COUNT] = {
+#define REGION_TABLE(name, segment, stride, what) [TABLE_##name] = SEGMENT_##segment,
+#include "shm/tables.def"
+#undef REGION_TABLE
+};
+
+static uint64_t round_up(uint64_t value, uint64_t unit)
+{
+    return (value + unit - 1) / unit * unit;
+}
+
+/* A quarter of the bank is small buffers: the reserve that keeps newly active connections going when the large ones
+ * are all held by readers that stand still. */
+static void shape_bank(struct region_header *header, uint64_t bytes_per_slot)
+{
+    uint64_t small_bytes = bytes_per_slot / 4;
+
+    header->small_per_slot = (uint32_t)(small_bytes / BUFFER_SMALL_BYTES);
+    header->large_per_slot = (uint32_t)((bytes_per_slot - small_bytes) / BUFFER_LARGE_BYTES);
+}
+
+static void count_rows(const struct region_header *header, uint64_t counts[TABLE_COUNT])
+{
+    uint64_t slots = header->slot_count;
+    uint64_t buffers = header->large_per_slot + header->small_per_slot;
+    uint64_t bank_per_slot = (uint64_t)header->large_per_slot * BUFFER_LARGE_BYTES +
+                             (uint64_t)header->small_per_slot * BUFFER_SMALL_BYTES;
+
+    counts[TABLE_IMAGES] = 2;
+    counts[TABLE_NAMES] = name_rows_max(NAME_LISTENER) + name_rows_max(NAME_POOL) + name_rows_max(NAME_SERVER);
+    counts[TABLE_SLOTS] = slots;
+    counts[TABLE_SERVER_COUNTERS] = slots * IMAGE_SERVERS_MAX;
+    counts[TABLE_LOG_RECORDS] = slots * LOG_RING_RECORDS;
+    counts[TABLE_FLOW_TAGS] = header->flow_groups;
+    counts[TABLE_FLOW_ENTRIES] = header->flow_groups;
+    counts[TABLE_SESSIONS] = slots * header->sessions_per_slot;
+    counts[TABLE_BUFFER_RECORDS] = slots * buffers;
+    counts[TABLE_BANK] = slots * round_up(bank_per_slot, PAGE) / PAGE;
+}
+
+static void place_tables(struct region_header *header)
+{
+    uint64_t counts[TABLE_COUNT];
+    uint64_t ends[SEGMENT_COUNT] = {[SEGMENT_TABLES] = REGION_HEADER_BYTES};
+
+    count_rows(header, counts);
+    for (int i = 0; i < TABLE_COUNT; i++) {
+        uint64_t *end = &ends[table_segments[i]];
+        header->tables[i] = (struct region_table_place){
+            .offset = *end,
+            .count = counts[i],
+            .stride = table_strides[i],
+            .segment = table_segments[i],
+        };
+        *end = round_up(*end + counts[i] * table_strides[i], PAGE);
+    }
+    memcpy(header->segment_bytes, ends, sizeof(ends));
+}
+
+static int make_segment(const char *name, uint64_t bytes)
+{
+    int fd = memfd_create(name, MFD_CLOEXEC | MFD_NOEXEC_SEAL);
+
+    if (fd < 0 && errno == EINVAL) { /* before Linux 6.3 */
+        fd = memfd_create(name, MFD_CLOEXEC);
+    }
+    if (fd < 0) {
+        return -errno;
+    }
+    if (ftruncate(fd, (off_t)bytes) != 0) {
+        int error = errno;
+        close(fd);
+        return -error;
+    }
+    return fd;
+}
+
+static int map_segment(struct region *region, int segment, uint64_t bytes, bool writable)
+{
+    void *address = mmap(NULL, bytes, PROT_READ | (writable ? PROT_WRITE : 0), MAP_SHARED | MAP_NORESERVE,
+                         region->fds[segment], 0);
+    if (address == MAP_FAILED) {
+        return -errno;
+    }
+    region->segments[segment] = address;
+    /* A core dump of gigabytes would delay the next incarnation; failing only costs that. */
+    (void)madvise(address, bytes, MADV_DONTDUMP);
+    return 0;
+}
+
+int region_create(struct region *region, const struct region_shape *shape)
+{
+    struct region_header header = {
+        .magic = REGION_MAGIC,
+        .layout_version = REGION_LAYOUT_VERSION,
+        .slot_count = shape->slots,
+        .sessions_per_slot = shape->sessions_per_slot,
+        .flow_groups = (uint32_t)((shape->flows + FLOW_GROUP - 1) / FLOW_GROUP),
+        .flow_seed = shape->seed,
+        .created_monotonic_us = shape->monotonic_us,
+        .created_realtime_us = shape->realtime_us,
+    };
+    static const char *const names[SEGMENT_COUNT] = {"penstock-tables", "penstock-bank"};
+    int result = 0;
+
+    strncpy(header.name, shape->name, sizeof(header.name) - 1);
+    shape_bank(&header, shape->bank_bytes / shape->slots);
+    place_tables(&header);
+    *region = (struct region){.fds = {-1, -1}};
+    for (int i = 0; i < SEGMENT_COUNT && result == 0; i++) {
+        result = region->fds[i] = make_segment(names[i], header.segment_bytes[i]);
+        if (result >= 0) {
+            result = map_segment(region, i, header.segment_bytes[i], true);
+        }
+    }
+    if (result < 0) {
+        region_detach(region);
+        for (int i = 0; i < SEGMENT_COUNT; i++) {
+            if (region->fds[i] >= 0) {
+                close(region->fds[i]);
+            }
+        }
+        return result;
+    }
+    region->header = (struct region_header *)region->segments[SEGMENT_TABLES];
+    *region->header = header;
+    for (uint32_t i = 0; i < header.slot_count; i++) {
+        struct worker_slot *slot = region_slot(region, i);
+        slot->flow_claim = FLOW_NONE;
+        memset(slot->ring_buffers, 0xff, sizeof(slot->ring_buffers)); /* BUFFER_NONE */
+    }
+    return 0;
+}
+
+int region_attach(struct region *region, const int fds[SEGMENT_COUNT], bool writable)
+{
+    struct region_header header;
+
+    *region = (struct region){.fds = {fds[SEGMENT_TABLES], fds[SEGMENT_BANK]}};
+    ssize_t got = pread(fds[SEGMENT_TABLES], &header, sizeof(header), 0);
+    if (got != (ssize_t)sizeof(header)) {
+        return got < 0 ? -errno : -EPROTO;
+    }
+    if (header.magic != REGION_MAGIC || header.layout_version != REGION_LAYOUT_VERSION) {
+        return -EPROTO;
+    }
+    int segments = writable ? SEGMENT_COUNT : SEGMENT_BANK;
+    for (int i = 0; i < segments; i++) {
+        struct stat stat;
+        if (fstat(fds[i], &stat) != 0 || (uint64_t)stat.st_size < header.segment_bytes[i]) {
+            region_detach(region);
+            return -EPROTO;
+        }
+        int result = map_segment(region, i, header.segment_bytes[i], writable);
+        if (result < 0) {
+            region_detach(region);
+            return result;
+        }
+    }
+    region->header = (struct region_header *)region->segments[SEGMENT_TABLES];
+    return region_check(region) ? 0 : -EPROTO;
+}
+
+void region_detach(struct region *region)
+{
+    const struct region_header *header = region->header;
+    uint64_t bytes[SEGMENT_COUNT] = {0};
+
+    if (header != NULL) {
+        memcpy(bytes, header->segment_bytes, sizeof(bytes));
+    }
+    for (int i = 0; i < SEGMENT_COUNT; i++) {
+        struct stat stat;
+        if (region->segments[i] == NULL) {
+            continue;
+        }
+        if (bytes[i] == 0 && fstat(region->fds[i], &stat) == 0) {
+            bytes[i] = (uint64_t)stat.st_size;
+        }
+        munmap(region->segments[i], bytes[i]);
+        region->segments[i] = NULL;
+    }
+    region->header = NULL;
+}
+
+bool region_check(const struct region *region)
+{
+    const struct region_header *header = region->header;
+
+    if (header->magic != REGION_MAGIC || header->layout_version != REGION_LAYOUT_VERSION ||
+        header->slot_count == 0 || header->slot_count > IMAGE_WORKERS_MAX || header->run_state > RUN_STOP ||
+        header->image_current > 1) {
+        return false;
+    }
+    for (int i = 0; i < TABLE_COUNT; i++) {
+        const struct region_table_place *place = &header->tables[i];
+        if (place->stride != table_strides[i] || place->segment != table_segments[i] ||
+            place->offset + place->count * place->stride > header->segment_bytes[place->segment]) {
+            return false;
+        }
+    }
+    return true;
+}

@@ -1,0 +1,105 @@
+/*
+ * The region: all shared memory of one Penstock instance.
+ *
+ * Two memfds: the tables, and the bank of buffers. The supervisor creates them and writes the header; keepers and
+ * workers map them for writing, everybody else read-only. Everything is reached by offset and index, so a process
+ * may map the region anywhere. Pages are taken when they are first written. Not in core dumps.
+ */
+#ifndef PENSTOCK_SHM_REGION_H
+#define PENSTOCK_SHM_REGION_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/image.h"
+
+enum region_segment { SEGMENT_TABLES, SEGMENT_BANK, SEGMENT_COUNT };
+
+enum region_table {
+#define REGION_TABLE(name, segment, stride, what) TABLE_##name,
+#include "shm/tables.def"
+#undef REGION_TABLE
+    TABLE_COUNT
+};
+
+#define REGION_MAGIC 0x314e4f4947455250ull /* "PREGION1" */
+
+enum {
+    REGION_LAYOUT_VERSION = 1, /* changes whenever a struct in the region does */
+    REGION_HEADER_BYTES = 4096,
+};
+
+enum run_state {
+    RUN_SERVE = 0,
+    RUN_DRAIN = 1, /* accept nothing more, end when the last session has */
+    RUN_STOP = 2,  /* end now */
+};
+
+struct region_table_place {
+    uint64_t offset; /* in its segment */
+    uint64_t count;  /* rows reserved */
+    uint32_t stride; /* bytes a row */
+    uint32_t segment;
+};
+
+/* Written by the supervisor, read by all. Only the last four fields change after creation. */
+struct region_header {
+    uint64_t magic;
+    uint32_t layout_version;
+    uint32_t slot_count;
+    char name[IMAGE_NAME_MAX];
+    uint64_t segment_bytes[SEGMENT_COUNT];
+    struct region_table_place tables[TABLE_COUNT];
+    uint32_t sessions_per_slot;     /* capacity of a slot's slab */
+    uint32_t large_per_slot;        /* buffers of each class in a slot's shard */
+    uint32_t small_per_slot;
+    uint32_t flow_groups;
+    uint64_t flow_seed;
+    uint64_t created_monotonic_us; /* the two clocks at creation: the log turns one into the other */
+    uint64_t created_realtime_us;
+    uint32_t supervisor_pid;
+    uint32_t run_state;     /* enum run_state; atomic */
+    uint32_t image_current; /* 0 or 1; atomic, release paired with the workers' acquire */
+    uint32_t reloads_failed;
+    uint64_t run_state_since_ms;
+};
+
+_Static_assert(sizeof(struct region_header) <= REGION_HEADER_BYTES, "the header is one page");
+
+/* One process's view. */
+struct region {
+    int fds[SEGMENT_COUNT];
+    unsigned char *segments[SEGMENT_COUNT];
+    struct region_header *header;
+};
+
+struct region_shape {
+    const char *name;
+    uint32_t slots;
+    uint32_t sessions_per_slot;
+    uint64_t flows;            /* entries wanted, all slots together; rounded up to whole groups */
+    uint64_t bank_bytes;       /* all slots together */
+    uint64_t monotonic_us, realtime_us, seed;
+};
+
+/* Creates the memfds and writes the header. 0 or -errno. */
+int region_create(struct region *region, const struct region_shape *shape);
+
+/* Maps a region that exists from its memfds. 0, -errno, or -EPROTO where it is no region of this layout version.
+ * With `writable` false the bank is not mapped. */
+int region_attach(struct region *region, const int fds[SEGMENT_COUNT], bool writable);
+
+/* Unmaps; leaves the descriptors open. */
+void region_detach(struct region *region);
+
+/* Whether header and table places are sound. */
+bool region_check(const struct region *region);
+
+static inline void *region_row(const struct region *region, enum region_table table, uint64_t row)
+{
+    const struct region_table_place *place = &region->header->tables[table];
+    return region->segments[place->segment] + place->offset + row * place->stride;
+}
+
+#endif

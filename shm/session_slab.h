@@ -1,0 +1,47 @@
+/*
+ * A slot's slab of session records.
+ *
+ * Only the slot's worker allocates and frees, so that needs no contention: a free list through the records' wheel
+ * links, newest first, so that memory in use stays dense. The list is derived; session_slab_rebuild() makes it anew
+ * from the phases. `generation` goes up with every allocation: a handle (index, generation) never means another
+ * session, and a reader that copied a record sees from it whether the record was re-used meanwhile.
+ */
+#ifndef PENSTOCK_SHM_SESSION_SLAB_H
+#define PENSTOCK_SHM_SESSION_SLAB_H
+
+#include "core/session.h"
+#include "shm/region.h"
+
+struct session_slab {
+    struct session *sessions;
+    uint32_t capacity;
+    uint32_t free_head;
+    uint32_t free_count; /* on the list; records never used are not on it */
+    uint32_t active;
+    uint32_t *high; /* in the slot: records ever used */
+};
+
+/* Opens the slab of `slot` with an empty free list: for a slot that was never used, or before a rebuild. */
+void session_slab_open(struct session_slab *slab, const struct region *region, uint32_t slot);
+
+/* A free record's index, SESSION_NONE when there is none; its generation has gone up. The caller saves the record in
+ * the undo log first: session_slab_peek() tells which it will be. */
+uint32_t session_slab_acquire(struct session_slab *slab);
+uint32_t session_slab_peek(const struct session_slab *slab);
+
+/* Gives a record back whose phase is FREE. */
+void session_slab_release(struct session_slab *slab, uint32_t index);
+
+/* Makes the free list and the count of active sessions from the records. */
+void session_slab_rebuild(struct session_slab *slab);
+
+static inline uint32_t session_slab_room(const struct session_slab *slab)
+{
+    return slab->capacity - slab->active;
+}
+
+/* Copies session `index` of a slot, for readers in other processes. False where it is free, or was re-used while it
+ * was copied. */
+bool session_slab_read(const struct region *region, uint32_t slot, uint32_t index, struct session *copy);
+
+#endif

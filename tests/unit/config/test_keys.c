@@ -1,0 +1,194 @@
+/* Mistakes in keys and values, each with its exact place. */
+#include "tests/unit/config/parse.h"
+
+TestSuite(config_keys);
+
+Test(config_keys, unknown_and_unsupported)
+{
+    static const struct parse_case cases[] = {
+        {PARSE_REST "wokers: 1\n", "4:1: unknown key 'wokers'; did you mean 'workers'?\n"},
+        {PARSE_REST "Workers: 1\n", "4:1: unknown key 'Workers'; did you mean 'workers'?\n"},
+        {PARSE_REST "exportr: 1\n", "4:1: unknown key 'exportr'; did you mean 'exporter'?\n"},
+        {PARSE_REST "zzz: 1\n",
+         "4:1: unknown key 'zzz'; possible here: name, workers, user, limits, log, timeouts, "
+         "listeners, pools\n"},
+        {PARSE_REST "\"\": 1\n",
+         "4:1: unknown key ''; possible here: name, workers, user, limits, log, timeouts, "
+         "listeners, pools\n"},
+        {PARSE_REST "exporter: { listen: 127.0.0.1:1 }\n",
+         "4:1: key 'exporter' is not supported by this version\n"},
+        {PARSE_REST "time_wait: {}\n", "4:1: key 'time_wait' is not supported by this version\n"},
+        {PARSE_REST "sessions: 5\n", "4:1: key 'sessions' is not possible here; it belongs to 'limits'\n"},
+        {PARSE_REST "limits: { session: 5 }\n",
+         "4:11: limits: unknown key 'session'; did you mean 'sessions'?\n"},
+        {PARSE_REST "user: a\nworkers: 1\nuser: b\n",
+         "6:1: duplicate key 'user'; it is given in line 4 already\n"},
+        {PARSE_REST "limits: { backlog: 1, backlog: 1 }\n",
+         "4:23: limits: duplicate key 'backlog'; it is given in line 4 already\n"},
+    };
+
+    PARSE_REFUSE_ALL(cases);
+}
+
+Test(config_keys, missing)
+{
+    static const struct parse_case cases[] = {
+        {"workers: 1\n", "1:1: key 'name' is missing; add for example 'name: edge'\n"
+                         "1:1: key 'listeners' is missing; add for example 'listeners: [ ... ]'\n"
+                         "1:1: key 'pools' is missing; add for example 'pools: [ ... ]'\n"},
+        {"name: test\n" PARSE_POOLS "listeners:\n  - {}\n",
+         "4:5: listeners[0]: key 'name' is missing; add for example 'name: web'\n"
+         "4:5: listeners[0]: key 'bind' is missing; add for example 'bind: 0.0.0.0:8080'\n"
+         "4:5: listeners[0]: key 'routes' is missing; add for example 'routes: [ { pool: app } ]'\n"},
+        {"name: test\n" PARSE_POOLS "listeners: [ { name: web, bind: 127.0.0.1:80, routes: [ {} ] } ]\n",
+         "3:57: listeners[0].routes[0]: key 'pool' is missing; add for example 'pool: app'\n"},
+        {"name: test\n" PARSE_LISTENERS "pools: [ { name: app } ]\n",
+         "3:10: pools[0]: key 'servers' is missing; add for example 'servers: [ 127.0.0.1:9001 ]'\n"},
+        {"name: test\n" PARSE_LISTENERS "pools: [ { name: app, servers: [ { weight: 2 } ] } ]\n",
+         "3:34: pools[0].servers[0]: key 'address' is missing; add for example 'address: 127.0.0.1:9001'\n"},
+    };
+
+    PARSE_REFUSE_ALL(cases);
+}
+
+Test(config_keys, wrong_types)
+{
+    static const struct parse_case cases[] = {
+        {"- a\n", "1:1: a mapping of keys is needed here; write for example 'name: ...'\n"},
+        {"edge\n", "1:1: a mapping of keys is needed here; write for example 'name: ...'\n"},
+        {PARSE_REST "limits: 5\n",
+         "4:9: limits: a mapping of keys is needed here; write for example 'sessions: ...'\n"},
+        {PARSE_REST "limits:\n",
+         "4:8: limits: a mapping of keys is needed here; write for example 'sessions: ...'\n"},
+        {PARSE_REST "user: [a]\n", "4:7: user: a list is not possible here; write a name, as in web\n"},
+        {PARSE_REST "user: {a: b}\n", "4:7: user: a mapping is not possible here; write a name, as in web\n"},
+        {PARSE_REST "user:\n", "4:6: user: has no value; write a name, as in web\n"},
+        {PARSE_REST "user: ~\n", "4:7: user: has no value; write a name, as in web\n"},
+        {PARSE_REST "user: null\n", "4:7: user: has no value; write a name, as in web\n"},
+        {PARSE_REST "workers: []\n",
+         "4:10: workers: a list is not possible here; write auto or a whole number\n"},
+        {PARSE_REST "workers: \"2\"\n",
+         "4:10: workers: a text in quotes is not possible here; write a whole number "
+         "without quotes\n"},
+        {"name: test\n" PARSE_POOLS "listeners: { name: web }\n",
+         "3:12: listeners: a list of listeners is needed here; begin each with '- '\n"},
+        {"name: test\n" PARSE_POOLS "listeners: []\n",
+         "3:12: listeners: the list of listeners is empty; write at least one\n"},
+        {"name: test\n" PARSE_POOLS "listeners: [ web ]\n",
+         "3:14: listeners[0]: a mapping of keys is needed here; write for example 'name: ...'\n"},
+        {"name: test\n" PARSE_LISTENERS "pools: [ { name: app, servers: 127.0.0.1:9001 } ]\n",
+         "3:32: pools[0].servers: a list of servers is needed here; begin each with '- '\n"},
+    };
+
+    PARSE_REFUSE_ALL(cases);
+}
+
+Test(config_keys, top_level_values)
+{
+    static const struct parse_case cases[] = {
+        {"name: a/b\n" PARSE_LISTENERS PARSE_POOLS,
+         "1:7: name: 'a/b' is not a name; write letters, digits and any of '_.-' only\n"},
+        {"name: a2345678901234567890123456789012345678901234567x\n" PARSE_LISTENERS PARSE_POOLS,
+         "1:7: name: 'a2345678901234567890123456789012345678901234567x' is too long; a name has at most 47 "
+         "characters\n"},
+        {PARSE_REST "workers: 0\n", "4:10: workers: 0 is out of range; write a whole number from 1 to 128\n"},
+        {PARSE_REST "workers: 129\n",
+         "4:10: workers: 129 is out of range; write a whole number from 1 to 128\n"},
+        {PARSE_REST "workers: Auto\n",
+         "4:10: workers: 'Auto' is not a whole number; write one from 1 to 128\n"},
+        {PARSE_REST "limits:\n  sessions: 10k\n  buffers: 256\n  backlog: 0\n",
+         "5:13: limits.sessions: '10k' is not a whole number; write one from 1 to 10000000\n"
+         "6:12: limits.buffers: '256' has no unit; write it with KiB, MiB or GiB, as in 256MiB\n"
+         "7:12: limits.backlog: 0 is out of range; write a whole number from 1 to 65535\n"},
+        {PARSE_REST "limits: { buffers: 1023KiB }\n",
+         "4:20: limits.buffers: 1023KiB is out of range; write a size from 1MiB to 1024GiB\n"},
+        {PARSE_REST "log: { level: loud, format: json, access: a.log }\n",
+         "4:15: log.level: 'loud' is not known; write error, warning, info or debug\n"
+         "4:29: log.format: 'json' is not supported by this version; write text\n"
+         "4:43: log.access: 'a.log' is not an absolute path; write for example /var/log/penstock/access.log, or "
+         "off, or stderr\n"},
+        {PARSE_REST "timeouts: { connect: 5, idle: 1h30m, half_closed: 50d }\n",
+         "4:22: timeouts.connect: '5' has no unit; write it with ms, s, m, h or d, as in 5s\n"
+         "4:31: timeouts.idle: '1h30m' is not a duration; write one whole number and one unit of ms, s, m, h or d, "
+         "as in 90s\n"
+         "4:51: timeouts.half_closed: 50d is too long; write at most 49d, or off for no limit\n"},
+    };
+
+    PARSE_REFUSE_ALL(cases);
+}
+
+#define LISTENER(keys) "name: test\n" PARSE_POOLS "listeners:\n- name: web\n" keys
+#define BIND           "  bind: 127.0.0.1:80\n"
+#define ROUTES         "  routes: [ { pool: app } ]\n"
+
+Test(config_keys, listeners)
+{
+    static const struct parse_case cases[] = {
+        {LISTENER(ROUTES "  bind: app:80\n"),
+         "6:9: listeners[0].bind: 'app:80' needs an IP address; names are not "
+         "supported by this version\n"},
+        {LISTENER(ROUTES "  bind:\n  - 127.0.0.1:0\n  - 127.0.0.1\n"),
+         "7:5: listeners[0].bind[0]: '127.0.0.1:0' has port 0; ports go from 1 to 65535\n"
+         "8:5: listeners[0].bind[1]: '127.0.0.1' needs an address and a port, as in 192.0.2.1:80, "
+         "[2001:db8::1]:80 or unix:/run/x.sock\n"},
+        {LISTENER(ROUTES "  bind: []\n"),
+         "6:9: listeners[0].bind: the list of addresses is empty; write at least one\n"},
+        {LISTENER(BIND "  routes: []\n"),
+         "6:11: listeners[0].routes: the list of routes is empty; write at least one\n"},
+        {LISTENER(BIND "  routes: [ { pool: app }, { pool: app } ]\n"),
+         "6:28: listeners[0].routes: more than one route is not supported by this version; write just '- pool: "
+         "NAME'\n"},
+        {LISTENER(BIND "  routes: [ { sni: x, pool: app } ]\n"),
+         "6:15: listeners[0].routes[0]: key 'sni' is not supported by this version\n"},
+        {LISTENER(BIND ROUTES "  timeouts: { connect: 1s }\n"),
+         "7:15: listeners[0].timeouts: key 'connect' is not possible here; it belongs to the timeouts of a pool or "
+         "of the top level\n"},
+        {LISTENER(BIND ROUTES "  timeouts: { drain: 1s }\n"),
+         "7:15: listeners[0].timeouts: key 'drain' is not possible here; it belongs to the timeouts of the top "
+         "level\n"},
+        {LISTENER(BIND ROUTES "  pool: app\n"),
+         "7:3: listeners[0]: key 'pool' is not possible here; write 'routes: [ "
+         "{ pool: NAME } ]'\n"},
+        {LISTENER(BIND ROUTES "  accept_proxy: off\n  allow: []\n  max_sessions: 1\n  rate: {}\n"),
+         "7:3: listeners[0]: key 'accept_proxy' is not supported by this version\n"
+         "8:3: listeners[0]: key 'allow' is not supported by this version\n"
+         "9:3: listeners[0]: key 'max_sessions' is not supported by this version\n"
+         "10:3: listeners[0]: key 'rate' is not supported by this version\n"},
+    };
+
+    PARSE_REFUSE_ALL(cases);
+}
+
+#define POOL(keys) "name: test\n" PARSE_LISTENERS "pools:\n- name: app\n" keys
+#define SERVERS    "  servers: [ 127.0.0.1:9001 ]\n"
+
+Test(config_keys, pools)
+{
+    static const struct parse_case cases[] = {
+        {POOL(SERVERS "  balance: maglev\n"),
+         "6:12: pools[0].balance: 'maglev' is not supported by this version; write round_robin or least_sessions\n"},
+        {POOL(SERVERS "  balance: rr\n"),
+         "6:12: pools[0].balance: 'rr' is not known; write round_robin or least_sessions\n"},
+        {POOL(SERVERS "  retries: 8\n"),
+         "6:12: pools[0].retries: 8 is out of range; write a whole number from 0 to 7\n"},
+        {POOL(SERVERS "  helth: {}\n"), "6:3: pools[0]: unknown key 'helth'; did you mean 'health'?\n"},
+        {POOL(SERVERS "  health: {}\n"), "6:3: pools[0]: key 'health' is not supported by this version\n"},
+        {POOL(SERVERS "  timeouts: { drain: 1s }\n"),
+         "6:15: pools[0].timeouts: key 'drain' is not possible here; it belongs to the timeouts of the top level\n"},
+        {POOL("  servers: []\n"),
+         "5:12: pools[0].servers: the list of servers is empty; write at least one\n"},
+        {POOL("  servers: [ app:1 ]\n"),
+         "5:14: pools[0].servers[0]: 'app:1' needs an IP address; names are not "
+         "supported by this version\n"},
+        {POOL("  servers:\n  - address: 127.0.0.1:99999\n    weight: 0\n    backup: yes\n    resolve: 1s\n"),
+         "6:14: pools[0].servers[0].address: '127.0.0.1:99999' has a port beyond 65535; ports go from 1 to 65535\n"
+         "7:13: pools[0].servers[0].weight: 0 is out of range; write a whole number from 1 to 256\n"
+         "8:13: pools[0].servers[0].backup: 'yes' is neither true nor false; write one of them\n"
+         "9:5: pools[0].servers[0]: key 'resolve' is not supported by this version\n"},
+        {POOL("  servers: [ [] ]\n"),
+         "5:14: pools[0].servers[0]: a mapping of keys is needed here; write for example "
+         "'address: ...'\n"},
+    };
+
+    PARSE_REFUSE_ALL(cases);
+}
