@@ -78,8 +78,8 @@ bool session_check(const struct session *session)
         session->tries > IMAGE_RETRIES_MAX + 1) {
         return false;
     }
-    if (!conn_check(client) || !conn_check(server)) {
-        return false;
+    if (session->phase != SESSION_FREE && (!conn_check(client) || !conn_check(server))) {
+        return false; /* a record never used is all zeros */
     }
     switch ((enum session_phase)session->phase) {
     case SESSION_FREE:

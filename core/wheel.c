@@ -84,7 +84,7 @@ uint32_t wheel_take(struct wheel *wheel, uint64_t now_ms)
     uint64_t now_tick = now_ms / WHEEL_TICK_MS;
     uint32_t ahead = ticks_ahead(wheel);
 
-    if (wheel->now_tick + ahead > now_tick) {
+    if (ahead == WHEEL_SLOTS || wheel->now_tick + ahead > now_tick) {
         if (now_tick > wheel->now_tick) {
             wheel->now_tick = now_tick;
         }

@@ -100,7 +100,7 @@ static void try_receive(struct probe_result *result)
     int fd = dup(STDERR_FILENO);
     int pair[2] = {-1, -1};
 
-    if (fd < 0 || ring_create(&ring, fd, 64, params) != 0) {
+    if (fd < 0 || ring_create(&ring, fd, 2 * RING_SUBMISSIONS, params) != 0) {
         goto out;
     }
     result->have[PROBE_BUFFER_RINGS] = ring_buffers_create(ring, 0, 8) == 0;

@@ -1,0 +1,47 @@
+/*
+ * penstock check, and the loading of configurations that `run` and `reload` share with it.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "cmd/command.h"
+#include "cmd/machine.h"
+#include "cmd/privileges.h"
+
+struct image *command_load(const char *path, bool starting)
+{
+    static struct config_report report; /* large */
+    struct config_options options = {.cpus = machine_cpus()};
+    struct config_positions positions;
+    struct machine_facts facts;
+    struct image *image = NULL;
+    const char *why = "";
+
+    if (config_load(path, &options, &report, &image, &positions) == 0) {
+        machine_read(&facts, starting);
+        (void)config_check_machine(image, &positions, &facts, &report);
+        if (privileges_check(image->user, &why) < 0) {
+            config_report_add(&report, (struct config_place){0}, "user: '%s': %s", image->user, why);
+        }
+    }
+    if (report.count > 0) {
+        config_report_print(&report, stderr);
+        free(image);
+        return NULL;
+    }
+    return image;
+}
+
+int command_check(const struct command_options *options)
+{
+    struct image *image = command_load(options->config, false);
+
+    if (image == NULL) {
+        return EXIT_FAILURE;
+    }
+    printf("%s: good: %u listeners, %u pools, %u servers, %u workers, %lu sessions, %lu MiB of buffers\n",
+           options->config, image->listener_count, image->pool_count, image->server_count, image->workers,
+           (unsigned long)image->sessions_limit, (unsigned long)(image->buffer_bytes_limit >> 20));
+    free(image);
+    return EXIT_SUCCESS;
+}

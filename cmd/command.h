@@ -1,0 +1,35 @@
+/*
+ * The subcommands of penstock: each a function in a file of its own.
+ */
+#ifndef PENSTOCK_CMD_COMMAND_H
+#define PENSTOCK_CMD_COMMAND_H
+
+#include <stdbool.h>
+
+#include "config/config.h"
+
+enum {
+    EXIT_USAGE = 2, /* the command line was not understood */
+};
+
+/* What the command line said. */
+struct command_options {
+    const char *config; /* -c FILE */
+    const char *name;   /* -n NAME, instead of -c where only the running instance is meant */
+    bool json;
+};
+
+int command_run(const struct command_options *options);
+int command_check(const struct command_options *options);
+int command_status(const struct command_options *options);
+int command_reload(const struct command_options *options);
+int command_drain(const struct command_options *options);
+int command_stop(const struct command_options *options);
+
+const char *penstock_version(void);
+
+/* Loads the configuration and checks it against this machine; prints every mistake to standard error. NULL on failure.
+ * `starting`: free memory counts too. */
+struct image *command_load(const char *path, bool starting);
+
+#endif

@@ -1,0 +1,85 @@
+/*
+ * penstock reload, drain, stop: a signal to the supervisor; reload waits for the outcome.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "cmd/instance.h"
+#include "shm/image_box.h"
+
+enum { RELOAD_TIMEOUT_MS = 10000 };
+
+static int send_signal(const struct instance *instance, int signal)
+{
+    if (kill(instance->pid, signal) != 0) {
+        fprintf(stderr, "penstock: process %d cannot be signalled: %s\n", instance->pid, strerror(errno));
+        return EXIT_FAILURE;
+    }
+    return EXIT_SUCCESS;
+}
+
+static int signal_instance(const struct command_options *options, int signal)
+{
+    struct instance instance;
+    struct region region;
+
+    if (instance_open(&instance, &region, options) != 0) {
+        return EXIT_FAILURE;
+    }
+    region_detach(&region);
+    return send_signal(&instance, signal);
+}
+
+int command_drain(const struct command_options *options)
+{
+    return signal_instance(options, SIGTERM);
+}
+
+int command_stop(const struct command_options *options)
+{
+    return signal_instance(options, SIGINT);
+}
+
+/* Waits until every worker has taken a newer configuration than `generation`, or the supervisor refused it. */
+static int wait_for_reload(const struct region *region, uint64_t generation, uint32_t failed)
+{
+    struct timespec pause = {.tv_nsec = 1000000};
+
+    for (int i = 0; i < RELOAD_TIMEOUT_MS; i++) {
+        const volatile uint32_t *reloads_failed = &region->header->reloads_failed;
+        if (*reloads_failed != failed) {
+            fprintf(stderr, "penstock: the running instance refused the configuration; its log says why\n");
+            return EXIT_FAILURE;
+        }
+        uint64_t now = image_box_current(region)->generation;
+        if (now > generation && image_box_taken(region)) {
+            printf("reloaded: every worker has taken configuration %lu\n", (unsigned long)now);
+            return EXIT_SUCCESS;
+        }
+        nanosleep(&pause, NULL);
+    }
+    fprintf(stderr, "penstock: no outcome within 10 s; see the log of the running instance\n");
+    return EXIT_FAILURE;
+}
+
+int command_reload(const struct command_options *options)
+{
+    struct instance instance;
+    struct region region;
+
+    if (instance_open(&instance, &region, options) != 0) { /* checks the file, prints its mistakes */
+        return EXIT_FAILURE;
+    }
+    uint64_t generation = image_box_current(&region)->generation;
+    uint32_t failed = region.header->reloads_failed;
+    int result = send_signal(&instance, SIGHUP);
+    if (result == EXIT_SUCCESS) {
+        result = wait_for_reload(&region, generation, failed);
+    }
+    region_detach(&region);
+    return result;
+}

@@ -1,0 +1,93 @@
+#include "cmd/machine.h"
+
+#include <inttypes.h>
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+static uint64_t limit_of(__rlimit_resource_t resource)
+{
+    struct rlimit limit;
+
+    if (getrlimit(resource, &limit) != 0 || limit.rlim_max == RLIM_INFINITY) {
+        return UINT64_MAX;
+    }
+    return limit.rlim_max;
+}
+
+/* A line "KEY:   N kB" of /proc/meminfo, in bytes; 0 where it is missing. */
+static uint64_t meminfo(const char *key)
+{
+    char line[128];
+    uint64_t kib = 0;
+    FILE *file = fopen("/proc/meminfo", "re");
+
+    if (file == NULL) {
+        return 0;
+    }
+    while (fgets(line, sizeof(line), file) != NULL) {
+        size_t length = strlen(key);
+        if (strncmp(line, key, length) == 0 && line[length] == ':' &&
+            sscanf(line + length + 1, "%" SCNu64, &kib) == 1) {
+            break;
+        }
+    }
+    fclose(file);
+    return kib * 1024;
+}
+
+/* What the control group allows, as a container sees it; UINT64_MAX: without limit. */
+static uint64_t group_limit(void)
+{
+    uint64_t bytes = UINT64_MAX;
+    FILE *file = fopen("/sys/fs/cgroup/memory.max", "re");
+
+    if (file == NULL) {
+        return UINT64_MAX;
+    }
+    if (fscanf(file, "%" SCNu64, &bytes) != 1) { /* "max" */
+        bytes = UINT64_MAX;
+    }
+    fclose(file);
+    return bytes;
+}
+
+uint32_t machine_cpus(void)
+{
+    cpu_set_t set;
+
+    return sched_getaffinity(0, sizeof(set), &set) == 0 ? (uint32_t)CPU_COUNT(&set) : 1;
+}
+
+int machine_cpu(uint32_t n)
+{
+    cpu_set_t set;
+
+    if (sched_getaffinity(0, sizeof(set), &set) != 0 || CPU_COUNT(&set) == 0) {
+        return -1;
+    }
+    n %= (uint32_t)CPU_COUNT(&set);
+    for (int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+        if (CPU_ISSET((unsigned)cpu, &set) && n-- == 0) {
+            return cpu;
+        }
+    }
+    return -1;
+}
+
+void machine_read(struct machine_facts *facts, bool starting)
+{
+    uint64_t memory = meminfo("MemTotal");
+    uint64_t group = group_limit();
+
+    *facts = (struct machine_facts){
+        .nofile_limit = limit_of(RLIMIT_NOFILE),
+        .memlock_bytes = limit_of(RLIMIT_MEMLOCK),
+        .memory_bytes = memory < group ? memory : group,
+        .free_memory_bytes = starting ? meminfo("MemAvailable") : 0,
+        .cpus = machine_cpus(),
+        .is_root = geteuid() == 0,
+    };
+}

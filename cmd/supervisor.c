@@ -1,0 +1,320 @@
+#include "cmd/supervisor.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "io/heap.h"
+#include "io/log.h"
+#include "io/probe.h"
+#include "shm/image_box.h"
+#include "shm/name_row.h"
+#include "shm/worker_slot.h"
+
+enum {
+    START_TIMEOUT_MS = 10000,
+    LOOK_EVERY_MS = 1000,
+    SESSION_MARGIN = 256,  /* records beyond the limit: workers may pass it a little */
+    SESSION_GROWTH = 4,    /* a reload may raise limits.sessions this much; unused records cost nothing */
+    FLOW_LOAD_PERCENT = 60, /* of the flow table; its buckets rarely overflow below that */
+};
+
+static uint64_t clock_us(clockid_t clock)
+{
+    struct timespec now;
+
+    clock_gettime(clock, &now);
+    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
+static int create_region(struct supervisor *supervisor)
+{
+    const struct image *image = supervisor->image;
+    struct region_shape shape = {
+        .name = image->name,
+        .slots = image->workers,
+        .sessions_per_slot = (uint32_t)(image->sessions_limit * SESSION_GROWTH + SESSION_MARGIN),
+        .flows = image->sessions_limit * SIDE_COUNT * 100 / FLOW_LOAD_PERCENT,
+        .bank_bytes = image->buffer_bytes_limit,
+        .monotonic_us = clock_us(CLOCK_MONOTONIC),
+        .realtime_us = clock_us(CLOCK_REALTIME),
+    };
+
+    if (getrandom(&shape.seed, sizeof(shape.seed), 0) != (ssize_t)sizeof(shape.seed)) {
+        return -EIO;
+    }
+    int result = region_create(&supervisor->region, &shape);
+    if (result == 0) {
+        supervisor->region.header->supervisor_pid = (uint32_t)getpid();
+        supervisor->image->generation = 1;
+        result = name_rows_assign(&supervisor->region, supervisor->image);
+    }
+    return result == 0 ? image_box_publish(&supervisor->region, supervisor->image) : result;
+}
+
+static int open_signals(struct supervisor *supervisor)
+{
+    static const int signals[] = {SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGCHLD};
+    sigset_t set;
+
+    sigemptyset(&set);
+    for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++) {
+        sigaddset(&set, signals[i]);
+    }
+    sigprocmask(SIG_BLOCK, &set, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    supervisor->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    return supervisor->signal_fd < 0 ? -errno : 0;
+}
+
+static void raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+        limit.rlim_cur = limit.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
+/* The start-up matrix: what the kernel offers, one line each. 0, or -1 with one line that names cause and remedy. */
+static int look_at_kernel(void)
+{
+    struct probe_result result;
+
+    if (probe_kernel(&result) != 0) {
+        log_line(LOG_LEVEL_ERROR, "event=start_failed cause=\"%s\"", result.cause);
+        return -1;
+    }
+    for (int i = 0; i < PROBE_FEATURES; i++) {
+        log_line(LOG_LEVEL_INFO, "event=kernel feature=%s have=%s", probe_name(i), result.have[i] ? "yes" : "no");
+    }
+    return 0;
+}
+
+static uint32_t slots_in(const struct supervisor *supervisor, enum slot_state state)
+{
+    uint32_t count = 0;
+
+    for (uint32_t i = 0; i < supervisor->slot_count; i++) {
+        count += __atomic_load_n(&region_slot(&supervisor->region, i)->state, __ATOMIC_ACQUIRE) == state;
+    }
+    return count;
+}
+
+static int wait_until_serving(struct supervisor *supervisor)
+{
+    struct timespec pause = {.tv_nsec = 1000000};
+
+    for (int i = 0; i < START_TIMEOUT_MS; i++) {
+        if (slots_in(supervisor, SLOT_SERVING) == supervisor->slot_count) {
+            return 0;
+        }
+        nanosleep(&pause, NULL);
+    }
+    return -ETIMEDOUT;
+}
+
+static int start(struct supervisor *supervisor)
+{
+    int result = open_signals(supervisor);
+
+    if (result == 0) {
+        result = create_region(supervisor);
+    }
+    if (result == 0) {
+        result = supervisor_start_logger(supervisor);
+    }
+    for (uint32_t i = 0; i < supervisor->image->workers && result == 0; i++) {
+        result = supervisor_start_keeper(supervisor, i);
+        supervisor->slot_count = i + 1;
+    }
+    if (result < 0) {
+        log_line(LOG_LEVEL_ERROR, "event=start_failed error=\"%s\"", strerror(-result));
+        return result;
+    }
+    if (supervisor_open_listeners(supervisor) != 0) {
+        return -EADDRINUSE;
+    }
+    result = wait_until_serving(supervisor);
+    if (result < 0) {
+        log_line(LOG_LEVEL_ERROR, "event=start_failed what=\"workers do not serve; see their lines above\"");
+        return result;
+    }
+    return instance_publish(&supervisor->instance, supervisor->region.fds[SEGMENT_TABLES]);
+}
+
+void supervisor_wake_all(const struct supervisor *supervisor)
+{
+    uint64_t one = 1;
+
+    for (uint32_t i = 0; i < supervisor->slot_count; i++) {
+        ssize_t ignored = write(supervisor->slots[i].wake, &one, sizeof(one)); /* full: awake already */
+        (void)ignored;
+    }
+}
+
+static void set_run_state(struct supervisor *supervisor, enum run_state state)
+{
+    struct region_header *header = supervisor->region.header;
+
+    if (supervisor->listener_count > 0) {
+        supervisor_close_listeners(supervisor);
+    }
+    supervisor->stopping = true;
+    header->run_state_since_ms = clock_us(CLOCK_MONOTONIC) / 1000;
+    __atomic_store_n(&header->run_state, (uint32_t)state, __ATOMIC_RELEASE); /* pairs with follow_run_state() */
+    supervisor_wake_all(supervisor);
+    log_line(LOG_LEVEL_INFO, "event=%s", state == RUN_DRAIN ? "draining" : "stopping");
+}
+
+static void follow_signals(struct supervisor *supervisor)
+{
+    struct signalfd_siginfo info;
+
+    while (read(supervisor->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
+        switch (info.ssi_signo) {
+        case SIGTERM:
+            set_run_state(supervisor, supervisor->stopping ? RUN_STOP : RUN_DRAIN);
+            break;
+        case SIGINT:
+        case SIGQUIT:
+            set_run_state(supervisor, RUN_STOP);
+            break;
+        case SIGHUP:
+            supervisor_reload(supervisor);
+            break;
+        case SIGUSR1:
+            kill(supervisor->logger, SIGUSR1);
+            break;
+        default:
+            break;
+        }
+    }
+}
+
+static void reap_keeper(struct supervisor *supervisor, uint32_t index)
+{
+    struct supervised_slot *slot = &supervisor->slots[index];
+    int status = 0;
+
+    waitpid(slot->keeper, &status, 0);
+    close(slot->pidfd);
+    slot->pidfd = -1;
+    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
+        log_line(LOG_LEVEL_ERROR,
+                 "event=keeper_died slot=%u status=%d what=\"its worker serves on, but will not be replaced\"", index,
+                 status);
+    }
+}
+
+static void reap_logger(struct supervisor *supervisor)
+{
+    waitpid(supervisor->logger, NULL, 0);
+    close(supervisor->logger_pidfd);
+    supervisor->logger_pidfd = -1;
+    log_line(LOG_LEVEL_WARNING, "event=logger_died what=\"started again\"");
+    int result = supervisor_start_logger(supervisor);
+    if (result < 0) {
+        log_line(LOG_LEVEL_ERROR, "event=logger_failed error=\"%s\"", strerror(-result));
+    }
+}
+
+/* Whether every slot is through: its keeper has gone, or its worker says so (an orphan has no keeper to go). */
+static bool all_done(const struct supervisor *supervisor)
+{
+    for (uint32_t i = 0; i < supervisor->slot_count; i++) {
+        if (supervisor->slots[i].pidfd >= 0 || region_slot(&supervisor->region, i)->state != SLOT_DONE) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void note_reload(struct supervisor *supervisor)
+{
+    if (supervisor->reload_pending && image_box_taken(&supervisor->region)) {
+        supervisor->reload_pending = false;
+        log_line(LOG_LEVEL_INFO, "event=reloaded generation=%lu",
+                 (unsigned long)image_box_current(&supervisor->region)->generation);
+    }
+}
+
+static void supervise(struct supervisor *supervisor)
+{
+    struct pollfd polls[IMAGE_WORKERS_MAX + 2];
+
+    while (!supervisor->stopping || !all_done(supervisor)) {
+        polls[0] = (struct pollfd){.fd = supervisor->signal_fd, .events = POLLIN};
+        polls[1] = (struct pollfd){.fd = supervisor->logger_pidfd, .events = POLLIN};
+        for (uint32_t i = 0; i < supervisor->slot_count; i++) {
+            polls[i + 2] = (struct pollfd){.fd = supervisor->slots[i].pidfd, .events = POLLIN};
+        }
+        bool soon = supervisor->stopping || supervisor->reload_pending;
+        (void)poll(polls, supervisor->slot_count + 2, soon ? 10 : LOOK_EVERY_MS);
+        follow_signals(supervisor);
+        if (supervisor->logger_pidfd >= 0 && polls[1].revents) {
+            reap_logger(supervisor);
+        }
+        for (uint32_t i = 0; i < supervisor->slot_count; i++) {
+            if (polls[i + 2].fd >= 0 && polls[i + 2].revents) {
+                reap_keeper(supervisor, i);
+            }
+        }
+        note_reload(supervisor);
+    }
+}
+
+/* Ends what is left of the children, after a start that failed or a regular end. */
+static void end_children(struct supervisor *supervisor)
+{
+    if (supervisor->region.header != NULL) {
+        __atomic_store_n(&supervisor->region.header->run_state, (uint32_t)RUN_STOP, __ATOMIC_RELEASE);
+        supervisor_wake_all(supervisor);
+    }
+    for (uint32_t i = 0; i < supervisor->slot_count; i++) {
+        struct supervised_slot *slot = &supervisor->slots[i];
+        close(slot->control); /* a keeper that still waits for its sockets ends */
+        if (slot->pidfd >= 0) {
+            waitpid(slot->keeper, NULL, 0);
+            close(slot->pidfd);
+        }
+    }
+    if (supervisor->logger > 0 && supervisor->logger_pidfd >= 0) {
+        kill(supervisor->logger, SIGTERM);
+        waitpid(supervisor->logger, NULL, 0);
+    }
+}
+
+int supervisor_run(struct supervisor *supervisor)
+{
+    raise_descriptor_limit();
+    supervisor->logger_pidfd = -1;
+    supervisor->region.fds[SEGMENT_TABLES] = -1;
+    supervisor->region.fds[SEGMENT_BANK] = -1;
+    int result = look_at_kernel();
+    if (result == 0) {
+        result = start(supervisor);
+    }
+    if (result == 0) {
+        log_line(LOG_LEVEL_INFO, "event=ready name=%s workers=%u sessions=%lu buffers=%lu heap=%lu pid=%d",
+                 supervisor->image->name, supervisor->slot_count, (unsigned long)supervisor->image->sessions_limit,
+                 (unsigned long)supervisor->image->buffer_bytes_limit, (unsigned long)heap_allocated_bytes(), getpid());
+        supervise(supervisor);
+    }
+    if (supervisor->listener_count > 0) {
+        supervisor_close_listeners(supervisor);
+    }
+    end_children(supervisor);
+    log_line(LOG_LEVEL_INFO, "event=ended");
+    return result == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}

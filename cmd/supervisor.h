@@ -1,0 +1,55 @@
+/*
+ * The supervisor: the parent. Reads the configuration, owns the region and the listening sockets, starts and watches
+ * the others, follows signals:
+ *
+ *     SIGTERM  drain; a second one, SIGINT or SIGQUIT: stop now        SIGHUP  reload
+ *     SIGUSR1  open the access log again
+ *
+ * It serves no connection itself, so nothing it waits for delays one.
+ */
+#ifndef PENSTOCK_CMD_SUPERVISOR_H
+#define PENSTOCK_CMD_SUPERVISOR_H
+
+#include "cmd/instance.h"
+
+struct supervised_slot {
+    pid_t keeper;
+    int pidfd; /* of the keeper; -1: gone */
+    int control;
+    int wake;
+    int listeners[IMAGE_BINDS_MAX];
+};
+
+struct supervisor {
+    const char *config_path;
+    struct instance instance;
+    struct region region;
+    struct image *image; /* the current one, our copy */
+    struct supervised_slot slots[IMAGE_WORKERS_MAX];
+    uint32_t slot_count;
+    uint32_t listener_count;
+    pid_t logger;
+    int logger_pidfd;
+    int signal_fd;
+    bool stopping;
+    bool reload_pending; /* published and not yet taken by every worker */
+};
+
+/* Runs an instance until it is stopped. The exit status. */
+int supervisor_run(struct supervisor *supervisor);
+
+/* Forks keeper `slot` or the logger. 0 or -errno. */
+int supervisor_start_keeper(struct supervisor *supervisor, uint32_t slot);
+int supervisor_start_logger(struct supervisor *supervisor);
+
+/* Opens every listening socket and hands the keepers theirs. 0, or -1 with a message. */
+int supervisor_open_listeners(struct supervisor *supervisor);
+void supervisor_close_listeners(struct supervisor *supervisor);
+
+/* Follows SIGHUP: checks the file, publishes its image. A wrong one changes nothing. */
+void supervisor_reload(struct supervisor *supervisor);
+
+/* Makes every worker look at the region. */
+void supervisor_wake_all(const struct supervisor *supervisor);
+
+#endif

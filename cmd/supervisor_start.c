@@ -1,0 +1,145 @@
+/*
+ * The supervisor's children and sockets: keepers, the logger, listening sockets.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "cmd/keeper.h"
+#include "cmd/logger.h"
+#include "cmd/machine.h"
+#include "cmd/supervisor.h"
+#include "io/log.h"
+#include "io/sock.h"
+
+static int open_pidfd(pid_t pid)
+{
+    return (int)syscall(SYS_pidfd_open, pid, 0);
+}
+
+int supervisor_start_keeper(struct supervisor *supervisor, uint32_t index)
+{
+    struct supervised_slot *slot = &supervisor->slots[index];
+    int pair[2];
+
+    slot->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (slot->wake < 0 || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0) {
+        return -errno;
+    }
+    bool pinned = supervisor->image->workers <= machine_cpus();
+    struct keeper_setup setup = {
+        .region = &supervisor->region,
+        .slot = index,
+        .control = pair[1],
+        .wake = slot->wake,
+        .cpu = pinned ? machine_cpu(index) : -1,
+        .user = supervisor->image->user,
+    };
+    pid_t pid = fork();
+    if (pid == 0) {
+        keeper_main(&setup);
+    }
+    close(pair[1]);
+    if (pid < 0) {
+        close(pair[0]);
+        return -errno;
+    }
+    slot->keeper = pid;
+    slot->control = pair[0];
+    slot->pidfd = open_pidfd(pid);
+    return slot->pidfd < 0 ? -errno : 0;
+}
+
+int supervisor_start_logger(struct supervisor *supervisor)
+{
+    pid_t pid = fork();
+
+    if (pid == 0) {
+        /* Listening sockets held here too would keep accepting into nothing. The region is mapped. */
+        (void)close_range(3, ~0u, 0);
+        logger_main(&supervisor->region);
+    }
+    if (pid < 0) {
+        return -errno;
+    }
+    supervisor->logger = pid;
+    supervisor->logger_pidfd = open_pidfd(pid);
+    return supervisor->logger_pidfd < 0 ? -errno : 0;
+}
+
+static void complain(const struct endpoint *endpoint, int error)
+{
+    char text[ENDPOINT_TEXT_MAX];
+
+    log_line(LOG_LEVEL_ERROR, "event=listen_failed address=%s error=\"%s\" what=\"%s\"",
+             endpoint_format(endpoint, text, sizeof(text)), strerror(error),
+             error == EADDRINUSE ? "another program listens there; stop it or bind another address"
+                                 : "see bind(2)");
+}
+
+/* One socket a slot, sharing the port; a unix socket is one for all. */
+static int open_bind(struct supervisor *supervisor, uint32_t index)
+{
+    const struct endpoint *endpoint = &image_bind(supervisor->image, index)->endpoint;
+    int result = sock_probe(endpoint);
+    int shared = -1;
+
+    for (uint32_t i = 0; i < supervisor->slot_count && result == 0; i++) {
+        int fd = shared >= 0 ? dup(shared) : sock_listen(endpoint, (int)supervisor->image->backlog);
+        if (fd < 0) {
+            result = shared >= 0 ? -errno : fd;
+            break;
+        }
+        supervisor->slots[i].listeners[index] = fd;
+        if (endpoint->family == ENDPOINT_UNIX) {
+            shared = fd;
+        }
+    }
+    if (result < 0) {
+        complain(endpoint, -result);
+        return -1;
+    }
+    return 0;
+}
+
+int supervisor_open_listeners(struct supervisor *supervisor)
+{
+    for (uint32_t i = 0; i < supervisor->image->bind_count; i++) {
+        if (open_bind(supervisor, i) != 0) {
+            return -1;
+        }
+        supervisor->listener_count = i + 1;
+    }
+    for (uint32_t i = 0; i < supervisor->slot_count; i++) {
+        struct supervised_slot *slot = &supervisor->slots[i];
+        int result = keeper_send_listeners(slot->control, slot->listeners, supervisor->listener_count);
+        if (result < 0) {
+            log_line(LOG_LEVEL_ERROR, "event=start_failed what=\"handing sockets to keeper %u\" error=\"%s\"", i,
+                     strerror(-result));
+            return -1;
+        }
+    }
+    return 0;
+}
+
+void supervisor_close_listeners(struct supervisor *supervisor)
+{
+    for (uint32_t i = 0; i < supervisor->slot_count; i++) {
+        for (uint32_t k = 0; k < supervisor->listener_count; k++) {
+            close(supervisor->slots[i].listeners[k]);
+        }
+    }
+    for (uint32_t k = 0; k < supervisor->listener_count; k++) {
+        const struct endpoint *endpoint = &image_bind(supervisor->image, k)->endpoint;
+        if (endpoint->family == ENDPOINT_UNIX) {
+            (void)unlink((const char *)endpoint->bytes);
+        }
+    }
+    supervisor->listener_count = 0;
+}
