@@ -81,9 +81,10 @@ TEST_SRCS   = $(UNIT_SRCS) | $(E2E_SRCS) | $(CHAOS_SRCS) | $(LONG_SRCS) | $(SIM_
 
 # The simulation: the engine over a fake kernel. These files of io/ are replaced by tests/sim's own, and every
 # store of the rest is instrumented: compiled for the thread sanitizer, linked without it, tests/sim defines
-# __tsan_*. The address sanitizer excludes that; there the simulation runs without (__SANITIZE_ADDRESS__ tells).
-SIM_REPLACED   = ring sock probe
+# __tsan_*, and these functions of the C library under the names sim_*. The address sanitizer excludes that; there the simulation runs without (__SANITIZE_ADDRESS__ tells).
+SIM_REPLACED   = ring sock probe clock
 SIM_INSTRUMENT = $(if $(findstring address,$(SANITIZE)),,-fsanitize=thread -Wno-tsan)
+SIM_RENAMED    = memcpy memset calloc free
 SIM_SRCS      := $(wildcard tests/sim/*.c)
 SIM_LIB_SRCS  := $(call sources,core) $(call sources,shm) \
                  $(filter-out $(SIM_REPLACED:%=io/%.c),$(wildcard io/*.c))
@@ -112,7 +113,8 @@ $(BENCH_LIB): $(call objects,$(BENCH_SRCS))
 $(BUILD)/sim/libsim.a: $(patsubst %.c,$(BUILD)/sim/%.o,$(SIM_LIB_SRCS))
 $(PENSTOCK_LIB) $(BENCH_LIB) $(BUILD)/sim/libsim.a: $(BUILD)/sources
 	@mkdir -p $(@D) && rm -f $@
-	$(call quiet,AR)$(AR) qcs $@ $(filter %.o,$^)
+	$(call quiet,AR)$(AR) qcs $@ $(filter %.o,$^) $(AND_THEN)
+$(BUILD)/sim/libsim.a: AND_THEN = && objcopy $(foreach f,$(SIM_RENAMED),--redefine-sym $(f)=sim_$(f)) $@
 
 $(BUILD)/tests/unit: $(call objects,$(UNIT_SRCS))
 $(BUILD)/tests/e2e: $(call objects,$(E2E_SRCS))

@@ -12,7 +12,8 @@ enum {
     FD_RING_EVEN = 6, /* rings of even and odd epochs; a copy of FD_WAKE stands in for the one that is not there */
     FD_RING_ODD = 7,
     FD_WAKE = 8,      /* eventfd: look at the run state and the image */
-    FD_LISTENERS = 9, /* the listening sockets, one a bind of the image */
+    FD_WATCH = 9,     /* the worker's epoll set: io/watch.h */
+    FD_LISTENERS = 10, /* the listening sockets, one a bind of the image */
 };
 
 #endif

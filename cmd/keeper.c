@@ -20,7 +20,7 @@
 #include "io/worker.h"
 
 enum {
-    PROGRESS_MS = 1000,   /* a worker that lived this long made progress */
+    PROGRESS_MS = 50,     /* a worker that lived this long made progress */
     BACKOFF_AFTER = 3,    /* deaths without progress before the next is delayed */
     BACKOFF_MAX_MS = 1000,
     MOVE_ABOVE = 1024, /* where descriptors are parked while the low numbers are laid out */
@@ -74,6 +74,7 @@ static void lay_out_descriptors(const struct keeper_setup *setup)
     }
     place(FD_WAKE, FD_RING_EVEN); /* placeholders: the numbers are taken, sessions come above */
     place(FD_WAKE, FD_RING_ODD);
+    place(FD_WAKE, FD_WATCH);
     (void)close_range(FD_LISTENERS, ~0u, 0);
 }
 

@@ -58,6 +58,7 @@ void worker_process_main(const struct worker_process *process)
         .region = process->region,
         .slot = process->slot,
         .ring_fds = {FD_RING_EVEN, FD_RING_ODD},
+        .watch_fd = FD_WATCH,
         .wake_fd = FD_WAKE,
         .listener_fds = listener_fds,
         .listener_count = process->listeners,

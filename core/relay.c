@@ -18,7 +18,9 @@ static void op_ended(struct conn *conn, enum conn_op op)
 {
     CHECK(conn->in_flight & op);
     conn->in_flight &= (uint8_t)~op;
-    conn->flags &= (uint8_t) ~(op & CONN_OP_INPUT ? CONN_CANCEL_INPUT : CONN_CANCEL_SEND);
+    if (op & CONN_OP_INPUT) {
+        conn->flags &= (uint8_t)~CONN_CANCEL_INPUT;
+    }
 }
 
 static void cancel_input(struct session *session, enum side side, struct relay_actions *actions)
@@ -28,16 +30,6 @@ static void cancel_input(struct session *session, enum side side, struct relay_a
     if ((conn->in_flight & CONN_OP_INPUT) && !(conn->flags & CONN_CANCEL_INPUT)) {
         conn->flags |= CONN_CANCEL_INPUT;
         actions->todo |= RELAY_DO_CANCEL_INPUT << side;
-    }
-}
-
-static void cancel_send(struct session *session, enum side side, struct relay_actions *actions)
-{
-    struct conn *conn = &session->conn[side];
-
-    if ((conn->in_flight & CONN_OP_SEND) && !(conn->flags & CONN_CANCEL_SEND)) {
-        conn->flags |= CONN_CANCEL_SEND;
-        actions->todo |= RELAY_DO_CANCEL_SEND << side;
     }
 }
 
@@ -128,6 +120,7 @@ static void on_chosen(struct session *session, const struct relay_event *event, 
 
     CHECK(server->fd == -1);
     server->fd = event->fd;
+    server->flags = 0; /* of the connect before */
     server->port_tries = 0;
     server->cookie = event->cookie;
     session->server_row = event->row;
@@ -197,35 +190,51 @@ static void on_receive_ended(struct session *session, const struct relay_event *
     }
 }
 
-static bool send_failed_for_good(int result)
+/* What a send that took nothing means: the kernel's buffer is full, it is worth trying again, or the connection is
+ * gone. */
+static enum { SEND_BLOCKED, SEND_AGAIN, SEND_FAILED } send_outcome(int error)
 {
-    switch (-result) {
-    case ECANCELED:
+    switch (error) {
     case EAGAIN:
-    case EINTR:
     case ENOBUFS:
     case ENOMEM:
-        return false;
+        return SEND_BLOCKED;
+    case EINTR:
+    case ECANCELED: /* a death cut it off */
+        return SEND_AGAIN;
     default:
-        return result < 0;
+        return SEND_FAILED;
     }
+}
+
+static void wait_until_writable(struct session *session, enum side side, struct relay_actions *actions)
+{
+    session->conn[side].flags |= CONN_BLOCKED;
+    actions->todo |= RELAY_DO_WATCH << side;
 }
 
 static void on_sent(struct session *session, const struct relay_event *event, const struct relay_env *env,
                     struct relay_actions *actions)
 {
     struct conn *to = &session->conn[event->side];
+    struct conn *from = &session->conn[other_side(event->side)];
 
     op_ended(to, CONN_OP_SEND);
     if (event->result > 0) {
-        struct conn *from = &session->conn[other_side(event->side)];
         actions->released = chain_consume(from, &env->table, (uint32_t)event->result);
         session->active_ms = env->now_ms;
-    }
-    if (send_failed_for_good(event->result)) {
+        if ((uint32_t)event->result < to->offered_bytes) {
+            wait_until_writable(session, event->side, actions);
+        }
+    } else if (send_outcome(-event->result) == SEND_BLOCKED) {
+        wait_until_writable(session, event->side, actions);
+    } else if (send_outcome(-event->result) == SEND_FAILED) {
         to->sink = SINK_DEAD;
         if (to->source == SOURCE_EOF) {
             to->source = SOURCE_RESET;
+        }
+        if (from->sink == SINK_DEAD && from->source == SOURCE_OPEN) {
+            from->source = SOURCE_RESET; /* neither side is received from any more: nothing else would end this */
         }
     }
     drop_undeliverable(session, event->side, env, actions);
@@ -299,7 +308,7 @@ static void plan_direction(struct session *session, enum side side, const struct
     if (armed && (!want || rest)) {
         cancel_input(session, side, actions);
     }
-    if (to->sink == SINK_OPEN && !(to->in_flight & CONN_OP_SEND)) {
+    if (to->sink == SINK_OPEN && !(to->in_flight & CONN_OP_SEND) && !(to->flags & CONN_BLOCKED)) {
         if (from->queued_bytes > 0) {
             actions->todo |= RELAY_DO_SEND << other_side(side);
         } else if (from->source == SOURCE_EOF) {
@@ -335,7 +344,6 @@ static void plan_closing(struct session *session, struct relay_actions *actions)
     for (int side = 0; side < SIDE_COUNT; side++) {
         in_flight |= session->conn[side].in_flight;
         cancel_input(session, side, actions);
-        cancel_send(session, side, actions);
     }
     if (in_flight == 0) {
         actions->todo |= RELAY_DO_FINISH;
@@ -395,6 +403,9 @@ struct relay_actions relay_step(struct session *session, const struct relay_even
     case RELAY_POLLED:
         on_polled(session, event, env, &actions);
         break;
+    case RELAY_WRITABLE:
+        session->conn[event->side].flags &= (uint8_t)~CONN_BLOCKED;
+        break;
     case RELAY_GRANTED:
         session->conn[event->side].flags &= (uint8_t)~CONN_WAITING;
         break;
@@ -405,6 +416,8 @@ struct relay_actions relay_step(struct session *session, const struct relay_even
         session_close(session, event->reason, true, env->now_ms);
         break;
     }
-    plan(session, env, &actions);
+    if (!env->adopting) {
+        plan(session, env, &actions);
+    }
     return actions;
 }

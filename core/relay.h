@@ -20,8 +20,9 @@ enum relay_event_kind {
     RELAY_RECEIVE_ENDED, /* the receive on `side` ended: `result` is 0 at EOF, else -errno */
     RELAY_SENT,         /* the send to `side` ended: `result` is bytes or -errno */
     RELAY_POLLED,       /* the poll on `side` ended: `result` is events or -errno */
+    RELAY_WRITABLE,     /* `side` takes bytes again */
     RELAY_GRANTED,      /* a receiver on `side` that was refused a buffer may try again */
-    RELAY_TIMED_OUT,    /* session_due_ms() has come */
+    RELAY_TIMED_OUT,    /* session_due_ms() may have come: deadlines are lazy */
     RELAY_STOP,         /* end now: `reason` */
 };
 
@@ -44,7 +45,7 @@ enum relay_action {
     RELAY_DO_SEND = 1 << 4,    /* (side) send the other side's chain to this side */
     RELAY_DO_SHUTDOWN = 1 << 6, /* (side) pass on EOF: shutdown(SHUT_WR) */
     RELAY_DO_CANCEL_INPUT = 1 << 8, /* (side) cancel the receive, poll or connect in flight */
-    RELAY_DO_CANCEL_SEND = 1 << 10, /* (side) cancel the send to this side */
+    RELAY_DO_WATCH = 1 << 10,       /* (side) wait until this side takes bytes again: RELAY_WRITABLE */
     RELAY_DO_WAIT = 1 << 12,        /* (side) queue the receiver for a buffer */
     RELAY_DO_CONNECT = 1 << 14,     /* connect the server's socket */
     RELAY_DO_CHOOSE = 1 << 15,      /* choose a server; answered by RELAY_CHOSEN or RELAY_NO_SERVER */
@@ -66,6 +67,7 @@ struct relay_env {
     uint32_t share_bytes; /* what a direction may hold now */
     uint64_t now_ms;
     uint64_t now_us;
+    bool adopting; /* only the event is applied; what is to be done is asked by RELAY_PLAN later */
     struct image_timeouts timeouts; /* of this session; read by RELAY_TIMED_OUT */
     uint32_t retries;               /* of this session's pool; read when a connect fails */
 };

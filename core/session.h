@@ -52,10 +52,11 @@ enum conn_sink { SINK_OPEN = 0, SINK_SHUT = 1, SINK_DEAD = 2, SINK_COUNT };
 
 enum conn_flag {
     CONN_CANCEL_INPUT = 1 << 0, /* the input operation is being cancelled */
-    CONN_CANCEL_SEND = 1 << 1,  /* the send is being cancelled */
+    CONN_BLOCKED = 1 << 1,      /* the kernel takes no more for this side until it is writable */
     CONN_WAITING = 1 << 2,      /* refused a buffer, in the queue of receivers */
     CONN_DOZING = 1 << 3,       /* idle for long: a POLL instead of a receive */
     CONN_SMALL = 1 << 6,        /* the receive in flight takes small buffers */
+    CONN_WATCHED = 1 << 7,      /* derived: known to the worker's watch set */
     CONN_FIN_FIRST = 1 << 5,    /* our FIN went out before the peer's came: TIME_WAIT is on our end */
     CONN_CONNECT_POLL = 1 << 4, /* adopted while connecting: wait for writability before asking again */
 };
@@ -85,12 +86,13 @@ struct conn {
     uint32_t held_bytes;   /* capacity of the chain's buffers: what counts against the fair share */
     uint32_t wait_next;    /* derived: neighbours in the queue of receivers without a buffer */
     uint32_t wait_prev;
+    uint32_t offered_bytes; /* of the send in flight: less taken means the kernel's buffer is full */
     uint8_t in_flight;     /* enum conn_op */
     uint8_t source;        /* enum conn_source */
     uint8_t sink;          /* enum conn_sink */
     uint8_t flags;         /* enum conn_flag */
     uint8_t port_tries;    /* server: source ports that turned out to be taken */
-    uint8_t reserved[7];
+    uint8_t reserved[3];
 };
 
 struct session {

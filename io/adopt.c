@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "core/check.h"
 #include "io/log.h"
@@ -46,7 +45,7 @@ static void settle_session(struct worker *worker, struct session *session)
     for (int side = 0; side < SIDE_COUNT; side++) {
         struct conn *conn = &session->conn[side];
         conn->in_flight = 0;
-        conn->flags &= (uint8_t) ~(CONN_CANCEL_INPUT | CONN_CANCEL_SEND | CONN_WAITING | CONN_SMALL);
+        conn->flags &= (uint8_t) ~(CONN_CANCEL_INPUT | CONN_BLOCKED | CONN_WATCHED | CONN_WAITING | CONN_SMALL);
         conn->wait_next = SESSION_NONE;
         conn->wait_prev = SESSION_NONE;
     }
@@ -58,6 +57,9 @@ static void settle_session(struct worker *worker, struct session *session)
     }
     if (server_lost) {
         server->fd = -1;
+    }
+    if (session->phase == SESSION_CHOOSING) {
+        server->fd = -1; /* its connect failed in the dead ring: closed with the descriptors nobody owns */
     }
     if (session->phase == SESSION_CONNECTING && server_lost && !client_lost) {
         session_set_phase(session, SESSION_CHOOSING, worker->now_ms); /* its connect had failed: see upstream_drop() */
@@ -148,11 +150,11 @@ static void close_orphans(uint32_t floor, const uint8_t *owned, uint32_t descrip
             continue;
         }
         if (fd > first) {
-            (void)close_range(first, fd - 1, 0);
+            sock_close_range(first, fd - 1);
         }
         first = fd + 1;
     }
-    (void)close_range(first, ~0u, 0);
+    sock_close_range(first, UINT32_MAX);
 }
 
 static bool flow_in_use(const void *context, uint32_t session_index, uint32_t index)
@@ -182,6 +184,7 @@ int adopt_state(struct worker *worker, int ring_fd)
     if (result < 0) {
         goto out;
     }
+    undo_commit(&worker->slot->undo); /* void: the next ring counts its head from 0 again */
     memset(worker->slot->ring_buffers, 0xff, sizeof(worker->slot->ring_buffers)); /* BUFFER_NONE */
     settle_sessions(worker, held, owned, descriptors);
     close_orphans(worker->slot->fd_floor, owned, descriptors);

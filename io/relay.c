@@ -9,8 +9,12 @@
 #include "io/listener.h"
 #include "io/sock.h"
 #include "io/upstream.h"
+#include "io/watch.h"
 
-enum { EXPIRE_BATCH = 1024 }; /* timeouts handled in one turn of the loop; the rest follow in the next */
+enum {
+    EXPIRE_BATCH = 1024, /* timeouts handled in one turn of the loop; the rest follow in the next */
+    WATCH_BATCH = 256,
+};
 
 static struct ring_tag tag_of(const struct worker *worker, const struct session *session, enum side side,
                               enum ring_op op)
@@ -44,6 +48,7 @@ static struct relay_env env_of(const struct worker *worker, const struct session
         .share_bytes = current_share(worker),
         .now_ms = worker->now_ms,
         .now_us = worker->now_us,
+        .adopting = worker->adopting,
     };
 
     if (kind == RELAY_TIMED_OUT) {
@@ -113,6 +118,7 @@ static void send_chain(struct worker *worker, struct session *session, enum side
     uint32_t count = 0;
 
     compact(worker, from);
+    uint32_t offered = 0;
     uint32_t offset = from->chain_offset;
     for (uint32_t id = from->chain_head; id != BUFFER_NONE && count < RING_SEND_VECTOR;) {
         const struct buffer_record *record = &bank->table.records[id];
@@ -120,11 +126,27 @@ static void send_chain(struct worker *worker, struct session *session, enum side
             .iov_base = buffer_bank_address(bank, id) + offset,
             .iov_len = record->length - offset,
         };
+        offered += record->length - offset;
         offset = 0;
         id = record->next;
     }
+    session->conn[to].offered_bytes = offered;
     ring_send(worker->ring, tag_of(worker, session, to, RING_OP_SEND), session->conn[to].fd, vector, count);
     session->conn[to].in_flight |= CONN_OP_SEND;
+}
+
+static void watch_side(struct worker *worker, struct session *session, enum side side)
+{
+    struct conn *conn = &session->conn[side];
+    uint64_t handle = (uint64_t)relay_index(worker, session) << 32 | (uint32_t)(uint16_t)session->generation << 16 |
+                      (uint32_t)side;
+
+    if (watch_add(worker->watch_fd, conn->fd, handle, (conn->flags & CONN_WATCHED) != 0) == 0) {
+        conn->flags |= CONN_WATCHED;
+    } else { /* kernel memory is short: try again with the timers, not at once */
+        conn->flags &= (uint8_t)~CONN_BLOCKED;
+        wheel_set(&worker->wheel, relay_index(worker, session), worker->now_ms);
+    }
 }
 
 static void arm_poll(struct worker *worker, struct session *session, enum side side)
@@ -186,8 +208,8 @@ static void carry_out_side(struct worker *worker, struct session *session, uint3
     if (todo & RELAY_DO_CANCEL_INPUT << side) {
         ring_cancel(worker->ring, input_tag(worker, session, side));
     }
-    if (todo & RELAY_DO_CANCEL_SEND << side) {
-        ring_cancel(worker->ring, tag_of(worker, session, side, RING_OP_SEND));
+    if (todo & RELAY_DO_WATCH << side) {
+        watch_side(worker, session, side);
     }
     if (todo & RELAY_DO_WAIT << side) {
         queue_receiver(worker, session, side);
@@ -486,6 +508,9 @@ void relay_complete(struct worker *worker, const struct ring_completion *complet
     case RING_OP_WAKE:
         worker->wake_armed = false;
         break;
+    case RING_OP_WATCH:
+        worker->watch_armed = false;
+        break;
     default: {
         CHECK(completion->tag.index < worker->slab.capacity);
         struct session *session = &worker->slab.sessions[completion->tag.index];
@@ -530,6 +555,32 @@ void relay_refill(struct worker *worker)
     }
 }
 
+void relay_writable(struct worker *worker)
+{
+    uint64_t handles[WATCH_BATCH];
+    uint32_t count;
+
+    if (worker->watch_armed) {
+        return;
+    }
+    do {
+        count = watch_take(worker->watch_fd, handles, WATCH_BATCH);
+        for (uint32_t i = 0; i < count; i++) {
+            uint32_t index = (uint32_t)(handles[i] >> 32);
+            const struct session *session = &worker->slab.sessions[index];
+            if (session->phase == SESSION_OPEN && (uint16_t)session->generation == (uint16_t)(handles[i] >> 16)) {
+                relay_dispatch(worker, index,
+                               &(struct relay_event){.kind = RELAY_WRITABLE, .side = (enum side)(handles[i] & 1)});
+            }
+        }
+    } while (count == WATCH_BATCH);
+    if (ring_space(worker->ring) < WORKER_TXN_SUBMISSIONS) {
+        (void)ring_submit(worker->ring);
+    }
+    ring_poll(worker->ring, (struct ring_tag){.op = RING_OP_WATCH}, worker->watch_fd, POLLIN);
+    worker->watch_armed = true;
+}
+
 void relay_expire(struct worker *worker)
 {
     for (int n = 0; n < EXPIRE_BATCH; n++) {
@@ -538,11 +589,8 @@ void relay_expire(struct worker *worker)
             break;
         }
         struct session *session = &worker->slab.sessions[index];
-        struct image_timeouts timeouts = upstream_timeouts(worker, session);
         uint32_t generation = session->generation;
-        if (session_due_ms(session, &timeouts) <= worker->now_ms) {
-            relay_dispatch(worker, index, &(struct relay_event){.kind = RELAY_TIMED_OUT});
-        }
+        relay_dispatch(worker, index, &(struct relay_event){.kind = RELAY_TIMED_OUT});
         if (session->generation == generation && session->phase != SESSION_FREE) {
             relay_schedule(worker, session);
         }

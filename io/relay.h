@@ -18,6 +18,9 @@ void relay_step_in(struct worker *worker, struct session *session, const struct 
 /* Gives buffers to the receive rings and turns to receivers that wait for one. */
 void relay_refill(struct worker *worker);
 
+/* Goes on sending where the kernel takes bytes again, and watches on. */
+void relay_writable(struct worker *worker);
+
 /* Ends sessions whose time has come and puts idle receivers to rest. */
 void relay_expire(struct worker *worker);
 

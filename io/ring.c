@@ -18,6 +18,8 @@
 #define IORING_RECV_MULTISHOT (1U << 1) /* linux/io_uring.h, since Linux 6.0 */
 #endif
 
+enum { SEND_FLAGS = MSG_DONTWAIT | MSG_NOSIGNAL };
+
 _Static_assert(sizeof(struct io_uring_params) == RING_PARAMS_BYTES, "params are kept in the worker's slot");
 
 /* Memory a submission refers to until it is handed to the kernel, which copies it then. */
@@ -212,12 +214,12 @@ void ring_send(struct ring *ring, struct ring_tag tag, int fd, const struct iove
     struct io_uring_sqe *sqe = submission(ring);
 
     if (count == 1) {
-        io_uring_prep_send(sqe, fd, vector[0].iov_base, vector[0].iov_len, MSG_NOSIGNAL);
+        io_uring_prep_send(sqe, fd, vector[0].iov_base, vector[0].iov_len, SEND_FLAGS);
     } else {
         struct scratch *memory = scratch(ring);
         memcpy(memory->vector, vector, count * sizeof(*vector));
         memory->message = (struct msghdr){.msg_iov = memory->vector, .msg_iovlen = count};
-        io_uring_prep_sendmsg(sqe, fd, &memory->message, MSG_NOSIGNAL);
+        io_uring_prep_sendmsg(sqe, fd, &memory->message, SEND_FLAGS);
     }
     io_uring_sqe_set_data64(sqe, tag_pack(tag));
 }

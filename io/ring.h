@@ -31,6 +31,7 @@ enum ring_op {
     RING_OP_ACCEPT,
     RING_OP_LISTEN_POLL,
     RING_OP_WAKE,
+    RING_OP_WATCH,
     RING_OP_RECV,
     RING_OP_SEND,
     RING_OP_POLL,
@@ -76,6 +77,7 @@ uint32_t ring_space(const struct ring *ring);
 
 void ring_accept(struct ring *ring, struct ring_tag tag, int fd, bool multishot);
 void ring_receive(struct ring *ring, struct ring_tag tag, int fd, bool multishot);
+/* Never waits: completes at once with what the kernel took, or -EAGAIN. See io/watch.h. */
 void ring_send(struct ring *ring, struct ring_tag tag, int fd, const struct iovec *vector, uint32_t count);
 void ring_poll(struct ring *ring, struct ring_tag tag, int fd, uint32_t events);
 void ring_connect(struct ring *ring, struct ring_tag tag, int fd, const struct endpoint *to);

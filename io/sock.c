@@ -233,6 +233,11 @@ void sock_close(int fd)
     (void)close(fd);
 }
 
+void sock_close_range(uint32_t first, uint32_t last)
+{
+    (void)close_range(first, last, 0);
+}
+
 void sock_port_range(uint16_t *low, uint16_t *high)
 {
     unsigned from = 32768;

@@ -42,6 +42,9 @@ void sock_abort(int fd);
 
 void sock_close(int fd);
 
+/* Closes all descriptors from `first` to `last`, whether open or not. */
+void sock_close_range(uint32_t first, uint32_t last);
+
 /* The range of source ports of this host: ip_local_port_range. */
 void sock_port_range(uint16_t *low, uint16_t *high);
 

@@ -4,17 +4,18 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "core/share.h"
 #include "io/adopt.h"
+#include "io/clock.h"
 #include "io/heap.h"
 #include "io/listener.h"
 #include "io/log.h"
 #include "io/relay.h"
 #include "io/sock.h"
 #include "io/upstream.h"
+#include "io/watch.h"
 #include "shm/image_box.h"
 
 enum {
@@ -27,10 +28,7 @@ enum {
 
 static void tick(struct worker *worker)
 {
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    worker->now_us = (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+    worker->now_us = clock_now_us();
     worker->now_ms = worker->now_us / 1000;
 }
 
@@ -116,7 +114,8 @@ static int replace_ring(struct worker *worker, const struct worker_setup *setup)
     }
     __atomic_store_n(&slot->epoch, slot->epoch + 1, __ATOMIC_RELEASE);
     (void)dup3(setup->wake_fd, setup->ring_fds[next ^ 1], O_CLOEXEC); /* closes the old ring, keeps the number */
-    return init_buffer_rings(worker);
+    result = watch_create(setup->watch_fd);
+    return result == 0 ? init_buffer_rings(worker) : result;
 }
 
 int worker_start(struct worker *worker, const struct worker_setup *setup)
@@ -131,6 +130,7 @@ int worker_start(struct worker *worker, const struct worker_setup *setup)
     worker->finishing = SESSION_NONE;
     worker->waiting = (struct wait_queue){.head = SESSION_NONE, .tail = SESSION_NONE};
     worker->wake_fd = setup->wake_fd;
+    worker->watch_fd = setup->watch_fd;
     worker->descriptors_limit = setup->descriptors_limit;
     worker->descriptors_max = setup->descriptors_limit - slot->fd_floor - DESCRIPTORS_SPARE;
     worker->sweep_cursor = setup->slot;
@@ -295,29 +295,35 @@ static uint32_t wait_ms(const struct worker *worker)
     return wait < WORKER_TICK_MS ? wait : WORKER_TICK_MS;
 }
 
+int worker_turn(struct worker *worker)
+{
+    tick(worker);
+    complete_all(worker);
+    relay_refill(worker);
+    relay_writable(worker);
+    relay_expire(worker);
+    sweep_flows(worker);
+    rekick_accept(worker);
+    if (image_box_current(&worker->region) != worker->image) {
+        take_image(worker);
+    }
+    arm_wake(worker);
+    follow_run_state(worker);
+    listener_turn(worker);
+    publish(worker);
+    if (is_done(worker)) {
+        return WORKER_DONE;
+    }
+    return ring_wait(worker->ring, wait_ms(worker));
+}
+
 int worker_run(struct worker *worker)
 {
     int result = 0;
 
     while (result == 0) {
-        tick(worker);
-        complete_all(worker);
-        relay_refill(worker);
-        relay_expire(worker);
-        sweep_flows(worker);
-        rekick_accept(worker);
-        if (image_box_current(&worker->region) != worker->image) {
-            take_image(worker);
-        }
-        arm_wake(worker);
-        follow_run_state(worker);
-        listener_turn(worker);
-        publish(worker);
-        if (is_done(worker)) {
-            break;
-        }
-        result = ring_wait(worker->ring, wait_ms(worker));
+        result = worker_turn(worker);
     }
     __atomic_store_n(&worker->slot->state, SLOT_DONE, __ATOMIC_RELEASE);
-    return result;
+    return result == WORKER_DONE ? 0 : result;
 }

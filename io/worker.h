@@ -22,6 +22,7 @@ enum {
     DRAIN_TURN_MS = 20,          /* and this often while draining */
     DESCRIPTORS_SPARE = 32,      /* kept free of sessions: rings, files read now and then */
     WORKER_PAUSE_MS = 100,       /* accepting looks again this long after a limit was reached */
+    WORKER_DONE = 1,             /* drained or stopped */
 };
 
 /* A listening socket of this worker. */
@@ -89,6 +90,8 @@ struct worker {
     uint32_t drain_turns; /* turns of a drain in which nothing was accepted */
     int wake_fd;
     bool wake_armed;
+    int watch_fd; /* io/watch.h */
+    bool watch_armed;
 };
 
 /* What the process gives a worker to begin with. Descriptor numbers are the keeper's (cmd/descriptors.h). */
@@ -96,6 +99,7 @@ struct worker_setup {
     const struct region *region;
     uint32_t slot;
     int ring_fds[2];  /* where the rings of even and odd epochs live */
+    int watch_fd;     /* where the set of io/watch.h lives */
     int wake_fd;      /* eventfd: look at the run state and the image */
     const int *listener_fds; /* one a bind of the image, in its order */
     uint32_t listener_count;
@@ -104,6 +108,10 @@ struct worker_setup {
 
 /* Makes the worker of a slot: adopts what the last incarnation left, or begins anew. 0 or -errno. */
 int worker_start(struct worker *worker, const struct worker_setup *setup);
+
+/* One turn of the loop: handles what has completed, submits, waits for more. 0, WORKER_DONE, or -errno where the ring
+ * failed. */
+int worker_turn(struct worker *worker);
 
 /* Serves until drained or stopped. 0, or -errno where the ring failed. */
 int worker_run(struct worker *worker);

@@ -183,7 +183,11 @@ int region_attach(struct region *region, const int fds[SEGMENT_COUNT], bool writ
         }
     }
     region->header = (struct region_header *)region->segments[SEGMENT_TABLES];
-    return region_check(region) ? 0 : -EPROTO;
+    if (!region_check(region)) {
+        region_detach(region);
+        return -EPROTO;
+    }
+    return 0;
 }
 
 void region_detach(struct region *region)
@@ -217,12 +221,9 @@ bool region_check(const struct region *region)
         header->image_current > 1) {
         return false;
     }
-    for (int i = 0; i < TABLE_COUNT; i++) {
-        const struct region_table_place *place = &header->tables[i];
-        if (place->stride != table_strides[i] || place->segment != table_segments[i] ||
-            place->offset + place->count * place->stride > header->segment_bytes[place->segment]) {
-            return false;
-        }
-    }
-    return true;
+    /* The places follow from the counts before them. */
+    struct region_header expected = *header;
+    place_tables(&expected);
+    return memcmp(expected.tables, header->tables, sizeof(expected.tables)) == 0 &&
+           memcmp(expected.segment_bytes, header->segment_bytes, sizeof(expected.segment_bytes)) == 0;
 }

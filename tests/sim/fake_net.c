@@ -1,0 +1,263 @@
+#include "tests/sim/fake_net.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/sim/fake_ring.h"
+
+struct net net;
+
+/* Bytes of streams: a table of random bytes, longer than any piece, entered at a place that depends on the stream. */
+enum { PERIOD = 65521, TABLE = PERIOD + 1024 * 1024 };
+static uint8_t table[TABLE];
+
+static const uint8_t *pattern(uint32_t id, uint64_t position)
+{
+    return &table[(position + (uint64_t)id * 7919) % PERIOD];
+}
+
+static uint64_t name_of(uint32_t id)
+{
+    return (uint64_t)id * 0x9e3779b97f4a7c15ull ^ 0x5045454e4e414d45ull;
+}
+
+static uint32_t id_of(const uint8_t name[NET_NAME_BYTES])
+{
+    uint64_t value;
+
+    memcpy(&value, name, sizeof(value));
+    uint64_t id = (value ^ 0x5045454e4e414d45ull) * 0xf1de83e19937733dull; /* the inverse modulo 2^64 */
+    return id > 0 && id <= net.count ? (uint32_t)id : 0;
+}
+
+void net_init(void)
+{
+    const struct sim_config *config = sim.config;
+
+    memset(&net, 0, sizeof(net));
+    for (uint32_t i = 0; i < TABLE; i++) {
+        table[i] = i < PERIOD ? (uint8_t)sim_random() : table[i - PERIOD];
+    }
+    net.capacity = config->sessions * (2 + config->retries * 2) + 1024;
+    net.conns = calloc(net.capacity + 1, sizeof(*net.conns));
+    net.peers = calloc(net.capacity + 1, sizeof(*net.peers));
+    net.connecting = calloc(net.capacity + 1, sizeof(*net.connecting));
+    net.fds_limit = SIM_FD_FLOOR + (config->descriptors != 0 ? config->descriptors : config->slab * 2 + 512);
+    SIM_CHECK(net.conns && net.peers && net.connecting && net.fds_limit <= SIM_FDS, "configuration");
+    for (uint32_t i = 0; i < config->listeners + config->local_listeners; i++) {
+        net.queues[i].open = true;
+    }
+}
+
+void net_free(void)
+{
+    free(net.conns);
+    free(net.peers);
+    free(net.connecting);
+}
+
+struct net_conn *net_at(int fd)
+{
+    return fd >= SIM_FD_FLOOR && fd < SIM_FDS ? net_conn(net.fds[fd]) : NULL;
+}
+
+int net_take_fd(struct net_conn *conn)
+{
+    for (uint32_t fd = SIM_FD_FLOOR; fd < net.fds_limit; fd++) {
+        if (net.fds[fd] == 0) {
+            net.fds[fd] = conn->id;
+            net.fds_open++;
+            conn->fd = (int)fd;
+            return conn->fd;
+        }
+    }
+    return -EMFILE;
+}
+
+struct net_conn *net_create(bool server)
+{
+    SIM_CHECK(net.count < net.capacity, "more connections than sessions and retries explain");
+    struct net_conn *conn = &net.conns[++net.count];
+
+    *conn = (struct net_conn){
+        .id = net.count,
+        .server = server,
+        .fd = -1,
+        .cookie = ++net.cookies,
+        .in_room = 1024u << sim_below(7),
+        .out_room = 1024u << sim_below(7),
+        .moved_us = sim.now_us,
+    };
+    return conn;
+}
+
+void net_read(struct net_conn *conn, uint8_t *to, uint32_t length)
+{
+    uint64_t name = name_of(conn->id);
+    uint32_t done = 0;
+
+    for (; conn->in_read + done < NET_NAME_BYTES && done < length; done++) {
+        to[done] = ((const uint8_t *)&name)[conn->in_read + done];
+    }
+    memcpy(to + done, pattern(conn->id, conn->in_read + done), length - done);
+    conn->in_read += length;
+    conn->moved_us = sim.now_us;
+    peer_list(conn);
+}
+
+/* The stream sent to `conn` has told its name. */
+static void learn_partner(struct net_conn *conn)
+{
+    struct net_conn *partner = net_conn(id_of(conn->name));
+
+    SIM_CHECK(partner != NULL && partner->server != conn->server, "connection %u gets bytes of no stream", conn->id);
+    SIM_CHECK(conn->partner == partner->id, "connection %u gets the stream of %u, its partner is %u", conn->id,
+              partner->id, conn->partner);
+    SIM_CHECK(partner->partner == conn->id, "connection %u gets the stream of %u, whose partner is %u", conn->id,
+              partner->id, partner->partner);
+    conn->paired_by_content = true;
+}
+
+static void check_piece(struct net_conn *conn, const uint8_t *bytes, uint32_t length)
+{
+    uint32_t done = 0;
+
+    while (conn->out_sent < NET_NAME_BYTES && done < length) {
+        conn->name[conn->out_sent++] = bytes[done++];
+        if (conn->out_sent == NET_NAME_BYTES) {
+            learn_partner(conn);
+        }
+    }
+    if (done < length) {
+        bool same = memcmp(bytes + done, pattern(conn->partner, conn->out_sent), length - done) == 0;
+        SIM_CHECK(same, "connection %u (partner %u): wrong bytes at %lu", conn->id, conn->partner,
+                  (unsigned long)conn->out_sent);
+    }
+    conn->out_sent += length - done;
+}
+
+void net_write(struct net_conn *conn, const struct iovec *vector, uint32_t count, uint32_t length)
+{
+    const struct net_conn *partner = net_conn(conn->partner);
+
+    SIM_CHECK(!conn->our_fin, "connection %u: sent after the end", conn->id);
+    for (uint32_t i = 0; i < count && length > 0; i++) {
+        uint32_t piece = length < vector[i].iov_len ? length : (uint32_t)vector[i].iov_len;
+        check_piece(conn, vector[i].iov_base, piece);
+        length -= piece;
+    }
+    SIM_CHECK(partner != NULL && conn->out_sent <= partner->in_read, "connection %u: bytes from nowhere", conn->id);
+    conn->moved_us = sim.now_us;
+    if (conn->peer_closed) { /* nobody takes them */
+        peer_reset(conn);
+    }
+    peer_list(conn);
+}
+
+static int draw_outcome(struct net_conn *conn)
+{
+    static const int outcomes[] = {ECONNREFUSED, ETIMEDOUT, EHOSTUNREACH, ENETDOWN, 0};
+
+    conn->connect_at_us = sim.now_us + (sim_once_in(2) ? 0 : sim_below(3000));
+    if (!sim_percent(sim.config->connect_faults)) {
+        return 0;
+    }
+    uint32_t which = sim_below(sizeof(outcomes) / sizeof(outcomes[0]));
+    if (outcomes[which] == 0) {
+        conn->connect_at_us = UINT64_MAX; /* never */
+    } else if (outcomes[which] == ETIMEDOUT) {
+        conn->connect_at_us = sim.now_us + sim_below(2000000);
+    }
+    return -outcomes[which];
+}
+
+static int choose_port(struct net_conn *conn)
+{
+    uint32_t low = conn->window_low != 0 ? conn->window_low : 20000;
+    uint32_t high = conn->window_low != 0 ? conn->window_high : 20000 + sim.config->ports - 1;
+
+    for (uint32_t port = low; port <= high; port++) {
+        if (!net.ports_used[port]) {
+            net.ports_used[port] = 1;
+            conn->local_port = (uint16_t)port;
+            return 0;
+        }
+    }
+    return -EADDRNOTAVAIL;
+}
+
+int net_connect(struct net_conn *conn, struct net_conn *client, uint16_t remote_port, bool local)
+{
+    SIM_CHECK(conn->server && client != NULL && !client->server, "connect of a client's descriptor");
+    SIM_CHECK(conn->partner == 0 || conn->partner == client->id, "connection %u serves two sessions", conn->id);
+    switch ((enum net_state)conn->state) {
+    case NET_CONNECTED: /* a death came between: Linux says 0 once and EISCONN ever after */
+        SIM_CHECK(!conn->told, "connection %u: connect after it was established and told", conn->id);
+        return sim_once_in(2) ? 0 : -EISCONN;
+    case NET_CONNECTING:
+        return -EALREADY;
+    case NET_FAILED:
+        return -EINPROGRESS; /* the outcome is there already */
+    case NET_UNCONNECTED:
+        break;
+    }
+    SIM_CHECK(conn->failed == 0 || conn->failed == -EADDRNOTAVAIL, "connection %u: connect after it failed", conn->id);
+    if (conn->partner == 0) {
+        conn->partner = client->id;
+        client->attempts++;
+    }
+    int result = local ? 0 : choose_port(conn);
+    if (result < 0) {
+        return result;
+    }
+    conn->remote_port = remote_port;
+    conn->state = NET_CONNECTING;
+    conn->connect_result = draw_outcome(conn);
+    net.connecting[net.connecting_count++] = conn->id;
+    return -EINPROGRESS;
+}
+
+static void connect_done(struct net_conn *conn)
+{
+    if (conn->connect_result == 0) {
+        conn->state = NET_CONNECTED;
+        net.conns[conn->partner].partner = conn->id;
+        conn->moved_us = sim.now_us;
+        peer_plan(conn);
+        peer_list(conn);
+    } else {
+        conn->state = NET_FAILED;
+    }
+    ring_touch(conn);
+}
+
+void net_connects_run(void)
+{
+    for (uint32_t i = 0; i < net.connecting_count;) {
+        struct net_conn *conn = &net.conns[net.connecting[i]];
+        if (!conn->closed && conn->connect_at_us > sim.now_us) {
+            i++;
+            continue;
+        }
+        net.connecting[i] = net.connecting[--net.connecting_count];
+        if (!conn->closed) {
+            connect_done(conn);
+        }
+    }
+}
+
+uint64_t net_next_us(void)
+{
+    uint64_t next = UINT64_MAX;
+
+    for (uint32_t i = 0; i < net.peer_count; i++) {
+        uint64_t wake = net.conns[net.peers[i]].wake_us;
+        next = wake > sim.now_us && wake < next ? wake : next;
+    }
+    for (uint32_t i = 0; i < net.connecting_count; i++) {
+        uint64_t at = net.conns[net.connecting[i]].connect_at_us;
+        next = at > sim.now_us && at < next ? at : next;
+    }
+    return next;
+}

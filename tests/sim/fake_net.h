@@ -1,0 +1,168 @@
+/*
+ * The fake network: TCP connections between Penstock and its peers, the descriptor table, the accept queues.
+ *
+ * A connection is two streams with bounded kernel buffers. Every byte a peer writes is a function of the stream and
+ * its position, so buffers are counters and what Penstock sends is compared where the fake kernel takes it. The first
+ * eight bytes of a stream name it: that tells, by content alone, whose bytes these are.
+ */
+#ifndef PENSTOCK_TESTS_SIM_FAKE_NET_H
+#define PENSTOCK_TESTS_SIM_FAKE_NET_H
+
+#include <sys/uio.h>
+
+#include "tests/sim/sim.h"
+
+enum net_state { NET_UNCONNECTED, NET_CONNECTING, NET_CONNECTED, NET_FAILED };
+
+enum net_fault {
+    NET_FAULT_NONE,
+    NET_FAULT_RESET, /* the peer resets */
+    NET_FAULT_CLOSE, /* the peer closes whatever is under way */
+    NET_FAULT_STILL, /* the peer neither reads nor writes any more */
+};
+
+enum { NET_NAME_BYTES = 8 };
+
+struct net_conn {
+    uint32_t id; /* place in the table; 0 is none */
+    bool server; /* a connection Penstock opened */
+    uint8_t state;
+    uint8_t listener;
+    uint8_t outstanding; /* enum conn_op: submitted to the ring and not completed */
+    int fd;              /* -1: closed by Penstock, or not accepted yet */
+    uint64_t cookie;
+    uint16_t remote_port, local_port;
+    uint16_t window_low, window_high;
+
+    /* From the peer. */
+    uint64_t in_total; /* what the peer is going to write */
+    uint64_t in_written;
+    uint64_t in_read;
+    uint32_t in_room; /* size of the kernel's buffer */
+    bool peer_fin;
+    uint64_t eof_order; /* when Penstock saw the end: counts all such events; 0: not yet */
+
+    /* To the peer. */
+    uint64_t out_sent;
+    uint64_t out_read;
+    uint32_t out_room;
+    bool our_fin;
+
+    bool accepted; /* or opened */
+    bool closed;   /* by Penstock */
+    bool aborted;  /* close() will send RST */
+    bool reset;    /* ended by RST, from either side */
+    bool reset_by_peer;
+    int error;          /* sk_err: what the next call reports */
+    bool peer_closed;   /* the peer's descriptor is gone: what still comes is answered by RST */
+    bool peer_done;     /* the peer has seen the end */
+    bool fin_waits;     /* the peer ends its stream after ours */
+    bool paired_by_content;
+    uint8_t fault;      /* enum net_fault */
+    uint64_t fault_at;  /* bytes read and written by the peer until it happens */
+    uint64_t wake_us;   /* the peer sleeps until then */
+    uint64_t moved_us;  /* the last time Penstock moved a byte or saw the end */
+
+    /* A connect under way, or its outcome nobody asked for yet. */
+    int connect_result;
+    uint64_t connect_at_us;
+    int failed; /* outcome told to Penstock, 0: none */
+    bool told;  /* that it is connected */
+
+    uint32_t partner;  /* the connection on the other side of Penstock */
+    uint32_t attempts; /* client: connects made for it */
+    uint8_t name[NET_NAME_BYTES]; /* the first bytes sent to the peer */
+    uint32_t place; /* session index * 2 + side that it last had an operation for */
+    bool hot;      /* listed by the ring: something may have become possible */
+    bool peer_listed;
+    /* From the access log. */
+    bool logged;
+    bool serial_known;
+    uint64_t serial;
+};
+
+struct net_queue {
+    uint32_t ids[512];
+    uint32_t count;
+    bool open;
+};
+
+struct net {
+    struct net_conn *conns; /* 1..count */
+    uint32_t count, capacity;
+    uint32_t fds[SIM_FDS]; /* connection behind a descriptor; 0: free */
+    uint32_t fds_limit, fds_open;
+    uint64_t cookies;
+    struct net_queue queues[SIM_LISTENERS_MAX];
+    uint32_t clients;       /* created so far */
+    uint32_t clients_alive; /* whose peer has not seen the end */
+    uint64_t eofs;
+    uint64_t accepts; /* told to Penstock */
+    uint64_t refused_buffers;
+    uint64_t open_failures; /* sock_open() that failed */
+    uint64_t pressed_us;    /* the last time accepting or receiving had to wait for something */
+    uint32_t *peers;        /* connections with a peer that may act */
+    uint32_t peer_count;
+    uint32_t *connecting;
+    uint32_t connecting_count;
+    uint8_t ports_used[65536];
+    bool silent; /* no new clients */
+};
+
+extern struct net net;
+
+void net_init(void);
+void net_free(void);
+
+static inline struct net_conn *net_conn(uint32_t id)
+{
+    return id != 0 ? &net.conns[id] : NULL;
+}
+
+/* The connection behind a descriptor, NULL: none. */
+struct net_conn *net_at(int fd);
+
+/* Lowest free number from the floor up, -EMFILE at the limit. */
+int net_take_fd(struct net_conn *conn);
+
+struct net_conn *net_create(bool server);
+
+/* Bytes Penstock may read now; bytes it may send. */
+static inline uint64_t net_readable(const struct net_conn *conn)
+{
+    return conn->in_written - conn->in_read;
+}
+
+static inline uint64_t net_room(const struct net_conn *conn)
+{
+    uint64_t queued = conn->out_sent - conn->out_read;
+    return queued < conn->out_room ? conn->out_room - queued : 0;
+}
+
+/* Receives `length` bytes. */
+void net_read(struct net_conn *conn, uint8_t *to, uint32_t length);
+
+/* Sends `length` bytes, checked against the partner's stream. */
+void net_write(struct net_conn *conn, const struct iovec *vector, uint32_t count, uint32_t length);
+
+/* connect(2) for `client`'s session: -EINPROGRESS if its outcome comes later, else the result. */
+int net_connect(struct net_conn *conn, struct net_conn *client, uint16_t remote_port, bool local);
+
+/* Settles connects whose time has come. */
+void net_connects_run(void);
+
+/* The peer's doing: see peer.c. */
+void peer_plan(struct net_conn *conn);
+void peer_list(struct net_conn *conn);
+void peer_reset(struct net_conn *conn);
+
+/* Lets about `count` peers act; returns how many did something. */
+uint32_t peers_run(uint32_t count);
+
+/* Creates clients while there is room. Returns how many. */
+uint32_t peers_arrive(void);
+
+/* When a peer or a connect wakes next; UINT64_MAX: none. */
+uint64_t net_next_us(void);
+
+#endif

@@ -1,0 +1,378 @@
+/*
+ * What the fake kernel does with the operations of the ring.
+ *
+ * An operation is tried when it is submitted and whenever its connection is touched; hot connections are taken in
+ * random order. What the kernel decides by chance (pieces, ends of multishot, errors that mean "again") is drawn.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+
+#include "tests/sim/fake_ring.h"
+
+void ring_touch(struct net_conn *conn)
+{
+    if (!conn->hot && conn->outstanding != 0) {
+        conn->hot = true;
+        ring_world.hot[ring_world.hot_count++] = conn->id;
+    }
+}
+
+/* Writes the completion; where it is the last one of the operation, the kernel forgets that. */
+static void complete(struct ring *ring, struct ring_pending *op, struct ring_completion completion)
+{
+    completion.tag = op->tag;
+    if (!completion.more) {
+        op->used = false;
+    }
+    ring_post(ring, &completion);
+}
+
+static void complete_with(struct ring *ring, struct ring_pending *op, int32_t result)
+{
+    complete(ring, op, (struct ring_completion){.result = result});
+}
+
+/* sk_err is told once. */
+static int take_error(struct net_conn *conn)
+{
+    int error = conn->error;
+
+    conn->error = 0;
+    return -error;
+}
+
+static void see_end(struct net_conn *conn)
+{
+    if (conn->eof_order == 0 && conn->peer_fin) {
+        conn->eof_order = ++net.eofs;
+    }
+    conn->moved_us = sim.now_us;
+}
+
+/* One receive into the next provided buffer. Returns whether it completed something. */
+static bool receive_once(struct ring *ring, struct ring_pending *op, struct net_conn *conn)
+{
+    struct ring_group *group = &ring->groups[op->tag.group];
+
+    if (group->head == group->tail) { /* the buffer is chosen before the socket is asked */
+        net.refused_buffers++;
+        net.pressed_us = sim.now_us;
+        complete_with(ring, op, -ENOBUFS);
+        return true;
+    }
+    if (net_readable(conn) == 0) {
+        if (conn->error != 0) {
+            complete_with(ring, op, take_error(conn));
+        } else if (conn->reset || conn->peer_fin) {
+            see_end(conn);
+            complete_with(ring, op, 0);
+        } else {
+            return false;
+        }
+        return true;
+    }
+    if (sim_once_in(3000)) {
+        complete_with(ring, op, sim_once_in(2) ? -EAGAIN : -ENOMEM);
+        return true;
+    }
+    struct ring_given given = group->given[group->head % group->entries];
+    uint64_t length = net_readable(conn) < given.length ? net_readable(conn) : given.length;
+    length = sim_once_in(3) ? 1 + sim_below((uint32_t)length) : length;
+    group->head++;
+    group->states[given.id] = RING_ID_FILLED;
+    net_read(conn, given.address, (uint32_t)length);
+    complete(ring, op, (struct ring_completion){
+                           .result = (int32_t)length,
+                           .more = op->multishot && !sim_once_in(16),
+                           .has_buffer = true,
+                           .buffer = given.id,
+                       });
+    return true;
+}
+
+static uint32_t try_receive(struct ring *ring, struct ring_pending *op, struct net_conn *conn)
+{
+    uint32_t done = 0;
+
+    while (op->used && receive_once(ring, op, conn)) {
+        done++;
+        if (op->used && sim_once_in(3)) {
+            break; /* the rest another time */
+        }
+    }
+    return done;
+}
+
+static uint32_t try_send(struct ring *ring, struct ring_pending *op, struct net_conn *conn)
+{
+    uint64_t length = 0;
+
+    if (conn->error != 0 || conn->reset) {
+        complete_with(ring, op, conn->error != 0 ? take_error(conn) : -EPIPE);
+        return 1;
+    }
+    if (net_room(conn) == 0) {
+        return 0;
+    }
+    if (sim_once_in(1000)) {
+        static const int again[] = {EAGAIN, ENOBUFS, ENOMEM, EINTR};
+        complete_with(ring, op, -again[sim_below(4)]);
+        return 1;
+    }
+    for (uint32_t i = 0; i < op->count; i++) {
+        length += op->vector[i].iov_len;
+    }
+    length = length < net_room(conn) ? length : net_room(conn);
+    length = sim_once_in(3) ? 1 + sim_below((uint32_t)length) : length;
+    net_write(conn, op->vector, op->count, (uint32_t)length);
+    complete_with(ring, op, (int32_t)length);
+    return 1;
+}
+
+static uint32_t try_poll(struct ring *ring, struct ring_pending *op, struct net_conn *conn)
+{
+    uint32_t events = 0;
+
+    if (conn->state != NET_CONNECTED) {
+        events = conn->state == NET_CONNECTING ? 0 : POLLOUT | POLLHUP;
+    } else {
+        events |= net_readable(conn) > 0 ? POLLIN : 0;
+        events |= conn->peer_fin ? POLLIN | POLLRDHUP : 0;
+        events |= conn->reset || conn->error != 0 ? POLLIN | POLLERR | POLLHUP : 0;
+        events |= net_room(conn) > 0 ? POLLOUT : 0;
+    }
+    events &= op->events | POLLERR | POLLHUP;
+    if (events == 0) {
+        return 0;
+    }
+    complete_with(ring, op, (int32_t)events);
+    return 1;
+}
+
+/* A connect under way, or just asked for. */
+static uint32_t try_connect(struct ring *ring, struct ring_pending *op, struct net_conn *conn)
+{
+    if (conn->state == NET_CONNECTING) {
+        return 0;
+    }
+    if (conn->state == NET_CONNECTED) {
+        conn->told = true;
+        complete_with(ring, op, 0);
+        return 1;
+    }
+    conn->failed = conn->connect_result;
+    conn->state = NET_UNCONNECTED;
+    if (conn->local_port != 0) {
+        net.ports_used[conn->local_port] = 0;
+        conn->local_port = 0;
+    }
+    complete_with(ring, op, conn->failed);
+    return 1;
+}
+
+static void start_connect(struct ring *ring, struct ring_pending *op, struct net_conn *conn)
+{
+    const struct session *session = &sim.worker.slab.sessions[op->tag.index];
+    struct net_conn *client = net_at(session->conn[SIDE_CLIENT].fd);
+
+    SIM_CHECK(client != NULL, "session %u connects without a client", op->tag.index);
+    SIM_CHECK(!client->serial_known || client->serial == session->serial, "client %u in two sessions", client->id);
+    client->serial = session->serial;
+    client->serial_known = true;
+    int result = net_connect(conn, client, op->to.port, op->to.family == ENDPOINT_UNIX);
+    if (result == -EINPROGRESS) {
+        net_connects_run();
+        try_connect(ring, op, conn);
+        return;
+    }
+    if (result == 0 || result == -EISCONN) {
+        conn->told = true;
+    } else if (result != -EALREADY) {
+        conn->failed = result;
+    }
+    complete_with(ring, op, result);
+}
+
+static uint32_t try_op(struct ring *ring, struct ring_pending *op, struct net_conn *conn)
+{
+    switch (op->tag.op) {
+    case RING_OP_RECV:
+        return try_receive(ring, op, conn);
+    case RING_OP_SEND:
+        return try_send(ring, op, conn);
+    case RING_OP_POLL:
+        return try_poll(ring, op, conn);
+    default:
+        return try_connect(ring, op, conn);
+    }
+}
+
+/* Takes one connection from the queue. */
+static bool accept_once(struct ring *ring, struct ring_pending *op)
+{
+    struct net_queue *queue = &net.queues[op->tag.index];
+
+    if (queue->count == 0) {
+        return false;
+    }
+    if (sim_once_in(500)) {
+        complete_with(ring, op, -ECONNABORTED);
+        return true;
+    }
+    struct net_conn *conn = &net.conns[queue->ids[0]];
+    int fd = net_take_fd(conn);
+    if (fd < 0) {
+        net.pressed_us = sim.now_us;
+        complete_with(ring, op, fd);
+        return true;
+    }
+    memmove(queue->ids, queue->ids + 1, --queue->count * sizeof(queue->ids[0]));
+    conn->accepted = true;
+    conn->moved_us = sim.now_us;
+    net.accepts++;
+    complete(ring, op, (struct ring_completion){.result = fd, .more = op->multishot && !sim_once_in(64)});
+    return true;
+}
+
+static uint32_t try_accept(struct ring *ring, struct ring_pending *op)
+{
+    uint32_t done = 0;
+
+    if (op->tag.op == RING_OP_LISTEN_POLL) {
+        if (net.queues[op->tag.index].count == 0) {
+            return 0;
+        }
+        complete_with(ring, op, POLLIN);
+        return 1;
+    }
+    while (op->used && accept_once(ring, op)) {
+        done++;
+    }
+    return done;
+}
+
+static void start_accept(struct ring *ring, const struct ring_pending *submission)
+{
+    bool local = submission->tag.index >= sim.config->listeners;
+    struct ring_pending *places = ring_world.accepts[submission->tag.index];
+
+    for (int i = 0; i < LISTENER_LOCAL_BATCH; i++) {
+        if (!places[i].used) {
+            places[i] = *submission;
+            if (!net.queues[submission->tag.index].open) {
+                complete_with(ring, &places[i], -EBADF);
+            } else if (!try_accept(ring, &places[i]) && local && submission->tag.op == RING_OP_ACCEPT) {
+                complete_with(ring, &places[i], -EAGAIN);
+            }
+            return;
+        }
+    }
+    sim_fail(SESSION_NONE, "more accepts on listener %u than there should be", submission->tag.index);
+}
+
+static struct ring_pending *place_of(struct ring_tag tag)
+{
+    return (tag.op == RING_OP_SEND ? ring_world.sends : ring_world.inputs) + tag.index * SIDE_COUNT + tag.side;
+}
+
+/* The operation a cancel names, NULL: not there, or done. */
+static struct ring_pending *find(struct ring_tag tag)
+{
+    if (tag.op == RING_OP_ACCEPT || tag.op == RING_OP_LISTEN_POLL) {
+        for (int i = 0; i < LISTENER_LOCAL_BATCH; i++) {
+            struct ring_pending *op = &ring_world.accepts[tag.index][i];
+            if (op->used && op->tag.op == tag.op) {
+                return op;
+            }
+        }
+        return NULL;
+    }
+    struct ring_pending *op = place_of(tag);
+    bool same = op->used && op->tag.op == tag.op && op->tag.group == tag.group && op->tag.generation == tag.generation;
+    return same ? op : NULL;
+}
+
+static void cancel(struct ring *ring, struct ring_tag tag)
+{
+    struct ring_pending *op = find(tag);
+    struct ring_completion outcome = {.tag = {.op = RING_OP_NONE}, .result = op != NULL ? 0 : -ENOENT};
+
+    if (op != NULL && op->conn != 0 && sim_once_in(4)) {
+        try_op(ring, op, &net.conns[op->conn]); /* it was about to complete */
+    }
+    ring_post(ring, &outcome);
+    if (op != NULL && op->used) {
+        complete_with(ring, op, -ECANCELED);
+    }
+}
+
+void ring_op_start(struct ring *ring, const struct ring_pending *submission)
+{
+    if (submission->cancelled) {
+        cancel(ring, submission->tag);
+        return;
+    }
+    switch (submission->tag.op) {
+    case RING_OP_ACCEPT:
+    case RING_OP_LISTEN_POLL:
+        start_accept(ring, submission);
+        return;
+    case RING_OP_WAKE:
+        SIM_CHECK(!ring_world.wake.used, "two polls for the wake-up");
+        ring_world.wake = *submission;
+        return;
+    default:
+        break;
+    }
+    struct ring_pending *op = place_of(submission->tag);
+    struct net_conn *conn = &net.conns[submission->conn];
+    SIM_CHECK(!op->used, "operation %u of session %u side %u is there already", submission->tag.op,
+              submission->tag.index, submission->tag.side);
+    *op = *submission;
+    if (op->tag.op == RING_OP_CONNECT) {
+        start_connect(ring, op, conn);
+    } else if (sim_once_in(2)) {
+        try_op(ring, op, conn);
+    }
+    if (op->used) {
+        ring_touch(conn);
+    }
+}
+
+/* The pending operation of a session's side among `places`, if it is on this connection. */
+static uint32_t run_place(struct ring *ring, struct ring_pending *op, struct net_conn *conn)
+{
+    return op->used && op->conn == conn->id ? try_op(ring, op, conn) : 0;
+}
+
+uint32_t ring_ops_run(struct ring *ring, uint32_t count)
+{
+    uint32_t done = 0;
+
+    for (uint32_t n = 0; n < count && ring_world.hot_count > 0; n++) {
+        uint32_t at = sim_below(ring_world.hot_count);
+        struct net_conn *conn = &net.conns[ring_world.hot[at]];
+        ring_world.hot[at] = ring_world.hot[--ring_world.hot_count];
+        conn->hot = false;
+        uint32_t place = conn->place;
+        uint32_t completed = run_place(ring, &ring_world.inputs[place], conn);
+        completed += run_place(ring, &ring_world.sends[place], conn);
+        done += completed;
+        if (completed > 0) {
+            ring_touch(conn); /* there may be more */
+        }
+    }
+    for (uint32_t i = 0; i < sim.config->listeners + sim.config->local_listeners; i++) {
+        for (int n = 0; n < LISTENER_LOCAL_BATCH; n++) {
+            struct ring_pending *op = &ring_world.accepts[i][n];
+            done += op->used ? try_accept(ring, op) : 0;
+        }
+    }
+    if (ring_world.wake.used && (ring_world.wake_wanted || sim_once_in(5000))) {
+        ring_world.wake_wanted = false;
+        complete_with(ring, &ring_world.wake, POLLIN);
+        done++;
+    }
+    return done;
+}

@@ -1,0 +1,312 @@
+/*
+ * The fake kernel's ring: io/ring.h. What the operations do is in fake_ops.c.
+ *
+ * Rings belong to the kernel: they outlive the worker, and a dead one's completions are there for ring_attach().
+ */
+#include "tests/sim/fake_ring.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/sim/store_hook.h"
+
+struct ring_world ring_world;
+
+void ring_world_init(void)
+{
+    uint32_t sides = sim.config->slab * SIDE_COUNT;
+
+    memset(&ring_world, 0, sizeof(ring_world));
+    ring_world.inputs = calloc(sides, sizeof(struct ring_pending));
+    ring_world.sends = calloc(sides, sizeof(struct ring_pending));
+    ring_world.hot = calloc(net.capacity + 1, sizeof(uint32_t));
+    SIM_CHECK(ring_world.inputs && ring_world.sends && ring_world.hot, "no memory");
+}
+
+static void free_ring(struct ring *ring)
+{
+    if (ring != NULL) {
+        free(ring->completions);
+        free(ring);
+    }
+}
+
+void ring_world_free(void)
+{
+    free_ring(ring_world.rings[0]);
+    free_ring(ring_world.rings[1]);
+    free(ring_world.inputs);
+    free(ring_world.sends);
+    free(ring_world.hot);
+}
+
+int ring_create(struct ring **ring_out, int fd, uint32_t completions, void *params)
+{
+    struct ring *ring = calloc(1, sizeof(*ring));
+    struct ring **place = &ring_world.rings[fd & 1];
+
+    store_point();
+    ring->fd = fd;
+    ring->number = ++ring_world.numbers;
+    ring->capacity = completions;
+    ring->completions = calloc(completions, sizeof(*ring->completions));
+    SIM_CHECK(ring_world.live == NULL, "two live rings");
+    free_ring(*place);
+    *place = ring;
+    ring_world.live = ring;
+    memcpy(params, &ring->number, sizeof(ring->number));
+    store_point();
+    *ring_out = ring;
+    return 0;
+}
+
+int ring_attach(struct ring **ring_out, int fd, const void *params)
+{
+    struct ring *ring = ring_world.rings[fd & 1];
+
+    SIM_CHECK(ring != NULL && ring->frozen && memcmp(params, &ring->number, sizeof(ring->number)) == 0,
+              "attached to a ring that is not the dead one");
+    *ring_out = ring;
+    store_point();
+    return 0;
+}
+
+void ring_destroy(struct ring *ring)
+{
+    SIM_CHECK(ring->frozen, "a live ring unmapped");
+    store_point();
+}
+
+/* Not one operation of the dead worker goes on; some kernels cut them off with -ECANCELED. */
+static void drop(struct ring_pending *pending, bool cut)
+{
+    if (!pending->used) {
+        return;
+    }
+    if (cut && sim_once_in(2)) {
+        ring_post(ring_world.live, &(struct ring_completion){.tag = pending->tag, .result = -ECANCELED});
+    }
+    pending->used = false;
+}
+
+void ring_freeze(void)
+{
+    struct ring *ring = ring_world.live;
+
+    if (ring == NULL) {
+        return;
+    }
+    bool cut = sim_once_in(8);
+    for (uint32_t i = 0; i < sim.config->slab * SIDE_COUNT; i++) {
+        drop(&ring_world.inputs[i], cut);
+        drop(&ring_world.sends[i], cut);
+    }
+    for (int i = 0; i < SIM_LISTENERS_MAX; i++) {
+        for (int n = 0; n < LISTENER_LOCAL_BATCH; n++) {
+            drop(&ring_world.accepts[i][n], cut);
+        }
+    }
+    drop(&ring_world.wake, cut);
+    for (uint32_t id = 1; id <= net.count; id++) {
+        net.conns[id].outstanding = 0;
+        net.conns[id].hot = false;
+    }
+    ring_world.hot_count = 0;
+    ring->frozen = true;
+    ring->submitted = 0;
+    ring_world.live = NULL;
+}
+
+uint32_t ring_head(const struct ring *ring)
+{
+    return ring->head;
+}
+
+bool ring_peek(const struct ring *ring, struct ring_completion *completion)
+{
+    if (ring->head == ring->tail) {
+        return false;
+    }
+    *completion = ring->completions[ring->head % ring->capacity];
+    return true;
+}
+
+static enum conn_op bit_of(enum ring_op op)
+{
+    switch (op) {
+    case RING_OP_RECV:
+        return CONN_OP_RECV;
+    case RING_OP_POLL:
+        return CONN_OP_POLL;
+    case RING_OP_CONNECT:
+        return CONN_OP_CONNECT;
+    default:
+        return CONN_OP_SEND;
+    }
+}
+
+static bool of_session(enum ring_op op)
+{
+    return op == RING_OP_RECV || op == RING_OP_POLL || op == RING_OP_CONNECT || op == RING_OP_SEND;
+}
+
+/* The connection a session's operation is on, found through the record's descriptor. */
+static struct net_conn *conn_of(struct ring_tag tag)
+{
+    SIM_CHECK(tag.index < sim.config->slab, "completion of session %u", tag.index);
+    return net_at(sim.worker.slab.sessions[tag.index].conn[tag.side].fd);
+}
+
+void ring_advance(struct ring *ring)
+{
+    SIM_CHECK(ring->head != ring->tail, "consumed more than there is");
+    const struct ring_completion *completion = &ring->completions[ring->head % ring->capacity];
+
+    store_point();
+    if (!ring->frozen && of_session(completion->tag.op) && !completion->more) {
+        struct ring_tag tag = completion->tag;
+        bool send = tag.op == RING_OP_SEND;
+        struct ring_pending *place = (send ? ring_world.sends : ring_world.inputs) + tag.index * SIDE_COUNT + tag.side;
+        place->used = place->used && memcmp(&place->tag, &tag, sizeof(tag)) != 0;
+    }
+    ring_world.accepts_unseen -= completion->tag.op == RING_OP_ACCEPT && completion->result >= 0;
+    ring->head++;
+    store_point();
+}
+
+uint32_t ring_space(const struct ring *ring)
+{
+    return RING_SUBMISSIONS - ring->submitted;
+}
+
+static struct ring_pending *submission(struct ring *ring, struct ring_tag tag, int fd)
+{
+    SIM_CHECK(!ring->frozen && ring->submitted < RING_SUBMISSIONS, "submission queue");
+    struct ring_pending *entry = &ring->submissions[ring->submitted++];
+
+    *entry = (struct ring_pending){.used = true, .tag = tag, .fd = fd};
+    if (of_session(tag.op)) {
+        struct net_conn *conn = net_at(fd);
+        SIM_CHECK(conn != NULL && conn == conn_of(tag), "operation %u of session %u on descriptor %d", tag.op,
+                  tag.index, fd);
+        enum conn_op bit = bit_of(tag.op);
+        SIM_CHECK((conn->outstanding & (bit & CONN_OP_INPUT ? CONN_OP_INPUT : bit)) == 0,
+                  "operation %u of session %u side %u armed twice", tag.op, tag.index, tag.side);
+        conn->outstanding |= (uint8_t)bit;
+        entry->conn = conn->id;
+    }
+    return entry;
+}
+
+void ring_accept(struct ring *ring, struct ring_tag tag, int fd, bool multishot)
+{
+    submission(ring, tag, fd)->multishot = multishot;
+}
+
+void ring_receive(struct ring *ring, struct ring_tag tag, int fd, bool multishot)
+{
+    submission(ring, tag, fd)->multishot = multishot;
+}
+
+void ring_send(struct ring *ring, struct ring_tag tag, int fd, const struct iovec *vector, uint32_t count)
+{
+    struct ring_pending *entry = submission(ring, tag, fd);
+
+    SIM_CHECK(count > 0 && count <= RING_SEND_VECTOR, "a send of %u pieces", count);
+    memcpy(entry->vector, vector, count * sizeof(*vector));
+    entry->count = count;
+}
+
+void ring_poll(struct ring *ring, struct ring_tag tag, int fd, uint32_t events)
+{
+    submission(ring, tag, fd)->events = events;
+}
+
+void ring_connect(struct ring *ring, struct ring_tag tag, int fd, const struct endpoint *to)
+{
+    submission(ring, tag, fd)->to = *to;
+}
+
+void ring_cancel(struct ring *ring, struct ring_tag tag)
+{
+    struct ring_pending *entry = submission(ring, (struct ring_tag){.op = RING_OP_NONE}, -1);
+
+    entry->cancelled = true;
+    entry->tag = tag;
+}
+
+void ring_post(struct ring *ring, const struct ring_completion *completion)
+{
+    SIM_CHECK(ring->tail - ring->head < ring->capacity, "the completion queue overflows");
+    ring->completions[ring->tail++ % ring->capacity] = *completion;
+    ring_world.completions++;
+    ring_world.accepts_unseen += completion->tag.op == RING_OP_ACCEPT && completion->result >= 0;
+}
+
+int ring_submit(struct ring *ring)
+{
+    store_point();
+    sim.now_us += sim_below(20);
+    for (uint32_t i = 0; i < ring->submitted; i++) {
+        ring_op_start(ring, &ring->submissions[i]);
+    }
+    ring->submitted = 0;
+    store_point();
+    return 0;
+}
+
+/* Nothing is going on: to the next moment at which something will. False where that is after `deadline`. */
+static bool sleep_until_event(uint64_t deadline)
+{
+    uint64_t next = net_next_us();
+
+    sim.now_us = next < deadline ? next : deadline;
+    return next < deadline;
+}
+
+int ring_wait(struct ring *ring, uint32_t timeout_ms)
+{
+    uint64_t deadline = sim.now_us + (uint64_t)timeout_ms * 1000;
+    uint32_t idle = 0;
+    uint32_t rounds = sim_once_in(4) ? 1 + sim_below(64) : 1 + sim_below(4);
+
+    ring_submit(ring);
+    for (uint32_t n = 0; sim.now_us <= deadline; n++) {
+        uint32_t acted = peers_arrive() + peers_run(1 + sim_below(16));
+        net_connects_run();
+        acted += ring_ops_run(ring, 1 + sim_below(16));
+        sim.now_us += 1 + sim_below(100);
+        if (ring->head != ring->tail && n >= rounds) {
+            break;
+        }
+        idle = acted > 0 ? 0 : idle + 1;
+        if (idle > 4 + net.peer_count / 8) {
+            idle = 0;
+            if (ring->head != ring->tail || !sleep_until_event(deadline)) {
+                break;
+            }
+        }
+    }
+    store_point();
+    return 0;
+}
+
+int ring_buffers_create(struct ring *ring, uint8_t group, uint32_t entries)
+{
+    SIM_CHECK(entries > 0 && entries <= SLOT_RING_BUFFERS && (entries & (entries - 1)) == 0, "%u buffers", entries);
+    ring->groups[group].entries = entries;
+    store_point();
+    return 0;
+}
+
+void ring_buffers_add(struct ring *ring, uint8_t group_index, uint16_t id, void *address, uint32_t length)
+{
+    struct ring_group *group = &ring->groups[group_index];
+
+    SIM_CHECK(id < group->entries && group->tail - group->head < group->entries, "buffer ring overflows");
+    SIM_CHECK(group->states[id] == RING_ID_ABSENT, "buffer id %u given twice", id);
+    group->states[id] = RING_ID_GIVEN;
+    group->given[group->tail++ % group->entries] = (struct ring_given){id, address, length};
+    store_point();
+}

@@ -1,0 +1,86 @@
+/*
+ * The fake ring: what the driver and the network see of it. The worker sees io/ring.h.
+ */
+#ifndef PENSTOCK_TESTS_SIM_FAKE_RING_H
+#define PENSTOCK_TESTS_SIM_FAKE_RING_H
+
+#include "io/ring.h"
+#include "tests/sim/fake_net.h"
+
+/* An operation handed to the kernel. */
+struct ring_pending {
+    bool used;
+    bool multishot;
+    bool cancelled;
+    struct ring_tag tag;
+    int fd;
+    uint32_t conn; /* 0: a listener's or the wake-up's */
+    uint32_t events;
+    uint32_t count;
+    struct iovec vector[RING_SEND_VECTOR];
+    struct endpoint to;
+};
+
+struct ring_given {
+    uint16_t id;
+    uint8_t *address;
+    uint32_t length;
+};
+
+enum ring_given_state { RING_ID_ABSENT, RING_ID_GIVEN, RING_ID_FILLED };
+
+struct ring_group {
+    uint32_t entries;
+    uint32_t head, tail; /* given: those between, modulo entries */
+    struct ring_given given[SLOT_RING_BUFFERS];
+    uint8_t states[SLOT_RING_BUFFERS]; /* enum ring_given_state, by id */
+};
+
+struct ring {
+    int fd;
+    uint64_t number; /* counts rings; kept in the slot's parameters */
+    bool frozen;
+    struct ring_pending submissions[RING_SUBMISSIONS];
+    uint32_t submitted;
+    struct ring_completion *completions;
+    uint32_t capacity; /* of completions */
+    uint32_t head, tail;
+    struct ring_group groups[RING_GROUPS];
+};
+
+struct ring_world {
+    struct ring *rings[2]; /* by the parity of their descriptor */
+    struct ring *live;
+    uint64_t numbers;
+    struct ring_pending *inputs, *sends; /* by session index * 2 + side */
+    struct ring_pending accepts[SIM_LISTENERS_MAX][LISTENER_LOCAL_BATCH];
+    struct ring_pending wake;
+    bool wake_wanted;
+    uint32_t *hot; /* connections for which something may have become possible */
+    uint32_t hot_count;
+    uint32_t accepts_unseen; /* completions of accepts not consumed yet */
+    uint64_t completions;
+    uint64_t waits_idle; /* turns in a row in which nothing completed */
+};
+
+extern struct ring_world ring_world;
+
+void ring_world_init(void);
+void ring_world_free(void);
+
+/* The worker has died: its ring freezes. */
+void ring_freeze(void);
+
+/* Something may have become possible for the connection. */
+void ring_touch(struct net_conn *conn);
+
+/* Writes a completion. */
+void ring_post(struct ring *ring, const struct ring_completion *completion);
+
+/* Tries what was submitted, `count` hot connections at most; returns how many completions it wrote. */
+uint32_t ring_ops_run(struct ring *ring, uint32_t count);
+
+/* What the kernel does at once with a submission. */
+void ring_op_start(struct ring *ring, const struct ring_pending *submission);
+
+#endif

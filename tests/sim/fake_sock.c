@@ -1,0 +1,155 @@
+/*
+ * The fake kernel's plain calls: io/sock.h and io/clock.h.
+ */
+#include "io/sock.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "io/clock.h"
+#include "tests/sim/fake_net.h"
+#include "tests/sim/store_hook.h"
+
+uint64_t clock_now_us(void)
+{
+    return sim.now_us;
+}
+
+int sock_open(const struct endpoint *to)
+{
+    store_point();
+    if (sim_once_in(2000)) {
+        net.open_failures++;
+        return sim_once_in(2) ? -ENOBUFS : -ENFILE;
+    }
+    if (net.fds_open + SIM_FD_FLOOR >= net.fds_limit) {
+        net.open_failures++;
+        return -EMFILE;
+    }
+    struct net_conn *conn = net_create(true);
+    int fd = net_take_fd(conn);
+    conn->accepted = true;
+    conn->remote_port = to->port;
+    store_point();
+    return fd;
+}
+
+int sock_port_window(int fd, uint16_t low, uint16_t high)
+{
+    struct net_conn *conn = net_at(fd);
+
+    SIM_CHECK(conn != NULL && conn->server, "port window of descriptor %d", fd);
+    conn->window_low = low;
+    conn->window_high = high;
+    return 0;
+}
+
+uint64_t sock_cookie(int fd)
+{
+    const struct net_conn *conn = net_at(fd);
+    return conn != NULL ? conn->cookie : 0;
+}
+
+bool sock_flow_key(int fd, struct flow_key *key)
+{
+    static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
+    const struct net_conn *conn = net_at(fd);
+
+    SIM_CHECK(conn != NULL, "addresses of descriptor %d, which is closed", fd);
+    memset(key, 0, sizeof(*key));
+    memcpy(key->remote, mapped, sizeof(mapped));
+    memcpy(key->local, mapped, sizeof(mapped));
+    key->remote_port = conn->remote_port;
+    key->local_port = conn->local_port;
+    memcpy(key->remote + 12, conn->server ? "\x7f\0\0\1" : (const char *)&conn->id, 4);
+    memcpy(key->local + 12, "\x7f\0\0\2", 4);
+    return true;
+}
+
+/* Our end of the stream. Nothing may be missing: the partner's stream was read to its end and sent. */
+static void end_stream(struct net_conn *conn)
+{
+    const struct net_conn *partner = net_conn(conn->partner);
+
+    SIM_CHECK(partner != NULL && partner->eof_order != 0, "connection %u: an end nobody sent", conn->id);
+    SIM_CHECK(conn->out_sent == partner->in_total, "connection %u: ended at %lu of %lu bytes", conn->id,
+              (unsigned long)conn->out_sent, (unsigned long)partner->in_total);
+    conn->our_fin = true;
+    peer_list(conn);
+}
+
+void sock_shutdown(int fd)
+{
+    struct net_conn *conn = net_at(fd);
+
+    store_point();
+    SIM_CHECK(conn != NULL && conn->state == NET_CONNECTED, "shutdown of descriptor %d", fd);
+    if (!conn->reset && !conn->our_fin) {
+        end_stream(conn);
+    }
+    store_point();
+}
+
+void sock_abort(int fd)
+{
+    struct net_conn *conn = net_at(fd);
+
+    SIM_CHECK(conn != NULL, "abort of descriptor %d", fd);
+    conn->aborted = true;
+}
+
+static void close_conn(struct net_conn *conn)
+{
+    SIM_CHECK(conn->outstanding == 0, "connection %u closed with operations %x in flight", conn->id,
+              conn->outstanding);
+    net.fds[conn->fd] = 0;
+    net.fds_open--;
+    conn->fd = -1;
+    conn->closed = true;
+    if (conn->local_port != 0 && conn->server) {
+        net.ports_used[conn->local_port] = 0;
+    }
+    if (conn->state != NET_CONNECTED) {
+        return;
+    }
+    if (conn->aborted || net_readable(conn) > 0) {
+        conn->reset = true;
+    } else if (!conn->reset) {
+        conn->our_fin = true;
+    }
+    peer_list(conn);
+}
+
+void sock_close(int fd)
+{
+    struct net_conn *conn = net_at(fd);
+
+    store_point();
+    if (fd >= SIM_LISTENER_FD && fd < SIM_LISTENER_FD + SIM_LISTENERS_MAX) {
+        SIM_CHECK(net.queues[fd - SIM_LISTENER_FD].open, "listener %d closed twice", fd);
+        net.queues[fd - SIM_LISTENER_FD].open = false;
+        return;
+    }
+    SIM_CHECK(conn != NULL, "close of descriptor %d", fd);
+    close_conn(conn);
+    store_point();
+}
+
+void sock_close_range(uint32_t first, uint32_t last)
+{
+    SIM_CHECK(first >= SIM_FD_FLOOR, "descriptors from %u on closed, below the floor", first);
+    for (uint32_t fd = first; fd <= last && fd < SIM_FDS; fd++) {
+        struct net_conn *conn = net_at((int)fd);
+        if (conn != NULL) {
+            SIM_CHECK(!conn->told && (conn->server || !conn->accepted), "connection %u was a session's", conn->id);
+            close_conn(conn);
+        }
+    }
+    store_point();
+}
+
+void sock_port_range(uint16_t *low, uint16_t *high)
+{
+    *low = 20000;
+    *high = (uint16_t)(20000 + sim.config->ports - 1);
+}

@@ -1,0 +1,213 @@
+/*
+ * The peers: clients and servers that write and read in random pieces, pause, half-close, and some that reset, close
+ * early or stand still.
+ */
+#include <errno.h>
+
+#include "tests/sim/fake_net.h"
+#include "tests/sim/fake_ring.h"
+
+static uint64_t draw_total(void)
+{
+    uint32_t max = sim.config->bytes_max;
+
+    if (sim_once_in(16)) {
+        return 0;
+    }
+    return NET_NAME_BYTES + (sim_once_in(8) ? sim_below(max) : sim_below(1 + (max >> sim_below(8))));
+}
+
+void peer_plan(struct net_conn *conn)
+{
+    const struct net_conn *client = net_conn(conn->partner);
+
+    conn->in_total = draw_total();
+    if (conn->server) {
+        conn->fin_waits = !client->fin_waits && sim_once_in(2);
+    } else {
+        conn->fin_waits = sim_once_in(4);
+    }
+    if (sim_percent(sim.config->faults)) {
+        conn->fault = (uint8_t)(NET_FAULT_RESET + sim_below(8) % 3);
+        conn->fault_at = sim_below(2 * (uint32_t)conn->in_total + 2);
+    }
+}
+
+void peer_list(struct net_conn *conn)
+{
+    if (!conn->peer_listed && !conn->peer_done) {
+        conn->peer_listed = true;
+        net.peers[net.peer_count++] = conn->id;
+    }
+}
+
+void peer_reset(struct net_conn *conn)
+{
+    if (conn->reset) {
+        return;
+    }
+    conn->reset = true;
+    conn->reset_by_peer = true;
+    conn->error = conn->peer_fin ? EPIPE : ECONNRESET; /* tcp_reset(): in CLOSE_WAIT it is EPIPE */
+    ring_touch(conn);
+}
+
+static void peer_see_end(struct net_conn *conn)
+{
+    if (conn->peer_done) {
+        return;
+    }
+    conn->peer_done = true;
+    net.clients_alive -= !conn->server;
+}
+
+static void peer_end_stream(struct net_conn *conn)
+{
+    if (!conn->peer_fin) {
+        conn->peer_fin = true;
+        conn->in_total = conn->in_written;
+        ring_touch(conn);
+    }
+}
+
+/* The fault this peer was given. True if it did something. */
+static bool peer_fail(struct net_conn *conn)
+{
+    if (conn->fault == NET_FAULT_NONE || conn->in_written + conn->out_read < conn->fault_at) {
+        return false;
+    }
+    switch ((enum net_fault)conn->fault) {
+    case NET_FAULT_RESET:
+        peer_reset(conn);
+        break;
+    case NET_FAULT_CLOSE:
+        if (!conn->peer_closed) {
+            conn->peer_closed = true;
+            if (conn->out_sent > conn->out_read) {
+                peer_reset(conn);
+            } else {
+                peer_end_stream(conn);
+            }
+        }
+        break;
+    default:
+        conn->wake_us = UINT64_MAX;
+        break;
+    }
+    return true;
+}
+
+static bool peer_write(struct net_conn *conn)
+{
+    uint64_t room = conn->in_room - net_readable(conn);
+    uint64_t left = conn->in_total - conn->in_written;
+
+    if (conn->peer_fin || (left > 0 && room == 0)) {
+        return false;
+    }
+    if (left == 0) {
+        if (conn->fin_waits && !(conn->our_fin && conn->out_read == conn->out_sent)) {
+            return false;
+        }
+        peer_end_stream(conn);
+        return true;
+    }
+    uint64_t most = left < room ? left : room;
+    conn->in_written += 1 + sim_below((uint32_t)(sim_once_in(4) ? (most > 64 ? 64 : most) : most));
+    ring_touch(conn);
+    return true;
+}
+
+static bool peer_read(struct net_conn *conn)
+{
+    uint64_t waiting = conn->out_sent - conn->out_read;
+
+    if (waiting == 0) {
+        return false;
+    }
+    conn->out_read += sim_once_in(2) ? waiting : 1 + sim_below((uint32_t)waiting);
+    ring_touch(conn);
+    return true;
+}
+
+/* One action of the peer. False if there is nothing it could do now. */
+static bool peer_act(struct net_conn *conn)
+{
+    if (conn->wake_us > sim.now_us && !(conn->closed || conn->reset)) {
+        return false;
+    }
+    if (conn->reset) { /* a peer that was reset, or did it, has nothing more to do */
+        peer_see_end(conn);
+        return true;
+    }
+    if (conn->closed && conn->peer_closed) {
+        peer_see_end(conn);
+        return true;
+    }
+    if (conn->closed && conn->wake_us == UINT64_MAX) { /* stands still for ever */
+        peer_see_end(conn);
+        return true;
+    }
+    if (peer_fail(conn)) {
+        return true;
+    }
+    if (sim_below(1000) < sim.config->pauses) {
+        conn->wake_us = sim.now_us + sim_below(sim_once_in(20) ? 7000000 : 50000);
+        return true;
+    }
+    bool acted = sim_once_in(2) ? peer_write(conn) || peer_read(conn) : peer_read(conn) || peer_write(conn);
+    if (conn->closed && !acted) {
+        if (conn->in_written < conn->in_total || !conn->peer_fin) { /* more than anybody reads: answered by RST */
+            conn->reset = true;
+            return true;
+        }
+        if (conn->out_read == conn->out_sent) {
+            peer_see_end(conn);
+            return true;
+        }
+    }
+    return acted;
+}
+
+uint32_t peers_run(uint32_t count)
+{
+    uint32_t acted = 0;
+
+    for (uint32_t n = 0; n < count && net.peer_count > 0; n++) {
+        uint32_t place = sim_below(net.peer_count);
+        struct net_conn *conn = &net.conns[net.peers[place]];
+        acted += peer_act(conn);
+        if (conn->peer_done) {
+            conn->peer_listed = false;
+            net.peers[place] = net.peers[--net.peer_count];
+        }
+    }
+    return acted;
+}
+
+uint32_t peers_arrive(void)
+{
+    const struct sim_config *config = sim.config;
+    uint32_t listeners = config->listeners + config->local_listeners;
+    uint32_t created = 0;
+
+    while (!net.silent && net.clients < config->sessions && net.clients_alive < config->at_once) {
+        uint32_t which = sim_below(listeners);
+        struct net_queue *queue = &net.queues[which];
+        if (!queue->open || queue->count > config->backlog || sim_once_in(4)) {
+            break;
+        }
+        struct net_conn *conn = net_create(false);
+        conn->listener = (uint8_t)which;
+        conn->state = NET_CONNECTED;
+        conn->remote_port = (uint16_t)(1024 + conn->id % 60000);
+        conn->local_port = (uint16_t)(8000 + which);
+        peer_plan(conn);
+        peer_list(conn);
+        queue->ids[queue->count++] = conn->id;
+        net.clients++;
+        net.clients_alive++;
+        created++;
+    }
+    return created;
+}

@@ -1,0 +1,250 @@
+/* The region: what creation lays out and leaves untouched, who may map it how, what is refused. */
+#include "shm/region.h"
+
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "shm/worker_slot.h"
+#include "tests/unit/shm/region_make.h"
+
+TestSuite(region);
+
+Test(region, create_writes_the_header)
+{
+    struct region region = region_make();
+    const struct region_header *header = region.header;
+
+    cr_expect(region_check(&region));
+    cr_expect_eq(header->magic, REGION_MAGIC);
+    cr_expect_eq(header->layout_version, REGION_LAYOUT_VERSION);
+    cr_expect_eq(header->slot_count, MAKE_SLOTS);
+    cr_expect_str_eq(header->name, "test");
+    cr_expect_eq(header->sessions_per_slot, MAKE_SESSIONS);
+    cr_expect_eq(header->flow_groups, 64);
+    cr_expect_eq(header->flow_seed, 33);
+    cr_expect_eq(header->created_monotonic_us, 11);
+    cr_expect_eq(header->created_realtime_us, 22);
+    cr_expect_eq(header->run_state, RUN_SERVE);
+    cr_expect_eq(header->tables[TABLE_SESSIONS].count, MAKE_SLOTS * MAKE_SESSIONS);
+    for (uint32_t i = 0; i < MAKE_SLOTS; i++) {
+        const struct worker_slot *slot = region_slot(&region, i);
+        cr_expect_eq(slot->flow_claim, FLOW_NONE);
+        cr_expect_eq(slot->ring_buffers[0][0], BUFFER_NONE);
+        cr_expect_eq(slot->ring_buffers[SLOT_CLASSES - 1][SLOT_RING_BUFFERS - 1], BUFFER_NONE);
+        cr_expect_eq((uintptr_t)slot % 64, 0);
+    }
+}
+
+Test(region, tables_follow_each_other_on_pages_without_overlap)
+{
+    struct region region = region_make();
+    uint64_t ends[SEGMENT_COUNT] = {[SEGMENT_TABLES] = REGION_HEADER_BYTES};
+
+    for (int i = 0; i < TABLE_COUNT; i++) {
+        const struct region_table_place *place = &region.header->tables[i];
+        cr_expect_eq(place->offset % 4096, 0, "table %d", i);
+        cr_expect_geq(place->offset, ends[place->segment], "table %d", i);
+        cr_expect_gt(place->count, 0, "table %d", i);
+        ends[place->segment] = place->offset + place->count * place->stride;
+    }
+    for (int i = 0; i < SEGMENT_COUNT; i++) {
+        struct stat stat;
+        cr_assert_eq(fstat(region.fds[i], &stat), 0);
+        cr_expect_eq((uint64_t)stat.st_size, region.header->segment_bytes[i]);
+        cr_expect_leq(ends[i], region.header->segment_bytes[i]);
+    }
+}
+
+Test(region, flows_are_rounded_up_to_groups_and_small_buffers_take_a_quarter)
+{
+    struct region_shape shape = region_shape_small();
+    struct region region;
+
+    shape.flows = 65;
+    shape.slots = 1;
+    shape.bank_bytes = 1024 * 1024;
+    cr_assert_eq(region_create(&region, &shape), 0);
+    cr_expect_eq(region.header->flow_groups, 2);
+    cr_expect_eq(region.header->small_per_slot, 128);
+    cr_expect_eq(region.header->large_per_slot, 48);
+    cr_expect_eq(region.header->tables[TABLE_BUFFER_RECORDS].count, 176);
+}
+
+Test(region, a_name_too_long_is_cut)
+{
+    struct region_shape shape = region_shape_small();
+    struct region region;
+    char name[100];
+
+    memset(name, 'x', sizeof(name) - 1);
+    name[sizeof(name) - 1] = '\0';
+    shape.name = name;
+    cr_assert_eq(region_create(&region, &shape), 0);
+    cr_expect_eq(strlen(region.header->name), IMAGE_NAME_MAX - 1);
+}
+
+static uint64_t memory_of(int fd)
+{
+    struct stat stat;
+
+    cr_assert_eq(fstat(fd, &stat), 0);
+    return (uint64_t)stat.st_blocks * 512;
+}
+
+/* A million sessions and 4 GiB of buffers cost nothing until they are used. */
+Test(region, creation_leaves_the_memory_untouched)
+{
+    struct region_shape shape = region_shape_small();
+    struct region region;
+    unsigned char resident[4096] = {0};
+    size_t pages = 0;
+
+    shape.slots = 4;
+    shape.sessions_per_slot = 250000;
+    shape.flows = 4000000;
+    shape.bank_bytes = 4ull << 30;
+    cr_assert_eq(region_create(&region, &shape), 0);
+    cr_expect_gt(region.header->segment_bytes[SEGMENT_TABLES], 500ull << 20);
+    cr_expect_leq(memory_of(region.fds[SEGMENT_TABLES]), 4096 * (1 + 2 * 4));
+    cr_expect_eq(memory_of(region.fds[SEGMENT_BANK]), 0);
+    const struct region_table_place *sessions = &region.header->tables[TABLE_SESSIONS];
+    cr_assert_eq(
+        mincore(region.segments[SEGMENT_TABLES] + sessions->offset, sizeof(resident) * 4096, resident), 0);
+    for (size_t i = 0; i < sizeof(resident); i++) {
+        pages += resident[i] & 1;
+    }
+    cr_expect_eq(pages, 0);
+}
+
+/* How many mappings of /proc/self/smaps hold `text` in their first line, and of these how many are left out of core
+ * dumps. */
+static int mappings(const char *text, int *dont_dump)
+{
+    FILE *file = fopen("/proc/self/smaps", "r");
+    char line[512];
+    bool ours = false;
+    int count = 0;
+
+    cr_assert_not_null(file);
+    *dont_dump = 0;
+    while (fgets(line, sizeof(line), file) != NULL) {
+        if (strstr(line, "/memfd:") != NULL) {
+            ours = strstr(line, text) != NULL;
+            count += ours;
+        } else if (ours && strncmp(line, "VmFlags:", 8) == 0) {
+            *dont_dump += strstr(line, " dd") != NULL;
+            ours = false;
+        }
+    }
+    fclose(file);
+    return count;
+}
+
+Test(region, is_left_out_of_core_dumps)
+{
+    struct region region = region_make();
+    int dont_dump;
+
+    cr_expect_eq(mappings("penstock-", &dont_dump), SEGMENT_COUNT);
+    cr_expect_eq(dont_dump, SEGMENT_COUNT);
+    region_detach(&region);
+    cr_expect_eq(mappings("penstock-", &dont_dump), 0);
+}
+
+Test(region, attached_for_writing_it_is_the_same_memory)
+{
+    struct region one = region_make();
+    struct region two;
+
+    cr_assert_eq(region_attach(&two, one.fds, true), 0);
+    cr_expect_neq(one.header, two.header);
+    region_slot(&one, 2)->pid = 4711;
+    cr_expect_eq(region_slot(&two, 2)->pid, 4711);
+    *(uint32_t *)region_row(&two, TABLE_BANK, 5) = 99;
+    cr_expect_eq(*(uint32_t *)region_row(&one, TABLE_BANK, 5), 99);
+    region_detach(&two);
+    cr_expect_null(two.header);
+    cr_expect(region_check(&one));
+}
+
+Test(region, attached_for_reading_it_comes_without_the_bank)
+{
+    struct region one = region_make();
+    struct region two;
+
+    cr_assert_eq(region_attach(&two, one.fds, false), 0);
+    cr_expect_null(two.segments[SEGMENT_BANK]);
+    region_slot(&one, 1)->deaths = 3;
+    cr_expect_eq(region_slot(&two, 1)->deaths, 3);
+}
+
+Test(region, attached_for_reading_it_cannot_be_written, .signal = SIGSEGV)
+{
+    struct region one = region_make();
+    struct region two;
+
+    cr_assert_eq(region_attach(&two, one.fds, false), 0);
+    region_slot(&two, 0)->pid = 1;
+}
+
+#define REFUSED(damage)                                                                   \
+    do {                                                                                  \
+        struct region region = region_make();                                             \
+        struct region_header *header = region.header;                                     \
+        struct region other;                                                              \
+        int before, after, unused;                                                        \
+        damage;                                                                           \
+        before = mappings("penstock-", &unused);                                          \
+        cr_expect_not(region_check(&region), #damage);                                    \
+        cr_expect_eq(region_attach(&other, region.fds, true), -EPROTO, #damage);          \
+        after = mappings("penstock-", &unused);                                           \
+        cr_expect_eq(after, before, #damage ": left %d mappings behind", after - before); \
+    } while (0)
+
+Test(region, damaged_header_is_refused)
+{
+    REFUSED(header->magic ^= 1);
+    REFUSED(header->layout_version++);
+    REFUSED(header->slot_count = 0);
+    REFUSED(header->slot_count = IMAGE_WORKERS_MAX + 1);
+    REFUSED(header->slot_count++);
+    REFUSED(header->run_state = RUN_STOP + 1);
+    REFUSED(header->image_current = 2);
+    REFUSED(header->sessions_per_slot++);
+    REFUSED(header->large_per_slot++);
+    REFUSED(header->small_per_slot = UINT32_MAX);
+    REFUSED(header->flow_groups++);
+}
+
+Test(region, damaged_places_are_refused)
+{
+    for (int i = 0; i < TABLE_COUNT; i++) {
+        REFUSED(header->tables[i].stride++);
+        REFUSED(header->tables[i].segment ^= 1);
+        REFUSED(header->tables[i].segment = 77);
+        REFUSED(header->tables[i].offset += header->segment_bytes[header->tables[i].segment]);
+        REFUSED(header->tables[i].offset = UINT64_MAX - 4096);
+        REFUSED(header->tables[i].count += header->segment_bytes[header->tables[i].segment]);
+        REFUSED(header->tables[i].count = UINT64_MAX / header->tables[i].stride + 2); /* wraps */
+    }
+}
+
+Test(region, what_is_no_region_is_refused)
+{
+    struct region region = region_make();
+    struct region other;
+    int none = memfd_create("none", 0);
+
+    cr_expect_eq(region_attach(&other, (int[]){none, none}, true), -EPROTO);
+    cr_expect_eq(region_attach(&other, (int[]){-1, -1}, true), -EBADF);
+    cr_expect_eq(region_attach(&other, (int[]){region.fds[0], none}, true), -EPROTO, "no bank");
+    cr_expect_eq(region_attach(&other, (int[]){region.fds[0], none}, false), 0, "readers need none");
+    cr_assert_eq(ftruncate(region.fds[0], 8192), 0);
+    cr_expect_eq(region_attach(&other, region.fds, false), -EPROTO, "cut short");
+}
