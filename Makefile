@@ -81,9 +81,11 @@ TEST_SRCS   = $(UNIT_SRCS) | $(E2E_SRCS) | $(CHAOS_SRCS) | $(LONG_SRCS) | $(SIM_
 
 # The simulation: the engine over a fake kernel. These files of io/ are replaced by tests/sim's own, and every
 # store of the rest is instrumented: compiled for the thread sanitizer, linked without it, tests/sim defines
-# __tsan_*, and these functions of the C library under the names sim_*. The address sanitizer excludes that; there the simulation runs without (__SANITIZE_ADDRESS__ tells).
-SIM_REPLACED   = ring sock probe clock
-SIM_INSTRUMENT = $(if $(findstring address,$(SANITIZE)),,-fsanitize=thread -Wno-tsan)
+# __tsan_*, and SIM_RENAMED of the C library as sim_*. The address sanitizer excludes that; there the simulation runs
+# with deaths at system calls only.
+SIM_REPLACED   = ring sock watch probe clock
+SIM_INSTRUMENT = $(if $(findstring address,$(SANITIZE)),,\
+                   -fsanitize=thread -Wno-tsan -fno-builtin -U_FORTIFY_SOURCE)
 SIM_RENAMED    = memcpy memset calloc free
 SIM_SRCS      := $(wildcard tests/sim/*.c)
 SIM_LIB_SRCS  := $(call sources,core) $(call sources,shm) \

@@ -19,7 +19,7 @@ static void op_ended(struct conn *conn, enum conn_op op)
     CHECK(conn->in_flight & op);
     conn->in_flight &= (uint8_t)~op;
     if (op & CONN_OP_INPUT) {
-        conn->flags &= (uint8_t)~CONN_CANCEL_INPUT;
+        conn->flags &= (uint16_t)~CONN_CANCEL_INPUT;
     }
 }
 
@@ -145,12 +145,17 @@ static void on_received(struct session *session, const struct relay_event *event
     if (!event->more) {
         op_ended(conn, CONN_OP_RECV);
     }
-    conn->flags &= (uint8_t)~CONN_DOZING;
+    conn->flags &= (uint16_t)~CONN_DOZING;
     if (event->side == SIDE_SERVER && conn->received_bytes == 0) {
         session->first_byte_us = env->now_us;
     }
     conn->received_bytes += (uint32_t)event->result;
     session->active_ms = env->now_ms;
+    if ((uint32_t)event->result < buffer_capacity(&env->table, event->buffer)) {
+        conn->flags |= CONN_INTERACTIVE;
+    } else {
+        conn->flags &= (uint16_t)~CONN_INTERACTIVE;
+    }
     chain_append(conn, &env->table, event->buffer, (uint32_t)event->result);
     drop_undeliverable(session, other_side(event->side), env, actions);
 }
@@ -183,7 +188,7 @@ static void on_receive_ended(struct session *session, const struct relay_event *
     case -EAGAIN:
     case -EINTR:
         break;
-    default: /* ECONNRESET, ETIMEDOUT, EPIPE, EHOSTUNREACH …: the connection is gone */
+    default: /* ECONNRESET, ETIMEDOUT, EPIPE, EHOSTUNREACH, ...: the connection is gone */
         conn->source = SOURCE_RESET;
         conn_died(session, event->side, env, actions);
         break;
@@ -209,8 +214,10 @@ static enum { SEND_BLOCKED, SEND_AGAIN, SEND_FAILED } send_outcome(int error)
 
 static void wait_until_writable(struct session *session, enum side side, struct relay_actions *actions)
 {
-    session->conn[side].flags |= CONN_BLOCKED;
-    actions->todo |= RELAY_DO_WATCH << side;
+    if (session->phase == SESSION_OPEN && session->conn[side].sink == SINK_OPEN) {
+        session->conn[side].flags |= CONN_BLOCKED;
+        actions->todo |= RELAY_DO_WATCH << side;
+    }
 }
 
 static void on_sent(struct session *session, const struct relay_event *event, const struct relay_env *env,
@@ -274,7 +281,7 @@ static void on_polled(struct session *session, const struct relay_event *event, 
 
     op_ended(conn, CONN_OP_POLL);
     if (event->result != -ECANCELED) {
-        conn->flags &= (uint8_t) ~(CONN_DOZING | CONN_CONNECT_POLL);
+        conn->flags &= (uint16_t) ~(CONN_DOZING | CONN_CONNECT_POLL);
     } else if (session->phase == SESSION_CONNECTING && by_us) {
         connect_failed(session, -ETIMEDOUT, env, actions);
     }
@@ -404,10 +411,10 @@ struct relay_actions relay_step(struct session *session, const struct relay_even
         on_polled(session, event, env, &actions);
         break;
     case RELAY_WRITABLE:
-        session->conn[event->side].flags &= (uint8_t)~CONN_BLOCKED;
+        session->conn[event->side].flags &= (uint16_t)~CONN_BLOCKED;
         break;
     case RELAY_GRANTED:
-        session->conn[event->side].flags &= (uint8_t)~CONN_WAITING;
+        session->conn[event->side].flags &= (uint16_t)~CONN_WAITING;
         break;
     case RELAY_TIMED_OUT:
         on_timed_out(session, env, &actions);

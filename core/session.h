@@ -56,6 +56,7 @@ enum conn_flag {
     CONN_WAITING = 1 << 2,      /* refused a buffer, in the queue of receivers */
     CONN_DOZING = 1 << 3,       /* idle for long: a POLL instead of a receive */
     CONN_SMALL = 1 << 6,        /* the receive in flight takes small buffers */
+    CONN_INTERACTIVE = 1 << 8,  /* the last receive left room in its buffer: small messages */
     CONN_WATCHED = 1 << 7,      /* derived: known to the worker's watch set */
     CONN_FIN_FIRST = 1 << 5,    /* our FIN went out before the peer's came: TIME_WAIT is on our end */
     CONN_CONNECT_POLL = 1 << 4, /* adopted while connecting: wait for writability before asking again */
@@ -87,12 +88,12 @@ struct conn {
     uint32_t wait_next;    /* derived: neighbours in the queue of receivers without a buffer */
     uint32_t wait_prev;
     uint32_t offered_bytes; /* of the send in flight: less taken means the kernel's buffer is full */
+    uint16_t flags;        /* enum conn_flag */
     uint8_t in_flight;     /* enum conn_op */
     uint8_t source;        /* enum conn_source */
     uint8_t sink;          /* enum conn_sink */
-    uint8_t flags;         /* enum conn_flag */
     uint8_t port_tries;    /* server: source ports that turned out to be taken */
-    uint8_t reserved[3];
+    uint8_t reserved[2];
 };
 
 struct session {

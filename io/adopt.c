@@ -45,7 +45,7 @@ static void settle_session(struct worker *worker, struct session *session)
     for (int side = 0; side < SIDE_COUNT; side++) {
         struct conn *conn = &session->conn[side];
         conn->in_flight = 0;
-        conn->flags &= (uint8_t) ~(CONN_CANCEL_INPUT | CONN_BLOCKED | CONN_WATCHED | CONN_WAITING | CONN_SMALL);
+        conn->flags &= (uint16_t) ~(CONN_CANCEL_INPUT | CONN_BLOCKED | CONN_WATCHED | CONN_WAITING | CONN_SMALL);
         conn->wait_next = SESSION_NONE;
         conn->wait_prev = SESSION_NONE;
     }

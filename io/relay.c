@@ -14,6 +14,7 @@
 enum {
     EXPIRE_BATCH = 1024, /* timeouts handled in one turn of the loop; the rest follow in the next */
     WATCH_BATCH = 256,
+    MULTISHOT_BURST = 32, /* the kernel's limit of receives in one go: MULTISHOT_MAX_RETRY */
 };
 
 static struct ring_tag tag_of(const struct worker *worker, const struct session *session, enum side side,
@@ -27,9 +28,14 @@ static struct ring_tag tag_of(const struct worker *worker, const struct session 
     };
 }
 
-static uint32_t current_share(const struct worker *worker)
+uint32_t relay_share(const struct worker *worker)
 {
-    return share_bytes(worker->bank.budget_bytes, buffer_bank_free_bytes(&worker->bank), worker->active_directions);
+    const struct buffer_stack *large = &worker->bank.stacks[BUFFER_LARGE];
+
+    /* Of the large buffers only: when they run out a direction may hold one small buffer and no more, which leaves
+     * the small ones to those that hold nothing yet. */
+    return share_bytes((uint64_t)large->total * BUFFER_LARGE_BYTES, (uint64_t)large->count * BUFFER_LARGE_BYTES,
+                       worker->active_directions);
 }
 
 /* The large buffers run short: small messages move to small buffers. */
@@ -45,7 +51,7 @@ static struct relay_env env_of(const struct worker *worker, const struct session
 {
     struct relay_env env = {
         .table = worker->bank.table,
-        .share_bytes = current_share(worker),
+        .share_bytes = relay_share(worker),
         .now_ms = worker->now_ms,
         .now_us = worker->now_us,
         .adopting = worker->adopting,
@@ -81,12 +87,16 @@ static void arm_receive(struct worker *worker, struct session *session, enum sid
 {
     struct conn *conn = &session->conn[side];
     struct ring_tag tag = tag_of(worker, session, side, RING_OP_RECV);
-    bool large = worker->ring_filled[BUFFER_LARGE] > 0 && current_share(worker) >= BUFFER_LARGE_BYTES;
+    uint32_t share = relay_share(worker);
+    bool large = worker->ring_filled[BUFFER_LARGE] > 0 && share >= BUFFER_LARGE_BYTES;
+    /* A multishot receive may bring this many buffers before it can be stopped. A stream gets it only where that is
+     * within its share, small messages always; while others wait, one buffer each. */
+    bool multishot = large && worker->waiting.count == 0 &&
+                     ((conn->flags & CONN_INTERACTIVE) || share >= MULTISHOT_BURST * BUFFER_LARGE_BYTES);
 
     tag.group = large ? BUFFER_LARGE : BUFFER_SMALL;
-    conn->flags = (uint8_t)(large ? conn->flags & ~CONN_SMALL : conn->flags | CONN_SMALL);
-    /* While others wait, one buffer each. */
-    ring_receive(worker->ring, tag, conn->fd, large && worker->waiting.count == 0);
+    conn->flags = (uint16_t)(large ? conn->flags & ~CONN_SMALL : conn->flags | CONN_SMALL);
+    ring_receive(worker->ring, tag, conn->fd, multishot);
     conn->in_flight |= CONN_OP_RECV;
 }
 
@@ -144,7 +154,7 @@ static void watch_side(struct worker *worker, struct session *session, enum side
     if (watch_add(worker->watch_fd, conn->fd, handle, (conn->flags & CONN_WATCHED) != 0) == 0) {
         conn->flags |= CONN_WATCHED;
     } else { /* kernel memory is short: try again with the timers, not at once */
-        conn->flags &= (uint8_t)~CONN_BLOCKED;
+        conn->flags &= (uint16_t)~CONN_BLOCKED;
         wheel_set(&worker->wheel, relay_index(worker, session), worker->now_ms);
     }
 }

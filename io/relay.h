@@ -21,6 +21,9 @@ void relay_refill(struct worker *worker);
 /* Goes on sending where the kernel takes bytes again, and watches on. */
 void relay_writable(struct worker *worker);
 
+/* What a direction may hold now, in bytes. */
+uint32_t relay_share(const struct worker *worker);
+
 /* Ends sessions whose time has come and puts idle receivers to rest. */
 void relay_expire(struct worker *worker);
 

@@ -13,7 +13,7 @@
 #include "io/kernel.h"
 
 /* Bytes accepted by the kernel and not yet sent: more would only fill kernel memory behind a slow reader. */
-enum { UNSENT_MAX = 128 * 1024 };
+enum { UNSENT_MAX = 64 * 1024 };
 
 socklen_t sock_address(const struct endpoint *endpoint, struct sockaddr_storage *address)
 {

@@ -6,7 +6,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "core/share.h"
 #include "io/adopt.h"
 #include "io/clock.h"
 #include "io/heap.h"
@@ -274,7 +273,7 @@ static void publish(struct worker *worker)
     slot->buffers_large_lent = bank->stacks[BUFFER_LARGE].total - bank->stacks[BUFFER_LARGE].count;
     slot->buffers_small_lent = bank->stacks[BUFFER_SMALL].total - bank->stacks[BUFFER_SMALL].count;
     slot->receivers_waiting = worker->waiting.count;
-    slot->share_bytes = share_bytes(bank->budget_bytes, buffer_bank_free_bytes(bank), worker->active_directions);
+    slot->share_bytes = relay_share(worker);
     slot->beat_ms = worker->now_ms;
 }
 

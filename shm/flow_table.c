@@ -19,14 +19,49 @@ static uint32_t head_word(struct head head)
     return word;
 }
 
+static struct head get_head(const struct flow_entry *entry)
+{
+    uint32_t word = __atomic_load_n((const uint32_t *)(const void *)entry, __ATOMIC_ACQUIRE); /* pairs with set_head() */
+    struct head head;
+    memcpy(&head, &word, sizeof(head));
+    return head;
+}
+
 static uint8_t entry_state(const struct flow_entry *entry)
 {
-    return __atomic_load_n(&entry->state, __ATOMIC_ACQUIRE); /* pairs with set_head() */
+    return get_head(entry).state;
 }
 
 static void set_head(struct flow_entry *entry, struct head head)
 {
-    __atomic_store_n((uint32_t *)(void *)entry, head_word(head), __ATOMIC_RELEASE); /* pairs with entry_state() */
+    __atomic_store_n((uint32_t *)(void *)entry, head_word(head), __ATOMIC_RELEASE); /* pairs with get_head() */
+}
+
+/* The words behind the head. Written and read one by one, relaxed: a lookup may read an entry while it is claimed
+ * anew, and tells so by the state before and after. */
+enum { ENTRY_WORDS = sizeof(struct flow_entry) / sizeof(uint32_t) };
+
+static void set_content(struct flow_entry *entry, const struct flow_entry *content)
+{
+    uint32_t words[ENTRY_WORDS];
+
+    memcpy(words, content, sizeof(words));
+    for (int i = 1; i < ENTRY_WORDS; i++) {
+        __atomic_store_n((uint32_t *)(void *)entry + i, words[i], __ATOMIC_RELAXED);
+    }
+}
+
+static struct flow_entry get_content(const struct flow_entry *entry)
+{
+    uint32_t words[ENTRY_WORDS] = {0};
+    struct flow_entry content;
+
+    for (int i = 1; i < ENTRY_WORDS; i++) {
+        words[i] = __atomic_load_n((const uint32_t *)(const void *)entry + i, __ATOMIC_RELAXED);
+    }
+    __atomic_thread_fence(__ATOMIC_ACQUIRE); /* the content before the second look at the state */
+    memcpy(&content, words, sizeof(content));
+    return content;
 }
 
 static void set_tag(struct flow_table *table, uint32_t index, uint8_t tag)
@@ -98,7 +133,14 @@ uint32_t flow_table_claim(struct flow_table *table, const struct flow_key *key, 
 {
     struct place place = place_of(table, key);
     bool second_first = room_in(table, place.buckets[1]) > room_in(table, place.buckets[0]);
+    struct flow_entry content = {
+        .local_port = key->local_port,
+        .remote_port = key->remote_port,
+        .session_index = session_index,
+    };
 
+    memcpy(content.remote, key->remote, sizeof(content.remote));
+    memcpy(content.local, key->local, sizeof(content.local));
     for (uint32_t i = 0; i < 2 * FLOW_WAYS; i++) {
         uint32_t bucket = place.buckets[(i / FLOW_WAYS) ^ second_first];
         uint32_t index = bucket + i % FLOW_WAYS;
@@ -106,11 +148,7 @@ uint32_t flow_table_claim(struct flow_table *table, const struct flow_key *key, 
             continue;
         }
         struct flow_entry *entry = &table->entries[index];
-        entry->local_port = key->local_port;
-        entry->remote_port = key->remote_port;
-        memcpy(entry->remote, key->remote, sizeof(entry->remote));
-        memcpy(entry->local, key->local, sizeof(entry->local));
-        entry->session_index = session_index;
+        set_content(entry, &content);
         set_head(entry, (struct head){.state = FLOW_ACTIVE, .tos = (uint8_t)slot});
         set_tag(table, index, place.tag);
         return index;
@@ -129,7 +167,8 @@ uint32_t flow_table_find(const struct flow_table *table, const struct flow_key *
             continue;
         }
         uint8_t state = entry_state(entry);
-        if (state >= FLOW_ACTIVE && flow_matches(entry, key) && entry_state(entry) == state) {
+        struct flow_entry content = get_content(entry);
+        if (state >= FLOW_ACTIVE && flow_matches(&content, key) && entry_state(entry) == state) {
             return index;
         }
     }
@@ -152,10 +191,12 @@ void flow_table_time_wait(struct flow_table *table, uint32_t index, uint64_t now
 
 bool flow_table_owned(const struct flow_table *table, uint32_t index, uint32_t slot, uint32_t session_index)
 {
-    const struct flow_entry *entry = &table->entries[index];
-
-    return index < table->groups * FLOW_GROUP && entry_state(entry) == FLOW_ACTIVE && entry->tos == slot &&
-           entry->session_index == session_index;
+    if (index >= table->groups * FLOW_GROUP) {
+        return false;
+    }
+    struct head head = get_head(&table->entries[index]);
+    return head.state == FLOW_ACTIVE && head.tos == slot &&
+           __atomic_load_n(&table->entries[index].session_index, __ATOMIC_RELAXED) == session_index;
 }
 
 void flow_table_settle(struct flow_table *table, uint32_t slot, uint32_t *intent,
@@ -168,9 +209,9 @@ void flow_table_settle(struct flow_table *table, uint32_t slot, uint32_t *intent
         return;
     }
     const struct flow_entry *entry = &table->entries[index];
-    uint8_t state = entry_state(entry);
-    bool mine = (state == FLOW_BUSY || state == FLOW_ACTIVE) && entry->tos == slot;
-    if (mine && (state == FLOW_BUSY || !in_use(context, entry->session_index, index))) {
+    struct head head = get_head(entry);
+    bool mine = (head.state == FLOW_BUSY || head.state == FLOW_ACTIVE) && head.tos == slot;
+    if (mine && (head.state == FLOW_BUSY || !in_use(context, entry->session_index, index))) {
         flow_table_release(table, index);
     }
     *intent = FLOW_NONE;

@@ -62,31 +62,50 @@ static void take_row(const struct region *region, enum name_kind kind, uint16_t 
     __atomic_store_n(&entry->used, 1u, __ATOMIC_RELEASE); /* pairs with readers' acquire */
 }
 
-/* The row of (pool, name): its old one, a fresh one, or one that nobody needs. -ENOSPC when there is none. */
-static int find_row(const struct region *region, enum name_kind kind, const char *pool, const char *name)
+/* The row of (pool, name), -1 where it has none; then *free_row is a fresh one, or one that nobody needs, or -1. */
+static int known_row(const struct region *region, enum name_kind kind, const char *pool, const char *name,
+                     int *free_row)
 {
-    int fresh = -1;
     int stale = -1;
 
     for (uint16_t row = 0; row < kind_rows[kind]; row++) {
-        struct name_row *entry = row_at(region, kind, row);
+        const struct name_row *entry = row_at(region, kind, row);
         if (!entry->used) {
-            fresh = row;
-            break;
+            *free_row = row;
+            return -1;
         }
         if (strcmp(entry->name, name) == 0 && strcmp(entry->pool, pool) == 0) {
-            entry->current = 1;
             return row;
         }
         if (stale < 0 && !entry->current && row_is_idle(region, kind, row)) {
             stale = row;
         }
     }
-    int row = fresh >= 0 ? fresh : stale;
-    if (row < 0) {
-        return -ENOSPC;
+    *free_row = stale;
+    return -1;
+}
+
+/* What a walk over an image does with each name. First all that are known are marked as current, so that no newcomer
+ * takes their rows; then all get theirs. */
+enum walk { WALK_MARK, WALK_ASSIGN };
+
+/* The row of (pool, name) at WALK_ASSIGN; -ENOSPC when there is none. */
+static int visit(const struct region *region, enum walk walk, enum name_kind kind, const char *pool,
+                 const char *name)
+{
+    int free_row = -1;
+    int row = known_row(region, kind, pool, name, &free_row);
+
+    if (row < 0 && walk == WALK_ASSIGN) {
+        if (free_row < 0) {
+            return -ENOSPC;
+        }
+        row = free_row;
+        take_row(region, kind, (uint16_t)row, pool, name);
     }
-    take_row(region, kind, (uint16_t)row, pool, name);
+    if (row < 0) {
+        return 0;
+    }
     row_at(region, kind, (uint16_t)row)->current = 1;
     return row;
 }
@@ -105,9 +124,9 @@ static void forget_current(const struct region *region)
     }
 }
 
-static int assign_pool(const struct region *region, const struct image *image, struct image_pool *pool)
+static int walk_pool(const struct region *region, enum walk walk, const struct image *image, struct image_pool *pool)
 {
-    int row = find_row(region, NAME_POOL, "", pool->name);
+    int row = visit(region, walk, NAME_POOL, "", pool->name);
 
     if (row < 0) {
         return row;
@@ -116,7 +135,7 @@ static int assign_pool(const struct region *region, const struct image *image, s
     for (uint32_t i = 0; i < pool->server_count; i++) {
         struct image_server *server = (struct image_server *)image_server(image, pool->server_first + i);
         char text[ENDPOINT_TEXT_MAX];
-        row = find_row(region, NAME_SERVER, pool->name, endpoint_format(&server->address, text, sizeof(text)));
+        row = visit(region, walk, NAME_SERVER, pool->name, endpoint_format(&server->address, text, sizeof(text)));
         if (row < 0) {
             return row;
         }
@@ -125,22 +144,28 @@ static int assign_pool(const struct region *region, const struct image *image, s
     return 0;
 }
 
-int name_rows_assign(const struct region *region, struct image *image)
+static int walk_image(const struct region *region, enum walk walk, const struct image *image)
 {
-    forget_current(region);
     for (uint32_t i = 0; i < image->listener_count; i++) {
         struct image_listener *listener = (struct image_listener *)image_listener(image, i);
-        int row = find_row(region, NAME_LISTENER, "", listener->name);
+        int row = visit(region, walk, NAME_LISTENER, "", listener->name);
         if (row < 0) {
             return row;
         }
         listener->row = (uint32_t)row;
     }
     for (uint32_t i = 0; i < image->pool_count; i++) {
-        int result = assign_pool(region, image, (struct image_pool *)image_pool(image, i));
+        int result = walk_pool(region, walk, image, (struct image_pool *)image_pool(image, i));
         if (result < 0) {
             return result;
         }
     }
     return 0;
+}
+
+int name_rows_assign(const struct region *region, struct image *image)
+{
+    forget_current(region);
+    (void)walk_image(region, WALK_MARK, image);
+    return walk_image(region, WALK_ASSIGN, image);
 }

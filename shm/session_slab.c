@@ -41,8 +41,9 @@ uint32_t session_slab_acquire(struct session_slab *slab)
         __atomic_store_n(slab->high, index + 1, __ATOMIC_RELEASE); /* pairs with readers that walk the slab */
     }
     slab->active++;
-    /* A reader that sees the new content sees the new generation: pairs with session_slab_read(). */
-    __atomic_store_n(&session->generation, session->generation + 1, __ATOMIC_RELEASE);
+    /* A reader that sees the new content sees the new generation: the fence pairs with session_slab_read()'s. */
+    __atomic_store_n(&session->generation, session->generation + 1, __ATOMIC_RELAXED);
+    __atomic_thread_fence(__ATOMIC_RELEASE);
     return index;
 }
 
@@ -78,9 +79,14 @@ bool session_slab_read(const struct region *region, uint32_t slot, uint32_t inde
 {
     uint32_t capacity = region->header->sessions_per_slot;
     const struct session *session = region_row(region, TABLE_SESSIONS, (uint64_t)slot * capacity + index);
+    const uint64_t *from = (const uint64_t *)(const void *)session;
+    uint64_t words[sizeof(*copy) / sizeof(uint64_t)];
     uint32_t generation = __atomic_load_n(&session->generation, __ATOMIC_ACQUIRE);
 
-    memcpy(copy, session, sizeof(*copy));
+    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+        words[i] = __atomic_load_n(&from[i], __ATOMIC_RELAXED);
+    }
+    memcpy(copy, words, sizeof(*copy));
     __atomic_thread_fence(__ATOMIC_ACQUIRE); /* the copy before the second look at the generation */
     return copy->phase != SESSION_FREE && __atomic_load_n(&session->generation, __ATOMIC_RELAXED) == generation;
 }

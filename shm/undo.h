@@ -1,7 +1,7 @@
 /*
  * The undo log: what makes a completion a transaction on shared memory.
  *
- *     undo_begin();  undo_save(what is about to change); change it; …  commit
+ *     undo_begin();  undo_save(what is about to change); change it; ...  commit
  *
  * A worker may die between any two stores. Whoever adopts its slot calls undo_rollback(), which puts back every
  * saved byte unless the transaction had committed. There are two kinds of commit:

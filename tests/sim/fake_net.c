@@ -43,8 +43,9 @@ void net_init(void)
     net.conns = calloc(net.capacity + 1, sizeof(*net.conns));
     net.peers = calloc(net.capacity + 1, sizeof(*net.peers));
     net.connecting = calloc(net.capacity + 1, sizeof(*net.connecting));
+    net.watched = calloc(net.capacity + 1, sizeof(*net.watched));
     net.fds_limit = SIM_FD_FLOOR + (config->descriptors != 0 ? config->descriptors : config->slab * 2 + 512);
-    SIM_CHECK(net.conns && net.peers && net.connecting && net.fds_limit <= SIM_FDS, "configuration");
+    SIM_CHECK(net.conns && net.peers && net.connecting && net.watched && net.fds_limit <= SIM_FDS, "configuration");
     for (uint32_t i = 0; i < config->listeners + config->local_listeners; i++) {
         net.queues[i].open = true;
     }
@@ -55,6 +56,7 @@ void net_free(void)
     free(net.conns);
     free(net.peers);
     free(net.connecting);
+    free(net.watched);
 }
 
 struct net_conn *net_at(int fd)

@@ -29,6 +29,7 @@ struct net_conn {
     uint8_t state;
     uint8_t listener;
     uint8_t outstanding; /* enum conn_op: submitted to the ring and not completed */
+    uint8_t unseen;      /* enum conn_op: completed, the completion not yet consumed */
     int fd;              /* -1: closed by Penstock, or not accepted yet */
     uint64_t cookie;
     uint16_t remote_port, local_port;
@@ -75,6 +76,9 @@ struct net_conn {
     uint32_t place; /* session index * 2 + side that it last had an operation for */
     bool hot;      /* listed by the ring: something may have become possible */
     bool peer_listed;
+    bool watched;          /* in the set of io/watch.h, and to be reported */
+    bool watch_listed;
+    uint64_t watch_handle;
     /* From the access log. */
     bool logged;
     bool serial_known;
@@ -105,6 +109,8 @@ struct net {
     uint32_t peer_count;
     uint32_t *connecting;
     uint32_t connecting_count;
+    uint32_t *watched; /* connections that may be in the set */
+    uint32_t watched_count;
     uint8_t ports_used[65536];
     bool silent; /* no new clients */
 };
@@ -161,6 +167,9 @@ uint32_t peers_run(uint32_t count);
 
 /* Creates clients while there is room. Returns how many. */
 uint32_t peers_arrive(void);
+
+/* Whether the set of io/watch.h has something to report. */
+bool net_watch_ready(void);
 
 /* When a peer or a connect wakes next; UINT64_MAX: none. */
 uint64_t net_next_us(void);

@@ -25,7 +25,7 @@ static void complete(struct ring *ring, struct ring_pending *op, struct ring_com
     if (!completion.more) {
         op->used = false;
     }
-    ring_post(ring, &completion);
+    ring_post(ring, &completion, op->conn);
 }
 
 static void complete_with(struct ring *ring, struct ring_pending *op, int32_t result)
@@ -104,6 +104,7 @@ static uint32_t try_receive(struct ring *ring, struct ring_pending *op, struct n
     return done;
 }
 
+/* Never waits: takes what there is room for, or nothing. */
 static uint32_t try_send(struct ring *ring, struct ring_pending *op, struct net_conn *conn)
 {
     uint64_t length = 0;
@@ -113,7 +114,8 @@ static uint32_t try_send(struct ring *ring, struct ring_pending *op, struct net_
         return 1;
     }
     if (net_room(conn) == 0) {
-        return 0;
+        complete_with(ring, op, -EAGAIN);
+        return 1;
     }
     if (sim_once_in(1000)) {
         static const int again[] = {EAGAIN, ENOBUFS, ENOMEM, EINTR};
@@ -199,8 +201,6 @@ static uint32_t try_op(struct ring *ring, struct ring_pending *op, struct net_co
     switch (op->tag.op) {
     case RING_OP_RECV:
         return try_receive(ring, op, conn);
-    case RING_OP_SEND:
-        return try_send(ring, op, conn);
     case RING_OP_POLL:
         return try_poll(ring, op, conn);
     default:
@@ -273,7 +273,7 @@ static void start_accept(struct ring *ring, const struct ring_pending *submissio
 
 static struct ring_pending *place_of(struct ring_tag tag)
 {
-    return (tag.op == RING_OP_SEND ? ring_world.sends : ring_world.inputs) + tag.index * SIDE_COUNT + tag.side;
+    return &ring_world.inputs[tag.index * SIDE_COUNT + tag.side];
 }
 
 /* The operation a cancel names, NULL: not there, or done. */
@@ -301,9 +301,37 @@ static void cancel(struct ring *ring, struct ring_tag tag)
     if (op != NULL && op->conn != 0 && sim_once_in(4)) {
         try_op(ring, op, &net.conns[op->conn]); /* it was about to complete */
     }
-    ring_post(ring, &outcome);
+    ring_post(ring, &outcome, 0);
     if (op != NULL && op->used) {
+        struct net_conn *conn = &net.conns[op->conn];
+        if (tag.op == RING_OP_CONNECT || (tag.op == RING_OP_POLL && conn->server && conn->state != NET_CONNECTED)) {
+            conn->failed = -ECANCELED; /* took too long */
+        }
         complete_with(ring, op, -ECANCELED);
+    }
+}
+
+static void start_poll(struct ring_pending *place, const struct ring_pending *submission)
+{
+    SIM_CHECK(!place->used, "two polls for the wake-up or the set");
+    *place = *submission;
+}
+
+static void start_input(struct ring *ring, const struct ring_pending *submission)
+{
+    struct ring_pending *op = place_of(submission->tag);
+    struct net_conn *conn = &net.conns[submission->conn];
+    SIM_CHECK(!op->used, "operation %u of session %u side %u is there already", submission->tag.op,
+              submission->tag.index, submission->tag.side);
+    *op = *submission;
+    conn->place = op->tag.index * SIDE_COUNT + op->tag.side;
+    if (op->tag.op == RING_OP_CONNECT) {
+        start_connect(ring, op, conn);
+    } else if (sim_once_in(2)) {
+        try_op(ring, op, conn);
+    }
+    if (op->used) {
+        ring_touch(conn);
     }
 }
 
@@ -319,31 +347,20 @@ void ring_op_start(struct ring *ring, const struct ring_pending *submission)
         start_accept(ring, submission);
         return;
     case RING_OP_WAKE:
-        SIM_CHECK(!ring_world.wake.used, "two polls for the wake-up");
-        ring_world.wake = *submission;
+        start_poll(&ring_world.wake, submission);
         return;
+    case RING_OP_WATCH:
+        start_poll(&ring_world.watch, submission);
+        return;
+    case RING_OP_SEND: {
+        struct ring_pending op = *submission;
+        try_send(ring, &op, &net.conns[op.conn]);
+        return;
+    }
     default:
-        break;
+        start_input(ring, submission);
+        return;
     }
-    struct ring_pending *op = place_of(submission->tag);
-    struct net_conn *conn = &net.conns[submission->conn];
-    SIM_CHECK(!op->used, "operation %u of session %u side %u is there already", submission->tag.op,
-              submission->tag.index, submission->tag.side);
-    *op = *submission;
-    if (op->tag.op == RING_OP_CONNECT) {
-        start_connect(ring, op, conn);
-    } else if (sim_once_in(2)) {
-        try_op(ring, op, conn);
-    }
-    if (op->used) {
-        ring_touch(conn);
-    }
-}
-
-/* The pending operation of a session's side among `places`, if it is on this connection. */
-static uint32_t run_place(struct ring *ring, struct ring_pending *op, struct net_conn *conn)
-{
-    return op->used && op->conn == conn->id ? try_op(ring, op, conn) : 0;
 }
 
 uint32_t ring_ops_run(struct ring *ring, uint32_t count)
@@ -355,11 +372,9 @@ uint32_t ring_ops_run(struct ring *ring, uint32_t count)
         struct net_conn *conn = &net.conns[ring_world.hot[at]];
         ring_world.hot[at] = ring_world.hot[--ring_world.hot_count];
         conn->hot = false;
-        uint32_t place = conn->place;
-        uint32_t completed = run_place(ring, &ring_world.inputs[place], conn);
-        completed += run_place(ring, &ring_world.sends[place], conn);
-        done += completed;
-        if (completed > 0) {
+        struct ring_pending *op = &ring_world.inputs[conn->place];
+        if (op->used && op->conn == conn->id && try_op(ring, op, conn) > 0) {
+            done++;
             ring_touch(conn); /* there may be more */
         }
     }
@@ -372,6 +387,10 @@ uint32_t ring_ops_run(struct ring *ring, uint32_t count)
     if (ring_world.wake.used && (ring_world.wake_wanted || sim_once_in(5000))) {
         ring_world.wake_wanted = false;
         complete_with(ring, &ring_world.wake, POLLIN);
+        done++;
+    }
+    if (ring_world.watch.used && net_watch_ready()) {
+        complete_with(ring, &ring_world.watch, POLLIN);
         done++;
     }
     return done;

@@ -19,9 +19,8 @@ void ring_world_init(void)
 
     memset(&ring_world, 0, sizeof(ring_world));
     ring_world.inputs = calloc(sides, sizeof(struct ring_pending));
-    ring_world.sends = calloc(sides, sizeof(struct ring_pending));
     ring_world.hot = calloc(net.capacity + 1, sizeof(uint32_t));
-    SIM_CHECK(ring_world.inputs && ring_world.sends && ring_world.hot, "no memory");
+    SIM_CHECK(ring_world.inputs && ring_world.hot, "no memory");
 }
 
 static void free_ring(struct ring *ring)
@@ -37,7 +36,6 @@ void ring_world_free(void)
     free_ring(ring_world.rings[0]);
     free_ring(ring_world.rings[1]);
     free(ring_world.inputs);
-    free(ring_world.sends);
     free(ring_world.hot);
 }
 
@@ -78,6 +76,20 @@ void ring_destroy(struct ring *ring)
     store_point();
 }
 
+static enum conn_op bit_of(enum ring_op op)
+{
+    switch (op) {
+    case RING_OP_RECV:
+        return CONN_OP_RECV;
+    case RING_OP_POLL:
+        return CONN_OP_POLL;
+    case RING_OP_CONNECT:
+        return CONN_OP_CONNECT;
+    default:
+        return CONN_OP_SEND;
+    }
+}
+
 /* Not one operation of the dead worker goes on; some kernels cut them off with -ECANCELED. */
 static void drop(struct ring_pending *pending, bool cut)
 {
@@ -85,8 +97,10 @@ static void drop(struct ring_pending *pending, bool cut)
         return;
     }
     if (cut && sim_once_in(2)) {
-        ring_post(ring_world.live, &(struct ring_completion){.tag = pending->tag, .result = -ECANCELED});
+        struct ring_completion completion = {.tag = pending->tag, .result = -ECANCELED};
+        ring_post(ring_world.live, &completion, pending->conn);
     }
+    net.conns[pending->conn].outstanding = 0;
     pending->used = false;
 }
 
@@ -98,9 +112,8 @@ void ring_freeze(void)
         return;
     }
     bool cut = sim_once_in(8);
-    for (uint32_t i = 0; i < sim.config->slab * SIDE_COUNT; i++) {
+    for (uint32_t i = 0; i < sim.worker.slab.capacity * SIDE_COUNT; i++) {
         drop(&ring_world.inputs[i], cut);
-        drop(&ring_world.sends[i], cut);
     }
     for (int i = 0; i < SIM_LISTENERS_MAX; i++) {
         for (int n = 0; n < LISTENER_LOCAL_BATCH; n++) {
@@ -108,9 +121,12 @@ void ring_freeze(void)
         }
     }
     drop(&ring_world.wake, cut);
-    for (uint32_t id = 1; id <= net.count; id++) {
-        net.conns[id].outstanding = 0;
-        net.conns[id].hot = false;
+    drop(&ring_world.watch, cut);
+    for (uint32_t i = 0; i < ring->submitted; i++) {
+        net.conns[ring->submissions[i].conn].outstanding = 0;
+    }
+    for (uint32_t i = 0; i < ring_world.hot_count; i++) {
+        net.conns[ring_world.hot[i]].hot = false;
     }
     ring_world.hot_count = 0;
     ring->frozen = true;
@@ -128,22 +144,8 @@ bool ring_peek(const struct ring *ring, struct ring_completion *completion)
     if (ring->head == ring->tail) {
         return false;
     }
-    *completion = ring->completions[ring->head % ring->capacity];
+    *completion = ring->completions[ring->head % ring->capacity].completion;
     return true;
-}
-
-static enum conn_op bit_of(enum ring_op op)
-{
-    switch (op) {
-    case RING_OP_RECV:
-        return CONN_OP_RECV;
-    case RING_OP_POLL:
-        return CONN_OP_POLL;
-    case RING_OP_CONNECT:
-        return CONN_OP_CONNECT;
-    default:
-        return CONN_OP_SEND;
-    }
 }
 
 static bool of_session(enum ring_op op)
@@ -161,14 +163,16 @@ static struct net_conn *conn_of(struct ring_tag tag)
 void ring_advance(struct ring *ring)
 {
     SIM_CHECK(ring->head != ring->tail, "consumed more than there is");
-    const struct ring_completion *completion = &ring->completions[ring->head % ring->capacity];
+    const struct ring_posted *posted = &ring->completions[ring->head % ring->capacity];
+    const struct ring_completion *completion = &posted->completion;
 
     store_point();
-    if (!ring->frozen && of_session(completion->tag.op) && !completion->more) {
-        struct ring_tag tag = completion->tag;
-        bool send = tag.op == RING_OP_SEND;
-        struct ring_pending *place = (send ? ring_world.sends : ring_world.inputs) + tag.index * SIDE_COUNT + tag.side;
-        place->used = place->used && memcmp(&place->tag, &tag, sizeof(tag)) != 0;
+    if (posted->conn != 0 && !completion->more) {
+        net.conns[posted->conn].unseen &= (uint8_t)~bit_of(completion->tag.op);
+    }
+    uint8_t *state = &ring->groups[completion->tag.group].states[completion->buffer];
+    if (completion->has_buffer && *state == RING_ID_FILLED) { /* not given again meanwhile */
+        *state = RING_ID_ABSENT;
     }
     ring_world.accepts_unseen -= completion->tag.op == RING_OP_ACCEPT && completion->result >= 0;
     ring->head++;
@@ -236,10 +240,15 @@ void ring_cancel(struct ring *ring, struct ring_tag tag)
     entry->tag = tag;
 }
 
-void ring_post(struct ring *ring, const struct ring_completion *completion)
+void ring_post(struct ring *ring, const struct ring_completion *completion, uint32_t conn)
 {
     SIM_CHECK(ring->tail - ring->head < ring->capacity, "the completion queue overflows");
-    ring->completions[ring->tail++ % ring->capacity] = *completion;
+    ring->completions[ring->tail++ % ring->capacity] = (struct ring_posted){*completion, conn};
+    if (conn != 0 && !completion->more) {
+        uint8_t bit = (uint8_t)bit_of(completion->tag.op);
+        net.conns[conn].outstanding &= (uint8_t)~bit;
+        net.conns[conn].unseen |= bit;
+    }
     ring_world.completions++;
     ring_world.accepts_unseen += completion->tag.op == RING_OP_ACCEPT && completion->result >= 0;
 }
@@ -305,7 +314,7 @@ void ring_buffers_add(struct ring *ring, uint8_t group_index, uint16_t id, void 
     struct ring_group *group = &ring->groups[group_index];
 
     SIM_CHECK(id < group->entries && group->tail - group->head < group->entries, "buffer ring overflows");
-    SIM_CHECK(group->states[id] == RING_ID_ABSENT, "buffer id %u given twice", id);
+    SIM_CHECK(group->states[id] != RING_ID_GIVEN, "buffer id %u given twice", id);
     group->states[id] = RING_ID_GIVEN;
     group->given[group->tail++ % group->entries] = (struct ring_given){id, address, length};
     store_point();

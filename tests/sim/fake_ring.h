@@ -36,13 +36,19 @@ struct ring_group {
     uint8_t states[SLOT_RING_BUFFERS]; /* enum ring_given_state, by id */
 };
 
+/* A completion, the connection it is of, and whether that is the operation's last. */
+struct ring_posted {
+    struct ring_completion completion;
+    uint32_t conn;
+};
+
 struct ring {
     int fd;
     uint64_t number; /* counts rings; kept in the slot's parameters */
     bool frozen;
     struct ring_pending submissions[RING_SUBMISSIONS];
     uint32_t submitted;
-    struct ring_completion *completions;
+    struct ring_posted *completions;
     uint32_t capacity; /* of completions */
     uint32_t head, tail;
     struct ring_group groups[RING_GROUPS];
@@ -52,9 +58,9 @@ struct ring_world {
     struct ring *rings[2]; /* by the parity of their descriptor */
     struct ring *live;
     uint64_t numbers;
-    struct ring_pending *inputs, *sends; /* by session index * 2 + side */
+    struct ring_pending *inputs; /* by session index * 2 + side; a send never waits */
     struct ring_pending accepts[SIM_LISTENERS_MAX][LISTENER_LOCAL_BATCH];
-    struct ring_pending wake;
+    struct ring_pending wake, watch;
     bool wake_wanted;
     uint32_t *hot; /* connections for which something may have become possible */
     uint32_t hot_count;
@@ -74,8 +80,8 @@ void ring_freeze(void);
 /* Something may have become possible for the connection. */
 void ring_touch(struct net_conn *conn);
 
-/* Writes a completion. */
-void ring_post(struct ring *ring, const struct ring_completion *completion);
+/* Writes a completion of an operation on `conn`, 0: on none. */
+void ring_post(struct ring *ring, const struct ring_completion *completion, uint32_t conn);
 
 /* Tries what was submitted, `count` hot connections at most; returns how many completions it wrote. */
 uint32_t ring_ops_run(struct ring *ring, uint32_t count);

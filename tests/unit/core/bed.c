@@ -41,6 +41,7 @@ static const char *verify_side(enum side side)
         MUST(open ? (conn->flags & CONN_DOZING) : (conn->flags & CONN_CONNECT_POLL) && side == SIDE_SERVER);
     }
     if (bed_asks(RELAY_DO_SEND, side)) {
+        MUST(!(conn->flags & CONN_BLOCKED));
         MUST(open && !(conn->in_flight & CONN_OP_SEND) && peer->queued_bytes > 0 && conn->sink == SINK_OPEN);
     }
     if (bed_asks(RELAY_DO_SHUTDOWN, side)) { /* after the last byte, once */
@@ -49,7 +50,7 @@ static const char *verify_side(enum side side)
         MUST(strchr(bed.shuts, side == SIDE_CLIENT ? 'c' : 's') == NULL);
     }
     MUST(!bed_asks(RELAY_DO_CANCEL_INPUT, side) || (conn->in_flight & CONN_OP_INPUT));
-    MUST(!bed_asks(RELAY_DO_CANCEL_SEND, side) || (conn->in_flight & CONN_OP_SEND));
+    MUST(!bed_asks(RELAY_DO_WATCH, side) || (conn->flags & CONN_BLOCKED));
     MUST(!bed_asks(RELAY_DO_WAIT, side) || (conn->flags & CONN_WAITING));
     return NULL;
 }
@@ -57,8 +58,7 @@ static const char *verify_side(enum side side)
 /* The first broken condition, NULL if there is none. */
 static const char *verify(void)
 {
-    uint32_t closing =
-        RELAY_DO_FINISH | RELAY_DO_DROP_SERVER | 3 * RELAY_DO_CANCEL_INPUT | 3 * RELAY_DO_CANCEL_SEND;
+    uint32_t closing = RELAY_DO_FINISH | RELAY_DO_DROP_SERVER | 3 * RELAY_DO_CANCEL_INPUT;
     uint8_t phase = bed.session.phase;
     uint8_t in_flight = CLIENT->in_flight | SERVER->in_flight;
 
@@ -87,7 +87,8 @@ static bool stuck(void)
     uint8_t phase = bed.session.phase;
 
     return (phase == SESSION_OPEN || phase == SESSION_CONNECTING) &&
-           !((CLIENT->in_flight | SERVER->in_flight)) && !((CLIENT->flags | SERVER->flags) & CONN_WAITING);
+           !((CLIENT->in_flight | SERVER->in_flight)) &&
+           !((CLIENT->flags | SERVER->flags) & (CONN_WAITING | CONN_BLOCKED));
 }
 
 /* --- The bed ---------------------------------------------------------------------------------------------- */
@@ -98,7 +99,10 @@ static void submit_side(enum side side)
 
     conn->in_flight |= bed_asks(RELAY_DO_RECV, side) ? CONN_OP_RECV : 0;
     conn->in_flight |= bed_asks(RELAY_DO_POLL, side) ? CONN_OP_POLL : 0;
-    conn->in_flight |= bed_asks(RELAY_DO_SEND, side) ? CONN_OP_SEND : 0;
+    if (bed_asks(RELAY_DO_SEND, side)) {
+        conn->in_flight |= CONN_OP_SEND;
+        conn->offered_bytes = bed.session.conn[bed_other(side)].queued_bytes;
+    }
     if (bed_asks(RELAY_DO_SHUTDOWN, side)) {
         bed.shuts[strlen(bed.shuts)] = side == SIDE_CLIENT ? 'c' : 's';
     }
@@ -168,7 +172,7 @@ void bed_sent(enum side side, int32_t result)
 
 void bed_sent_all(enum side side)
 {
-    bed_sent(side, (int32_t)bed.session.conn[bed_other(side)].queued_bytes);
+    bed_sent(side, (int32_t)bed.session.conn[side].offered_bytes);
 }
 
 void bed_connect_end(int32_t result)
@@ -196,8 +200,8 @@ void bed_answer_cancels(void)
 {
     for (int side = 0; side < SIDE_COUNT; side++) {
         struct conn *conn = &bed.session.conn[side];
-        if (conn->flags & CONN_CANCEL_SEND) {
-            bed_sent(side, -ECANCELED);
+        if (bed.session.phase == SESSION_CLOSING && (conn->in_flight & CONN_OP_SEND)) {
+            bed_sent(side, -EAGAIN); /* a send never waits */
         }
         if (!(conn->flags & CONN_CANCEL_INPUT)) {
             continue;
@@ -231,6 +235,11 @@ void bed_setup_open(void)
     bed_simple(RELAY_PLAN);
     bed_choose(SERVER_ROW);
     bed_connect_end(0);
+}
+
+void bed_writable(enum side side)
+{
+    bed_step((struct relay_event){.kind = RELAY_WRITABLE, .side = side});
 }
 
 void bed_stop(void)

@@ -47,11 +47,12 @@ void bed_connect_end(int32_t result);
 void bed_receive(enum side side, int32_t bytes, bool more);
 void bed_receive_end(enum side side, int32_t result);
 void bed_sent(enum side side, int32_t result);
-void bed_sent_all(enum side side);
+void bed_sent_all(enum side side); /* all that was offered */
+void bed_writable(enum side side);
 void bed_polled(enum side side, int32_t result);
 void bed_stop(void);
 
-/* Answers every cancellation that was asked for. */
+/* Ends everything that is being cancelled, and the sends of a session that is closing. */
 void bed_answer_cancels(void);
 
 #endif

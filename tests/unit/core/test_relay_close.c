@@ -15,8 +15,9 @@ TestSuite(relay_walk);
 /*
  * A script of events; small letters are the client's side, capitals the server's:
  *   d D  1000 bytes received          e E  end of stream           r R  the receive fails with ECONNRESET
- *   s S  everything queued for this side is sent                   x X  the send to this side fails with EPIPE
- *   ~    everything that is being cancelled ends so
+ *   s S  all that was offered to this side is sent                 x X  the send to this side fails with EPIPE
+ *   b B  the kernel takes nothing for this side (EAGAIN)           w W  this side is writable again
+ *   ~    everything that is being cancelled ends so, and the sends of a session that is closing
  */
 static void play(const char *script)
 {
@@ -35,6 +36,12 @@ static void play(const char *script)
         case 's':
             bed_sent_all(side);
             break;
+        case 'b':
+            bed_sent(side, -EAGAIN);
+            break;
+        case 'w':
+            bed_writable(side);
+            break;
         case 'x':
             bed_sent(side, -EPIPE);
             break;
@@ -45,80 +52,89 @@ static void play(const char *script)
     }
 }
 
+static const struct {
+    const char *script;
+    enum close_reason reason; /* CLOSE_NONE: goes on */
+    bool abort;
+    const char *shuts; /* the sides to which our FIN goes by shutdown; the last one goes by close */
+} close_orders[] = {
+    /* Orderly, nothing queued. */
+    {"e", CLOSE_NONE, false, "s"},
+    {"E", CLOSE_NONE, false, "c"},
+    {"eE", CLOSE_CLIENT_CLOSED, false, "s"},
+    {"Ee", CLOSE_SERVER_CLOSED, false, "c"},
+    /* Orderly, with data: our FIN follows the last byte. */
+    {"de", CLOSE_NONE, false, ""},
+    {"deS", CLOSE_NONE, false, "s"},
+    {"DE", CLOSE_NONE, false, ""},
+    {"DEs", CLOSE_NONE, false, "c"},
+    {"deES", CLOSE_CLIENT_CLOSED, false, "c"},
+    {"deSE", CLOSE_CLIENT_CLOSED, false, "s"},
+    {"dEeS", CLOSE_SERVER_CLOSED, false, "c"},
+    {"DEes", CLOSE_SERVER_CLOSED, false, "s"},
+    {"dDeEsS", CLOSE_CLIENT_CLOSED, false, "c"},
+    {"dDeESs", CLOSE_CLIENT_CLOSED, false, "s"},
+    {"dDEeSs", CLOSE_SERVER_CLOSED, false, "s"},
+    /* Blocked: the end of the stream waits like the data before it. */
+    {"dBe", CLOSE_NONE, false, ""},
+    {"dBeW", CLOSE_NONE, false, ""},
+    {"dBeWS", CLOSE_NONE, false, "s"},
+    {"dBEeWS", CLOSE_SERVER_CLOSED, false, "c"},
+    {"dBr~", CLOSE_NONE, false, ""},
+    {"dBr~WS", CLOSE_CLIENT_RESET, true, ""},
+    {"dBR~", CLOSE_SERVER_RESET, true, ""},
+    /* Half closed, the other direction goes on. */
+    {"eDsDs", CLOSE_NONE, false, "s"},
+    {"eDsDsE", CLOSE_CLIENT_CLOSED, false, "s"},
+    {"EdSdSe", CLOSE_SERVER_CLOSED, false, "c"},
+    /* Resets: what was received before is passed on, then the other side is reset. */
+    {"r~", CLOSE_CLIENT_RESET, true, ""},
+    {"R~", CLOSE_SERVER_RESET, true, ""},
+    {"dr~", CLOSE_NONE, false, ""},
+    {"dr~S", CLOSE_CLIENT_RESET, true, ""},
+    {"DR~", CLOSE_NONE, false, ""},
+    {"DR~s", CLOSE_SERVER_RESET, true, ""},
+    {"dDr~S~", CLOSE_CLIENT_RESET, true, ""},
+    {"dDr~xS", CLOSE_CLIENT_RESET, true, ""},
+    {"dDR~s~", CLOSE_SERVER_RESET, true, ""},
+    {"dDR~Xs", CLOSE_SERVER_RESET, true, ""},
+    {"rR", CLOSE_CLIENT_RESET, true, ""},
+    {"Rr", CLOSE_SERVER_RESET, true, ""},
+    {"dDrRxX", CLOSE_SERVER_RESET, true, ""}, /* the one with nothing left to pass on */
+    /* One end of stream, then a reset. */
+    {"eR", CLOSE_SERVER_RESET, true, "s"},
+    {"Er", CLOSE_CLIENT_RESET, true, "c"},
+    {"deR~", CLOSE_SERVER_RESET, true, ""},
+    {"DEr~", CLOSE_CLIENT_RESET, true, ""},
+    {"eDRs", CLOSE_SERVER_RESET, true, "s"},
+    {"EdrS", CLOSE_CLIENT_RESET, true, "c"},
+    /* A send fails: this side is dead to us, but what it sent is still to come. */
+    {"dX~", CLOSE_NONE, false, ""},
+    {"dX~R", CLOSE_SERVER_RESET, true, ""},
+    {"dX~E", CLOSE_SERVER_RESET, true, ""},
+    {"dX~DsE", CLOSE_SERVER_RESET, true, ""},
+    {"dX~DEs", CLOSE_SERVER_RESET, true, ""},
+    {"Dx~r", CLOSE_CLIENT_RESET, true, ""},
+    {"Dx~e", CLOSE_CLIENT_RESET, true, ""},
+    {"Dx~dSe", CLOSE_CLIENT_RESET, true, ""},
+    {"dEX~", CLOSE_SERVER_RESET, true, "c"},
+    {"Dex~", CLOSE_CLIENT_RESET, true, "s"},
+    /* Both sends fail while nobody is being listened to: the first to fail is the reason. */
+    {"dDxX~", CLOSE_CLIENT_RESET, true, ""},
+    {"dDXx~", CLOSE_SERVER_RESET, true, ""},
+};
+
 Test(relay_close, close_orders)
 {
-    static const struct {
-        const char *script;
-        enum close_reason reason; /* CLOSE_NONE: goes on */
-        bool abort;
-        const char *shuts; /* the sides to which our FIN goes by shutdown; the last one goes by close */
-    } cases[] = {
-        /* Orderly, nothing queued. */
-        {"e", CLOSE_NONE, false, "s"},
-        {"E", CLOSE_NONE, false, "c"},
-        {"eE", CLOSE_CLIENT_CLOSED, false, "s"},
-        {"Ee", CLOSE_SERVER_CLOSED, false, "c"},
-        /* Orderly, with data: our FIN follows the last byte. */
-        {"de", CLOSE_NONE, false, ""},
-        {"deS", CLOSE_NONE, false, "s"},
-        {"DE", CLOSE_NONE, false, ""},
-        {"DEs", CLOSE_NONE, false, "c"},
-        {"deES", CLOSE_CLIENT_CLOSED, false, "c"},
-        {"deSE", CLOSE_CLIENT_CLOSED, false, "s"},
-        {"dEeS", CLOSE_SERVER_CLOSED, false, "c"},
-        {"DEes", CLOSE_SERVER_CLOSED, false, "s"},
-        {"dDeEsS", CLOSE_CLIENT_CLOSED, false, "c"},
-        {"dDeESs", CLOSE_CLIENT_CLOSED, false, "s"},
-        {"dDEeSs", CLOSE_SERVER_CLOSED, false, "s"},
-        /* Half closed, the other direction goes on. */
-        {"eDsDs", CLOSE_NONE, false, "s"},
-        {"eDsDsE", CLOSE_CLIENT_CLOSED, false, "s"},
-        {"EdSdSe", CLOSE_SERVER_CLOSED, false, "c"},
-        /* Resets: what was received before is passed on, then the other side is reset. */
-        {"r~", CLOSE_CLIENT_RESET, true, ""},
-        {"R~", CLOSE_SERVER_RESET, true, ""},
-        {"dr~", CLOSE_NONE, false, ""},
-        {"dr~S", CLOSE_CLIENT_RESET, true, ""},
-        {"DR~", CLOSE_NONE, false, ""},
-        {"DR~s", CLOSE_SERVER_RESET, true, ""},
-        {"dDr~S~", CLOSE_CLIENT_RESET, true, ""},
-        {"dDr~xS", CLOSE_CLIENT_RESET, true, ""},
-        {"dDR~s~", CLOSE_SERVER_RESET, true, ""},
-        {"dDR~Xs", CLOSE_SERVER_RESET, true, ""},
-        {"rR", CLOSE_CLIENT_RESET, true, ""},
-        {"Rr", CLOSE_SERVER_RESET, true, ""},
-        {"dDrRxX", CLOSE_SERVER_RESET, true, ""}, /* the one with nothing left to pass on */
-        /* One end of stream, then a reset. */
-        {"eR", CLOSE_SERVER_RESET, true, "s"},
-        {"Er", CLOSE_CLIENT_RESET, true, "c"},
-        {"deR~", CLOSE_SERVER_RESET, true, ""},
-        {"DEr~", CLOSE_CLIENT_RESET, true, ""},
-        {"eDRs", CLOSE_SERVER_RESET, true, "s"},
-        {"EdrS", CLOSE_CLIENT_RESET, true, "c"},
-        /* A send fails: this side is dead to us, but what it sent is still to come. */
-        {"dX~", CLOSE_NONE, false, ""},
-        {"dX~R", CLOSE_SERVER_RESET, true, ""},
-        {"dX~E", CLOSE_SERVER_RESET, true, ""},
-        {"dX~DsE", CLOSE_SERVER_RESET, true, ""},
-        {"dX~DEs", CLOSE_SERVER_RESET, true, ""},
-        {"Dx~r", CLOSE_CLIENT_RESET, true, ""},
-        {"Dx~e", CLOSE_CLIENT_RESET, true, ""},
-        {"Dx~dSe", CLOSE_CLIENT_RESET, true, ""},
-        {"dEX~", CLOSE_SERVER_RESET, true, "c"},
-        {"Dex~", CLOSE_CLIENT_RESET, true, "s"},
-        /* Both sends fail while nobody is being listened to: the first to fail is the reason. */
-        {"dDxX~", CLOSE_CLIENT_RESET, true, ""},
-        {"dDXx~", CLOSE_SERVER_RESET, true, ""},
-    };
-
-    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+    for (size_t i = 0; i < sizeof(close_orders) / sizeof(close_orders[0]); i++) {
         bed_setup_open();
-        play(cases[i].script);
-        cr_expect_eq(bed.finished, cases[i].reason != CLOSE_NONE, "%s", cases[i].script);
-        cr_expect_eq(bed.session.reason, cases[i].reason, "%s: %s", cases[i].script,
+        play(close_orders[i].script);
+        cr_expect_eq(bed.finished, close_orders[i].reason != CLOSE_NONE, "%s", close_orders[i].script);
+        cr_expect_eq(bed.session.reason, close_orders[i].reason, "%s: %s", close_orders[i].script,
                      close_reason_text(bed.session.reason));
-        cr_expect_eq((bed.session.flags & SESSION_ABORT) != 0, cases[i].abort, "%s", cases[i].script);
-        cr_expect_str_eq(bed.shuts, cases[i].shuts, "%s", cases[i].script);
+        cr_expect_eq((bed.session.flags & SESSION_ABORT) != 0, close_orders[i].abort, "%s",
+                     close_orders[i].script);
+        cr_expect_str_eq(bed.shuts, close_orders[i].shuts, "%s", close_orders[i].script);
     }
 }
 
@@ -138,22 +154,35 @@ Test(relay_close, our_fin_first_is_remembered)
 static bool playable(char letter)
 {
     enum side side = letter >= 'a' ? SIDE_CLIENT : SIDE_SERVER;
-    bool sends = letter == 's' || letter == 'S' || letter == 'x' || letter == 'X';
+    const struct conn *conn = &bed.session.conn[side];
 
-    return letter == '~' || (bed.session.conn[side].in_flight & (sends ? CONN_OP_SEND : CONN_OP_RECV));
+    switch (letter | 0x20) {
+    case 's':
+    case 'x':
+    case 'b':
+        return (conn->in_flight & CONN_OP_SEND) != 0;
+    case 'w':
+        return (conn->flags & CONN_BLOCKED) != 0;
+    case 'd':
+    case 'e':
+    case 'r':
+        return (conn->in_flight & CONN_OP_RECV) != 0;
+    default:
+        return true;
+    }
 }
 
 /* Every script of up to `depth` further letters: bed_step() checks each prefix. A session that has not finished then must
  * finish when the kernel is done with all that is in flight. */
 static uint32_t play_all(unsigned depth)
 {
-    static const char letters[] = "dDeErRsSxX~";
+    static const char letters[] = "dDeErRsSxXbBwW~";
     uint32_t scripts = 1;
 
     if (depth == 0 || bed.finished) {
         for (int n = 0; n < 20 && !bed.finished; n++) {
             play("~");
-            for (const char *letter = "sSeE"; *letter != '\0'; letter++) {
+            for (const char *letter = "wWsSeE"; *letter != '\0'; letter++) {
                 if (!bed.finished && playable(*letter)) {
                     play((const char[]){*letter, '\0'});
                 }
@@ -173,9 +202,9 @@ static uint32_t play_all(unsigned depth)
     return scripts;
 }
 
-Test(relay_close, every_order_of_seven_events_ends)
+Test(relay_close, every_order_of_eight_events_ends)
 {
-    cr_expect_gt(play_all(7), 100000);
+    cr_expect_gt(play_all(8), 100000);
 }
 
 /* --- A random walk ---------------------------------------------------------------------------------------- */
@@ -213,9 +242,13 @@ static void walk_receive(struct rng *rng, enum side side)
 
 static void walk_send(struct rng *rng, enum side side)
 {
-    uint32_t queued = bed.session.conn[bed_other(side)].queued_bytes;
+    uint32_t offered = bed.session.conn[side].offered_bytes;
 
-    bed_sent(side, rng_chance(rng, 96) ? 1 + (int32_t)rng_below(rng, queued) : random_error(rng));
+    if (rng_chance(rng, 50)) {
+        bed_sent_all(side);
+    } else {
+        bed_sent(side, rng_chance(rng, 92) ? 1 + (int32_t)rng_below(rng, offered) : random_error(rng));
+    }
 }
 
 /* Ends one operation in flight on `side`, as a kernel might. */
@@ -246,6 +279,8 @@ static void walk_one(struct rng *rng)
         rng_chance(rng, 95) ? bed_choose((uint16_t)rng_below(rng, 9)) : bed_simple(RELAY_NO_SERVER);
     } else if (bed.session.conn[side].flags & CONN_WAITING) {
         bed_step((struct relay_event){.kind = RELAY_GRANTED, .side = side});
+    } else if ((bed.session.conn[side].flags & CONN_BLOCKED) && rng_chance(rng, 50)) {
+        bed_writable(side);
     } else if (rng_chance(rng, 3)) {
         bed.env.now_ms += rng_log_uniform(rng, 100000);
         if (session_due_ms(&bed.session, &bed.env.timeouts) <= bed.env.now_ms) {

@@ -17,7 +17,17 @@ static void setup(void)
     region = region_make();
 }
 
-TestSuite(name_row, .init = setup);
+static struct image *made[4];
+static uint32_t made_count;
+
+static void teardown(void)
+{
+    while (made_count > 0) {
+        free(made[--made_count]);
+    }
+}
+
+TestSuite(name_row, .init = setup, .fini = teardown);
 
 /* One listener, one pool named `pool`, and `count` servers with ports from `port` on. */
 static struct image *image_make(const char *pool, uint16_t port, uint32_t count)
@@ -25,6 +35,8 @@ static struct image *image_make(const char *pool, uint16_t port, uint32_t count)
     struct image head = {.magic = IMAGE_MAGIC};
     struct image *image = calloc(1, image_layout(&head, 1, 0, 1, count));
 
+    cr_assert(image != NULL && made_count < sizeof(made) / sizeof(made[0]));
+    made[made_count++] = image;
     *image = head;
     strcpy(((struct image_listener *)image_listener(image, 0))->name, "web");
     struct image_pool *row = (struct image_pool *)image_pool(image, 0);
@@ -159,6 +171,6 @@ Test(name_row, pools_are_not_recycled)
         struct image *image = image_make(name, 9000, 0);
         cr_expect_eq(name_rows_assign(&region, image), i < IMAGE_POOLS_MAX ? 0 : -ENOSPC);
         cr_expect(i == IMAGE_POOLS_MAX || image_pool(image, 0)->row == i);
-        free(image);
+        teardown();
     }
 }

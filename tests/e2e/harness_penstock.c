@@ -1,0 +1,130 @@
+#include "tests/e2e/harness_penstock.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tests/e2e/harness.h"
+#include "tests/e2e/harness_json.h"
+
+static struct bed_process running;
+
+static const char *or(const char *given, const char *otherwise)
+{
+    return given != NULL ? given : otherwise;
+}
+
+const char *penstock_configure(const struct penstock_config *config)
+{
+    const char *path = bed_path("penstock.yaml");
+
+    bed_write_file(path, bed_format("name: %s\n"
+                                    "workers: %u\n"
+                                    "%s%s\n"
+                                    "limits: { %s }\n"
+                                    "timeouts: { %s }\n"
+                                    "log: { level: info, access: %s/access.log }\n"
+                                    "listeners:\n"
+                                    "  - { name: in, bind: [ %s ], routes: [ { pool: app } ] }\n"
+                                    "pools:\n"
+                                    "  - { name: app, servers: [ %s ], %s }\n"
+                                    "%s",
+                                    bed.name, config->workers > 0 ? config->workers : 2,
+                                    geteuid() == 0 ? "user: " : "",
+                                    geteuid() == 0 ? or(config->user, "nobody") : "",
+                                    or(config->limits, "sessions: 2000, buffers: 64MiB"),
+                                    or(config->timeouts, "connect: 5s"), bed.dir,
+                                    or(config->bind, bed_format("127.0.0.1:%u", bed.port)), config->servers,
+                                    or(config->pool, "retries: 3"), or(config->more, "")));
+    return path;
+}
+
+struct bed_process penstock_spawn(const char *config_path, bool (*before_exec)(void))
+{
+    const char *argv[] = {bed_penstock_path(), "run", "-c", config_path, NULL};
+
+    return bed_spawn(argv, before_exec);
+}
+
+void penstock_start(const struct penstock_config *config)
+{
+    running = penstock_spawn(penstock_configure(config), config->before_exec);
+    bed.penstock = running.pid;
+    WAIT_UNTIL(strstr(penstock_log(), "event=ready") != NULL || strstr(penstock_log(), "event=ended") != NULL ||
+               kill(running.pid, 0) != 0);
+    cr_assert(strstr(penstock_log(), "event=ready") != NULL, "penstock run: %s", penstock_log());
+}
+
+void penstock_start_to(uint16_t server_port)
+{
+    penstock_start(&(struct penstock_config){.servers = bed_format("127.0.0.1:%u", server_port)});
+}
+
+int penstock_stop(int signal)
+{
+    pid_t members[2 * WORKERS_MAX] = {0};
+    unsigned count = 0;
+    const char *status = penstock_status();
+
+    for (unsigned i = 0; i < json_number(status, "workers.0.worker") + WORKERS_MAX; i++) {
+        if (json_find(status, bed_format("workers.%u", i)) != NULL) {
+            members[count++] = (pid_t)json_number(status, bed_format("workers.%u.pid", i));
+            members[count++] = penstock_keeper(i);
+        }
+    }
+    cr_assert_eq(kill(bed.penstock, signal), 0);
+    int result = bed_wait(bed.penstock);
+    bed.penstock = 0;
+    for (unsigned i = 0; i < count; i++) {
+        cr_assert(kill(members[i], 0) != 0 && errno == ESRCH, "process %d is left over", members[i]);
+    }
+    return result;
+}
+
+const char *penstock_log(void)
+{
+    return bed_read_file(running.err);
+}
+
+const char *penstock_access_log(void)
+{
+    return bed_read_file(bed_path("access.log"));
+}
+
+const char *penstock_status(void)
+{
+    struct bed_process process;
+    const char *argv[] = {bed_penstock_path(), "status", "-n", bed.name, "--json", NULL};
+    int result = bed_run(argv, &process);
+    const char *json = bed_read_file(process.out);
+
+    cr_assert_eq(result, 0, "penstock status: %s", bed_read_file(process.err));
+    (void)unlink(process.out);
+    (void)unlink(process.err);
+    return json;
+}
+
+uint64_t penstock_number(const char *path)
+{
+    return json_number(penstock_status(), path);
+}
+
+int penstock_reload(void)
+{
+    struct bed_process process;
+    const char *argv[] = {bed_penstock_path(), "reload", "-c", bed_path("penstock.yaml"), NULL};
+
+    return bed_run(argv, &process);
+}
+
+pid_t penstock_worker(unsigned slot)
+{
+    return (pid_t)penstock_number(bed_format("workers.%u.pid", slot));
+}
+
+pid_t penstock_keeper(unsigned slot)
+{
+    return (pid_t)bed_proc_status(penstock_worker(slot), "PPid");
+}

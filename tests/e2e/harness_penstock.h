@@ -1,0 +1,59 @@
+/*
+ * The Penstock instance of a bed: its configuration, its life, its numbers.
+ */
+#ifndef PENSTOCK_TESTS_E2E_HARNESS_PENSTOCK_H
+#define PENSTOCK_TESTS_E2E_HARNESS_PENSTOCK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+enum { WORKERS_MAX = 8 };
+
+/* Parts of the file, NULL for the defaults. One listener `in`, one pool `app`. */
+struct penstock_config {
+    unsigned workers;     /* 2 */
+    const char *user;     /* nobody where the tests run as root */
+    const char *limits;   /* members of a flow mapping */
+    const char *timeouts; /* the same */
+    const char *bind;     /* elements of a flow list; 127.0.0.1 and bed.port */
+    const char *pool;     /* members, without name and servers */
+    const char *servers;  /* elements */
+    const char *more;     /* whole lines at the end */
+    bool (*before_exec)(void);
+};
+
+/* Writes the file and returns its path. */
+const char *penstock_configure(const struct penstock_config *config);
+
+/* Writes the file, starts `penstock run` and waits until it is ready. */
+void penstock_start(const struct penstock_config *config);
+
+/* The same with one server, a port of this machine, and the default configuration. */
+void penstock_start_to(uint16_t server_port);
+
+/* Starts it without waiting; its outputs. */
+struct bed_process penstock_spawn(const char *config_path, bool (*before_exec)(void));
+
+/* Sends the signal, waits for the end: no process may be left. The exit status. */
+int penstock_stop(int signal);
+
+/* What it wrote to standard error so far. */
+const char *penstock_log(void);
+
+/* The access log so far. */
+const char *penstock_access_log(void);
+
+/* `penstock status --json`, now. */
+const char *penstock_status(void);
+
+/* One number of it. */
+uint64_t penstock_number(const char *path);
+
+/* `penstock reload -c` with the file as it is now; the exit status. */
+int penstock_reload(void);
+
+pid_t penstock_worker(unsigned slot);
+pid_t penstock_keeper(unsigned slot);
+
+#endif

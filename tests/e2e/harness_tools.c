@@ -1,0 +1,75 @@
+#include "tests/e2e/harness_tools.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { ARGUMENTS_MAX = 40 };
+
+struct origin origin_start_at(const char *mode, const char *address)
+{
+    const char *argv[] = {bed_bench_path("origin"), "--listen", address, "--mode", mode, NULL};
+    struct origin origin = {.process = bed_spawn(argv, NULL)};
+    const char *line = NULL;
+
+    WAIT_UNTIL((line = strstr(bed_read_file(origin.process.out), "listening ")) != NULL && strchr(line, '\n'));
+    if (strncmp(address, "unix:", 5) != 0) {
+        const char *colon = strrchr(line, ':');
+        cr_assert_not_null(colon);
+        origin.port = (uint16_t)strtoul(colon + 1, NULL, 10);
+    }
+    return origin;
+}
+
+struct origin origin_start(const char *mode)
+{
+    return origin_start_at(mode, "127.0.0.1:0");
+}
+
+const char *origin_stop(const struct origin *origin)
+{
+    cr_assert_eq(kill(origin->process.pid, SIGTERM), 0);
+    cr_assert_eq(bed_wait(origin->process.pid), 0, "origin: %s", bed_read_file(origin->process.err));
+    const char *json = strchr(bed_read_file(origin->process.out), '{');
+    cr_assert_not_null(json);
+    return json;
+}
+
+struct bed_process load_start(const char *arguments)
+{
+    const char *argv[ARGUMENTS_MAX + 6] = {bed_bench_path("load")};
+    unsigned count = 1;
+    char *words = strdup(arguments);
+    char *rest = NULL;
+
+    for (char *word = strtok_r(words, " ", &rest); word != NULL; word = strtok_r(NULL, " ", &rest)) {
+        cr_assert(count < ARGUMENTS_MAX);
+        argv[count++] = word;
+    }
+    argv[count++] = "--json";
+    if (strstr(arguments, "--connect ") == NULL) {
+        argv[count++] = "--connect";
+        argv[count++] = bed_format("127.0.0.1:%u", bed.port);
+    }
+    struct bed_process process = bed_spawn(argv, NULL);
+    free(words);
+    return process;
+}
+
+const char *load_finish(const struct bed_process *load)
+{
+    int result = bed_wait(load->pid);
+    const char *json = bed_read_file(load->out);
+
+    cr_assert_eq(result, 0, "load: %s%s", json, bed_read_file(load->err));
+    return json;
+}
+
+const char *load_run(const char *arguments)
+{
+    struct bed_process load = load_start(arguments);
+
+    return load_finish(&load);
+}

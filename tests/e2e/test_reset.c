@@ -1,0 +1,158 @@
+/* A reset is passed on as a reset, behind the bytes that came before it; urgent bytes stay in their place. */
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "tests/e2e/harness.h"
+#include "tests/e2e/harness_net.h"
+#include "tests/e2e/harness_penstock.h"
+
+enum {
+    BEFORE_RESET_BYTES = 16 * 1024, /* fits every window: a reset drops what was not yet sent */
+    URGENT_ROUNDS = 1000,
+};
+
+static int listener;
+
+static void begin(void)
+{
+    uint16_t port;
+
+    bed_begin();
+    listener = net_listen(&port, 64);
+    penstock_start_to(port);
+}
+
+TestSuite(reset, .init = begin, .fini = bed_fini, .timeout = 60);
+TestSuite(urgent, .init = begin, .fini = bed_fini, .timeout = 60);
+
+static void expect_end(const char *reason)
+{
+    WAIT_UNTIL(penstock_number("sessions") == 0);
+    cr_assert_eq(penstock_number(bed_format("closes.%s", reason)), 1, "%s", penstock_status());
+    WAIT_UNTIL(strstr(penstock_access_log(), bed_format(" %s ", reason)) != NULL);
+    bed_end();
+}
+
+Test(reset, of_the_client)
+{
+    struct net_pair pair = net_pair(listener);
+
+    net_write_pattern(pair.client, 1, BEFORE_RESET_BYTES);
+    net_reset(pair.client);
+    net_read_pattern(pair.server, 1, BEFORE_RESET_BYTES);
+    net_expect_reset(pair.server);
+    expect_end("client_reset");
+}
+
+Test(reset, of_the_server)
+{
+    struct net_pair pair = net_pair(listener);
+
+    net_write_pattern(pair.server, 2, BEFORE_RESET_BYTES);
+    net_reset(pair.server);
+    net_read_pattern(pair.client, 2, BEFORE_RESET_BYTES);
+    net_expect_reset(pair.client);
+    expect_end("server_reset");
+}
+
+/* The other side's bytes, too, got through before. */
+Test(reset, amid_an_exchange)
+{
+    struct net_pair pair = net_pair(listener);
+
+    for (int i = 0; i < 100; i++) {
+        net_write_text(pair.client, "question");
+        net_read_text(pair.server, "question");
+        net_write_text(pair.server, "answer");
+        net_read_text(pair.client, "answer");
+    }
+    net_reset(pair.client);
+    net_expect_reset(pair.server);
+    expect_end("client_reset");
+}
+
+Test(reset, of_the_client_after_the_servers_end)
+{
+    struct net_pair pair = net_pair(listener);
+
+    net_half_close(pair.server);
+    net_expect_eof(pair.client);
+    net_write_text(pair.client, "last words");
+    net_read_text(pair.server, "last words");
+    net_reset(pair.client);
+    net_expect_reset(pair.server);
+    expect_end("client_reset");
+}
+
+Test(reset, of_the_server_after_the_clients_end)
+{
+    struct net_pair pair = net_pair(listener);
+
+    net_half_close(pair.client);
+    net_expect_eof(pair.server);
+    net_write_text(pair.server, "last words");
+    net_read_text(pair.client, "last words");
+    net_reset(pair.server);
+    net_expect_reset(pair.client);
+    expect_end("server_reset");
+}
+
+/* A server that closes with bytes unread resets by that. */
+Test(reset, by_closing_with_bytes_unread)
+{
+    struct net_pair pair = net_pair(listener);
+
+    net_write_text(pair.client, "never read");
+    WAIT_UNTIL(!net_is_quiet(pair.server));
+    close(pair.server);
+    net_expect_reset(pair.client);
+    expect_end("server_reset");
+}
+
+static void exchange_urgent(int from, int to)
+{
+    for (int i = 0; i < URGENT_ROUNDS; i++) {
+        net_write_text(from, "before");
+        cr_assert_eq(send(from, "!", 1, MSG_OOB), 1, "%s", strerror(errno));
+        net_write_text(from, "after");
+        if (i % 10 == 0) { /* now and then in step: nothing is kept back */
+            for (int k = i == 0 ? 0 : 9; k >= 0; k--) {
+                net_read_text(to, "before!after");
+            }
+        }
+    }
+    for (int k = 0; k < (URGENT_ROUNDS - 1) % 10; k++) {
+        net_read_text(to, "before!after");
+    }
+    cr_assert(net_is_quiet(to));
+}
+
+Test(urgent, bytes_keep_their_place)
+{
+    struct net_pair pair = net_pair(listener);
+
+    exchange_urgent(pair.client, pair.server);
+    exchange_urgent(pair.server, pair.client);
+    net_half_close(pair.client);
+    net_expect_eof(pair.server);
+    net_half_close(pair.server);
+    net_expect_eof(pair.client);
+    expect_end("client_closed");
+}
+
+Test(urgent, byte_as_the_last_one)
+{
+    struct net_pair pair = net_pair(listener);
+
+    cr_assert_eq(send(pair.client, "a", 1, MSG_OOB), 1);
+    net_half_close(pair.client);
+    net_read_text(pair.server, "a");
+    net_expect_eof(pair.server);
+    cr_assert_eq(send(pair.server, "bc", 2, MSG_OOB), 2);
+    net_half_close(pair.server);
+    net_read_text(pair.client, "bc");
+    net_expect_eof(pair.client);
+    expect_end("client_closed");
+}

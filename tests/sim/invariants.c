@@ -1,0 +1,238 @@
+#include "tests/sim/invariants.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/share.h"
+#include "io/upstream.h"
+
+static uint8_t *holders; /* by buffer: how many hold it */
+
+void invariants_init(void)
+{
+    holders = calloc(sim.region.header->large_per_slot + sim.region.header->small_per_slot, 1);
+    SIM_CHECK(holders != NULL, "no memory");
+}
+
+void invariants_free(void)
+{
+    free(holders);
+}
+
+static const struct worker *worker(void)
+{
+    return &sim.worker;
+}
+
+struct totals {
+    uint32_t active, directions, waiting, timed, descriptors;
+};
+
+static void check_conn(uint32_t index, enum side side, struct totals *totals)
+{
+    const struct session *session = &worker()->slab.sessions[index];
+    const struct conn *conn = &session->conn[side];
+    const struct buffer_table *table = &worker()->bank.table;
+
+    if (!chain_check(conn, table)) {
+        sim_fail(index, "the chain of side %d is broken", side);
+    }
+    for (uint32_t id = conn->chain_head; id != BUFFER_NONE; id = table->records[id].next) {
+        holders[id]++;
+    }
+    totals->directions += conn->held_bytes > 0;
+    totals->waiting += (conn->flags & CONN_WAITING) != 0;
+    uint32_t ring_worth = worker()->ring_entries[BUFFER_LARGE] * BUFFER_LARGE_BYTES +
+                          worker()->ring_entries[BUFFER_SMALL] * BUFFER_SMALL_BYTES;
+    if (conn->held_bytes > SHARE_MAX_BYTES + ring_worth || conn->held_bytes > worker()->bank.budget_bytes) {
+        sim_fail(index, "side %d holds %u bytes", side, conn->held_bytes);
+    }
+    if (conn->fd < 0) {
+        return;
+    }
+    totals->descriptors++;
+    const struct net_conn *net_side = net_at(conn->fd);
+    if (net_side == NULL || net_side->cookie != conn->cookie || net_side->server != (side == SIDE_SERVER)) {
+        sim_fail(index, "descriptor %d of side %d is not its own", conn->fd, side);
+    }
+    if (conn->in_flight != (net_side->outstanding | net_side->unseen)) {
+        sim_fail(index, "side %d: in flight %x, in the ring %x, completed %x", side, conn->in_flight,
+                 net_side->outstanding, net_side->unseen);
+    }
+    if (conn->received_bytes > net_side->in_read) {
+        sim_fail(index, "side %d has received %lu bytes of %lu", side, (unsigned long)conn->received_bytes,
+                 (unsigned long)net_side->in_read);
+    }
+}
+
+static void check_session(uint32_t index, struct totals *totals)
+{
+    const struct session *session = &worker()->slab.sessions[index];
+
+    if (!session_check(session)) {
+        sim_fail(index, "the record is broken");
+    }
+    totals->active++;
+    totals->timed += session->wheel_slot != SESSION_NONE;
+    for (int side = 0; side < SIDE_COUNT; side++) {
+        check_conn(index, side, totals);
+    }
+    struct image_timeouts timeouts = upstream_timeouts(worker(), session);
+    bool due = session_due_ms(session, &timeouts) != UINT64_MAX;
+    if (due && session->wheel_slot == SESSION_NONE) {
+        sim_fail(index, "it has a deadline and is not in the wheel");
+    }
+    if (session->phase == SESSION_CHOOSING) {
+        sim_fail(index, "still choosing");
+    }
+}
+
+static void check_wheel(const struct totals *totals)
+{
+    const struct wheel *wheel = &worker()->wheel;
+    uint32_t found = 0;
+
+    for (uint32_t slot = 0; slot < WHEEL_SLOTS; slot++) {
+        if (slot % 64 == 0 && wheel->occupied[slot / 64] == 0) {
+            slot += 63;
+            continue;
+        }
+        uint32_t previous = SESSION_NONE;
+        for (uint32_t index = wheel->heads[slot]; index != SESSION_NONE;) {
+            const struct session *session = &worker()->slab.sessions[index];
+            bool linked = session->wheel_slot == slot && session->wheel_prev == previous;
+            if (!linked || session->phase == SESSION_FREE || ++found > totals->timed) {
+                sim_fail(index, "broken in slot %u of the wheel", slot);
+            }
+            previous = index;
+            index = session->wheel_next;
+        }
+    }
+    SIM_CHECK(found == totals->timed, "%u sessions in the wheel, %u believe they are", found, totals->timed);
+}
+
+static void check_queue(const struct totals *totals)
+{
+    const struct wait_queue *queue = &worker()->waiting;
+    uint32_t previous = SESSION_NONE;
+    uint32_t found = 0;
+
+    for (uint32_t handle = queue->head; handle != SESSION_NONE;) {
+        const struct conn *conn = &worker()->slab.sessions[handle / SIDE_COUNT].conn[handle % SIDE_COUNT];
+        bool linked = conn->wait_prev == previous && (conn->flags & CONN_WAITING);
+        if (!linked || ++found > totals->waiting) {
+            sim_fail(handle / SIDE_COUNT, "broken in the queue of receivers");
+        }
+        previous = handle;
+        handle = conn->wait_next;
+    }
+    SIM_CHECK(queue->tail == previous && found == totals->waiting && found == queue->count,
+              "%u receivers queued, %u counted, %u believe they are", found, queue->count, totals->waiting);
+}
+
+static void check_ring_buffers(int class)
+{
+    const struct ring_group *group = &ring_world.live->groups[class];
+    const uint32_t *ring_buffers = sim.slot->ring_buffers[class];
+    uint32_t filled = 0;
+
+    SIM_CHECK(group->entries == worker()->ring_entries[class], "size of buffer ring %d", class);
+    for (uint32_t id = 0; id < SLOT_RING_BUFFERS; id++) {
+        bool present = ring_buffers[id] != BUFFER_NONE;
+        SIM_CHECK(present == (group->states[id] != RING_ID_ABSENT), "buffer ring %d: id %u", class, id);
+        if (present) {
+            filled++;
+            holders[ring_buffers[id]]++;
+        }
+    }
+    SIM_CHECK(filled == worker()->ring_filled[class], "buffer ring %d: %u filled, %u counted", class, filled,
+              worker()->ring_filled[class]);
+    for (uint32_t at = group->head; at != group->tail; at++) {
+        const struct ring_given *given = &group->given[at % group->entries];
+        SIM_CHECK(given->address == buffer_bank_address(&worker()->bank, ring_buffers[given->id]),
+                  "buffer ring %d: id %u is another buffer", class, given->id);
+    }
+}
+
+static void check_buffers(void)
+{
+    const struct buffer_bank *bank = &worker()->bank;
+
+    for (int class = 0; class < BUFFER_CLASSES; class ++) {
+        check_ring_buffers(class);
+        for (uint32_t i = 0; i < bank->stacks[class].count; i++) {
+            holders[bank->stacks[class].ids[i]]++;
+        }
+    }
+    for (uint32_t id = 0; id < bank->table.count; id++) {
+        SIM_CHECK(holders[id] == 1, "buffer %u is held %u times", id, holders[id]);
+    }
+}
+
+static void check_servers(void)
+{
+    uint32_t counted = 0;
+    uint32_t real = 0;
+
+    for (uint16_t row = 0; row < sim.config->servers; row++) {
+        counted += region_server_counters(&sim.region, 0, row)->sessions;
+    }
+    for (uint32_t index = 0; index < sim.slot->session_high; index++) {
+        const struct session *session = &worker()->slab.sessions[index];
+        real += session->phase != SESSION_FREE && session->conn[SIDE_SERVER].fd >= 0;
+    }
+    SIM_CHECK(counted == real, "servers have %u sessions, %u are counted", real, counted);
+}
+
+void invariants_check(void)
+{
+    struct totals totals = {0};
+    uint64_t closes = 0;
+
+    memset(holders, 0, worker()->bank.table.count);
+    for (uint32_t index = 0; index < sim.slot->session_high; index++) {
+        if (worker()->slab.sessions[index].phase != SESSION_FREE) {
+            check_session(index, &totals);
+        }
+    }
+    check_buffers();
+    check_wheel(&totals);
+    check_queue(&totals);
+    check_servers();
+    SIM_CHECK(totals.directions == worker()->active_directions, "%u directions have data, %u are counted",
+              totals.directions, worker()->active_directions);
+    SIM_CHECK(totals.active == worker()->slab.active && totals.active == sim.slot->sessions_active,
+              "%u sessions, %u counted, %u published", totals.active, worker()->slab.active,
+              sim.slot->sessions_active);
+    SIM_CHECK(totals.descriptors + ring_world.accepts_unseen == net.fds_open, "%u descriptors open, %u of sessions",
+              net.fds_open, totals.descriptors + ring_world.accepts_unseen);
+    for (int reason = 0; reason < CLOSE_REASON_COUNT; reason++) {
+        closes += sim.slot->stats.closes[reason];
+    }
+    SIM_CHECK(sim.slot->stats.accepted == closes + totals.active, "%lu accepted, %lu closed, %u there",
+              (unsigned long)sim.slot->stats.accepted, (unsigned long)closes, totals.active);
+    SIM_CHECK(worker_slot_check(sim.slot, &sim.region) && sim.slot->stats.damaged == 0, "the slot is broken");
+}
+
+void invariants_check_flows(void)
+{
+    const struct flow_table *flows = &worker()->flows;
+    uint32_t used = 0;
+    uint32_t owned = 0;
+
+    for (uint32_t index = 0; index < flows->groups * FLOW_GROUP; index++) {
+        uint8_t state = flows->entries[index].state;
+        SIM_CHECK(state == FLOW_FREE || state == FLOW_ACTIVE || state == FLOW_TIME_WAIT, "flow entry %u is %s", index,
+                  flow_state_text(state));
+        SIM_CHECK((state != FLOW_FREE) == (flows->tags[index] != 0), "flow entry %u and its tag", index);
+        used += state == FLOW_ACTIVE;
+    }
+    for (uint32_t index = 0; index < sim.slot->session_high; index++) {
+        const struct session *session = &worker()->slab.sessions[index];
+        for (int side = 0; session->phase != SESSION_FREE && side < SIDE_COUNT; side++) {
+            owned += session->conn[side].flow != FLOW_NONE &&
+                     flow_table_owned(flows, session->conn[side].flow, 0, index);
+        }
+    }
+    SIM_CHECK(used == owned, "%u flow entries active, %u of sessions", used, owned);
+}

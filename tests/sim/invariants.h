@@ -1,0 +1,18 @@
+/*
+ * What must hold between two turns of the loop, whatever has happened.
+ */
+#ifndef PENSTOCK_TESTS_SIM_INVARIANTS_H
+#define PENSTOCK_TESTS_SIM_INVARIANTS_H
+
+#include "tests/sim/fake_ring.h"
+
+void invariants_init(void);
+void invariants_free(void);
+
+/* Checks everything: sessions, buffers, operations in flight, descriptors, timers, queues, counters. */
+void invariants_check(void);
+
+/* Checks the flow table: every entry in use is a session's. */
+void invariants_check_flows(void);
+
+#endif

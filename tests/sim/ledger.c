@@ -1,0 +1,243 @@
+#include "tests/sim/ledger.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/sim/run.h"
+
+struct ledger ledger;
+static uint8_t *serials; /* by serial: lines */
+
+void ledger_init(void)
+{
+    memset(&ledger, 0, sizeof(ledger));
+    serials = calloc(sim.config->sessions + 1, 1);
+    SIM_CHECK(serials != NULL, "no memory");
+}
+
+void ledger_free(void)
+{
+    free(serials);
+}
+
+/* The client of a line: by its address, which only TCP has; by the serial noted at its connect. */
+static struct net_conn *client_of(const struct log_record *record)
+{
+    uint32_t id;
+
+    if (record->source_family == ENDPOINT_V4) {
+        memcpy(&id, record->source_address, sizeof(id));
+        SIM_CHECK(id > 0 && id <= net.count && !net.conns[id].server, "a session of no client: address %x", id);
+        SIM_CHECK(record->source_port == net.conns[id].remote_port, "client %u has another port", id);
+        return &net.conns[id];
+    }
+    for (id = 1; id <= net.count; id++) {
+        if (net.conns[id].serial_known && !net.conns[id].server && net.conns[id].serial == record->serial) {
+            return &net.conns[id];
+        }
+    }
+    return NULL;
+}
+
+#define LINE_CHECK(condition, what)                                                                          \
+    SIM_CHECK(condition, "client %u (server %u) ended as %s: %s", client->id, client->partner,               \
+              close_reason_text(record->reason), what)
+
+/* Both directions ended: nothing is missing, and the reason names the side that ended first. */
+static void check_graceful(const struct log_record *record, const struct net_conn *client,
+                           const struct net_conn *server)
+{
+    LINE_CHECK(server != NULL && client->eof_order != 0 && server->eof_order != 0, "not both have ended");
+    LINE_CHECK(client->in_read == client->in_total && server->in_read == server->in_total, "bytes were not read");
+    LINE_CHECK(client->out_sent == server->in_total && server->out_sent == client->in_total, "bytes are missing");
+    bool server_first = server->eof_order < client->eof_order;
+    LINE_CHECK((record->reason == CLOSE_SERVER_CLOSED) == server_first, "the other side ended first");
+    bool passed_on = (client->our_fin || client->reset_by_peer) && (server->our_fin || server->reset_by_peer);
+    LINE_CHECK(passed_on, "an end was not passed on");
+}
+
+static void check_connect_reason(const struct log_record *record, const struct net_conn *client)
+{
+    const struct net_conn *last = NULL;
+    uint32_t failed = 0;
+
+    for (uint32_t id = client->id; id <= net.count; id++) {
+        const struct net_conn *conn = &net.conns[id];
+        if (conn->server && conn->partner == client->id && conn->failed != 0) {
+            failed++;
+            last = conn;
+        }
+    }
+    LINE_CHECK(last != NULL, "no connect failed");
+    uint32_t may = sim.config->retries + 1 < sim.config->servers ? sim.config->retries + 1 : sim.config->servers;
+    LINE_CHECK(failed == may && record->tries == may, "not all servers were tried");
+    switch ((enum close_reason)record->reason) {
+    case CLOSE_CONNECT_REFUSED:
+        LINE_CHECK(last->failed == -ECONNREFUSED, "it was not refused");
+        break;
+    case CLOSE_CONNECT_TIMEOUT:
+        LINE_CHECK(last->failed == -ETIMEDOUT || last->failed == -ECANCELED, "it did not take too long");
+        break;
+    case CLOSE_CONNECT_UNREACHABLE:
+        LINE_CHECK(last->failed == -EHOSTUNREACH, "it was reachable");
+        break;
+    default:
+        LINE_CHECK(last->failed == -ENETDOWN, "nothing else was wrong");
+        break;
+    }
+}
+
+static void check_silence(const struct log_record *record, const struct net_conn *client,
+                          const struct net_conn *server, uint32_t limit_ms)
+{
+    LINE_CHECK(server != NULL, "there was no server");
+    uint64_t moved_us = client->moved_us > server->moved_us ? client->moved_us : server->moved_us;
+    LINE_CHECK(record->closed_us >= moved_us + (uint64_t)(limit_ms - 1) * 1000, "it was not silent so long");
+}
+
+static void check_reason(const struct log_record *record, const struct net_conn *client)
+{
+    const struct net_conn *server = net_conn(client->partner);
+
+    switch ((enum close_reason)record->reason) {
+    case CLOSE_CLIENT_CLOSED:
+    case CLOSE_SERVER_CLOSED:
+        check_graceful(record, client, server);
+        break;
+    case CLOSE_CLIENT_RESET:
+        LINE_CHECK(client->reset_by_peer, "the client did not");
+        break;
+    case CLOSE_SERVER_RESET:
+        LINE_CHECK(server != NULL && server->reset_by_peer, "the server did not");
+        break;
+    case CLOSE_CONNECT_REFUSED:
+    case CLOSE_CONNECT_TIMEOUT:
+    case CLOSE_CONNECT_UNREACHABLE:
+    case CLOSE_CONNECT_ERROR:
+        check_connect_reason(record, client);
+        break;
+    case CLOSE_NO_RESOURCES:
+        LINE_CHECK(net.open_failures > 0 || sim.config->ports < 2 * sim.config->at_once, "there were enough");
+        break;
+    case CLOSE_IDLE_TIMEOUT:
+        check_silence(record, client, server, RUN_IDLE_MS);
+        break;
+    case CLOSE_HALF_CLOSED_TIMEOUT:
+        check_silence(record, client, server, RUN_HALF_CLOSED_MS);
+        LINE_CHECK(client->our_fin || server->our_fin || client->reset || server->reset, "nothing was half closed");
+        break;
+    case CLOSE_STOPPED:
+        LINE_CHECK(sim.region.header->run_state != RUN_SERVE, "nobody stopped Penstock");
+        break;
+    default:
+        LINE_CHECK(false, "that cannot be");
+        break;
+    }
+}
+
+static void read_line(const struct log_record *record)
+{
+    struct net_conn *client = client_of(record);
+
+    ledger.lines++;
+    ledger.closes[record->reason]++;
+    SIM_CHECK(record->serial < sim.config->sessions && !serials[record->serial]++, "session %lu is in the log twice",
+              (unsigned long)record->serial);
+    if (client == NULL) {
+        ledger.unmapped++;
+        SIM_CHECK(record->reason == CLOSE_NO_RESOURCES || record->reason == CLOSE_STOPPED, "a session of nobody: %s",
+                  close_reason_text(record->reason));
+        return;
+    }
+    LINE_CHECK(!client->logged && client->accepted && client->closed, "it has a line, or was never accepted");
+    LINE_CHECK(!client->serial_known || client->serial == record->serial, "another serial");
+    client->logged = true;
+    const struct net_conn *server = net_conn(client->partner);
+    LINE_CHECK(record->bytes_from_client == client->in_read, "wrong number of bytes from the client");
+    LINE_CHECK(record->bytes_from_server == (server != NULL ? server->in_read : 0), "wrong number from the server");
+    LINE_CHECK(server == NULL || server->closed, "the server's descriptor is open");
+    check_reason(record, client);
+}
+
+void ledger_read(void)
+{
+    struct worker_slot *slot = sim.slot;
+
+    SIM_CHECK(slot->log_head - slot->log_tail <= LOG_RING_RECORDS, "the log's ring overflows");
+    while (slot->log_tail != slot->log_head) {
+        read_line(region_log_record(&sim.region, 0, slot->log_tail));
+        slot->log_tail++;
+    }
+}
+
+/* What the peers saw at the end. */
+static void check_peer(const struct net_conn *conn)
+{
+    const struct net_conn *partner = net_conn(conn->partner);
+
+    if (!conn->accepted) {
+        return;
+    }
+    SIM_CHECK(conn->closed && conn->fd < 0, "connection %u is still open", conn->id);
+    SIM_CHECK(conn->server || conn->logged || ledger.unmapped > 0, "client %u has no line in the log", conn->id);
+    bool quiet = conn->fault == NET_FAULT_NONE && partner != NULL && partner->fault == NET_FAULT_NONE;
+    if (quiet && conn->state == NET_CONNECTED && conn->eof_order != 0 && partner->eof_order != 0) {
+        SIM_CHECK(!conn->reset && conn->our_fin, "connection %u ended by a reset", conn->id);
+        SIM_CHECK(conn->out_read == partner->in_total, "connection %u: the peer got %lu of %lu bytes", conn->id,
+                  (unsigned long)conn->out_read, (unsigned long)partner->in_total);
+    }
+}
+
+static void check_sum(const char *what, uint64_t counted, uint64_t real)
+{
+    SIM_CHECK(counted == real, "%s: %lu counted, %lu in truth", what, (unsigned long)counted, (unsigned long)real);
+}
+
+static void check_servers(const uint64_t sums[4])
+{
+    uint64_t counted[4] = {0};
+
+    for (uint16_t row = 0; row < sim.config->servers; row++) {
+        const struct server_counters *counters = region_server_counters(&sim.region, 0, row);
+        SIM_CHECK(counters->sessions == 0, "server %u has sessions", row);
+        counted[0] += counters->connects;
+        counted[1] += counters->failures;
+        counted[2] += counters->bytes_to;
+        counted[3] += counters->bytes_from;
+    }
+    check_sum("connects of servers", counted[0], sums[0]);
+    check_sum("failures of servers", counted[1], sums[1]);
+    check_sum("bytes from servers", counted[3], sums[3]);
+    SIM_CHECK(counted[2] <= sums[2], "bytes to servers");
+}
+
+void ledger_close(void)
+{
+    const struct slot_stats *stats = &sim.slot->stats;
+    uint64_t client_bytes = 0, server_bytes = 0, connects = 0, failures = 0;
+
+    ledger_read();
+    for (uint32_t id = 1; id <= net.count; id++) {
+        const struct net_conn *conn = &net.conns[id];
+        check_peer(conn);
+        client_bytes += conn->server ? 0 : conn->in_read;
+        server_bytes += conn->server ? conn->in_read : 0;
+        connects += conn->server && conn->told;
+        failures += conn->server && !conn->told && conn->failed != 0;
+    }
+    for (int reason = 0; reason < CLOSE_REASON_COUNT; reason++) {
+        check_sum(close_reason_text(reason), stats->closes[reason], ledger.closes[reason]);
+    }
+    check_sum("accepted", stats->accepted, net.accepts);
+    check_sum("lines", ledger.lines + stats->log_dropped, net.accepts);
+    check_sum("client bytes", stats->client_bytes, client_bytes);
+    check_sum("server bytes", stats->server_bytes, server_bytes);
+    check_sum("buffers refused", stats->buffers_refused, net.refused_buffers);
+    if (sim.config->ending != RUN_STOP) { /* what a stop cuts off is neither */
+        check_sum("connects", stats->connects, connects);
+        check_sum("connect failures", stats->connect_failures, failures);
+        check_servers((uint64_t[]){connects, failures, client_bytes, server_bytes});
+    }
+    check_sum("descriptors", net.fds_open, 0);
+}

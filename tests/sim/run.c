@@ -1,0 +1,308 @@
+#include "tests/sim/run.h"
+
+#include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "io/log.h"
+#include "shm/image_box.h"
+#include "shm/name_row.h"
+#include "tests/sim/fake_ring.h"
+#include "tests/sim/invariants.h"
+#include "tests/sim/ledger.h"
+#include "tests/sim/store_hook.h"
+
+struct sim sim;
+
+enum {
+    RING_FDS = 180, /* real numbers: the worker moves its wake-up onto the dead ring's */
+    STARTS_MAX = 6, /* deaths in a row before a turn is through */
+    PATIENCE_S = 600,
+};
+
+static struct {
+    int wake_fd;
+    int listener_fds[SIM_LISTENERS_MAX];
+    struct worker_setup setup;
+    uint64_t life;    /* stores until the next death; 0: none */
+    uint32_t starts;  /* incarnations since the last whole turn */
+    uint64_t lines;   /* of the log, and when there were fewer */
+    uint64_t lines_us;
+    uint64_t checked; /* completions at the last check */
+} driver;
+
+static void print_session(uint32_t index)
+{
+    const struct session *session = &sim.worker.slab.sessions[index];
+
+    fprintf(stderr, "session %u: serial %lu generation %u phase %s reason %s flags %x tries %u server %u active_ms %lu\n",
+            index, (unsigned long)session->serial, session->generation, session_phase_text(session->phase),
+            close_reason_text(session->reason), session->flags, session->tries, session->server_row,
+            (unsigned long)session->active_ms);
+    for (int side = 0; side < SIDE_COUNT; side++) {
+        const struct conn *conn = &session->conn[side];
+        const struct net_conn *net_side = net_at(conn->fd);
+        fprintf(stderr,
+                "  %s: fd %d connection %u received %lu queued %u held %u in_flight %x source %u sink %u flags %x "
+                "flow %u\n",
+                side == SIDE_CLIENT ? "client" : "server", conn->fd, net_side != NULL ? net_side->id : 0,
+                (unsigned long)conn->received_bytes, conn->queued_bytes, conn->held_bytes, conn->in_flight,
+                conn->source, conn->sink, conn->flags, conn->flow);
+    }
+}
+
+static void print_place(void)
+{
+    fprintf(stderr, "sim: FAILED config=%s seed=%lu turn=%lu deaths=%lu stores=%lu now_us=%lu\n", sim.config->name,
+            (unsigned long)sim.seed, (unsigned long)sim.turns, (unsigned long)sim.deaths,
+            (unsigned long)store_hook_count(), (unsigned long)sim.now_us);
+}
+
+void sim_fail(uint32_t index, const char *format, ...)
+{
+    va_list arguments;
+
+    store_hook_disarm();
+    print_place();
+    va_start(arguments, format);
+    vfprintf(stderr, format, arguments);
+    va_end(arguments);
+    fputc('\n', stderr);
+    if (index != SESSION_NONE) {
+        print_session(index);
+    }
+    signal(SIGABRT, SIG_DFL);
+    abort();
+}
+
+/* An assertion of the worker's. */
+static void on_abort(int signal_number)
+{
+    (void)signal_number;
+    store_hook_disarm();
+    print_place();
+}
+
+static void build_image(void)
+{
+    static _Alignas(8) unsigned char bytes[IMAGE_BYTES_MAX];
+    struct image *image = (struct image *)(void *)bytes;
+    const struct sim_config *config = sim.config;
+    uint32_t listeners = config->listeners + config->local_listeners;
+
+    memset(bytes, 0, sizeof(bytes));
+    image_layout(image, listeners, listeners, 1, config->servers);
+    image->magic = IMAGE_MAGIC;
+    image->generation = 1;
+    image->workers = 1;
+    image->backlog = config->backlog;
+    image->sessions_limit = config->sessions_limit != 0 ? config->sessions_limit : UINT32_MAX;
+    image->timeouts = (struct image_timeouts){
+        .connect_ms = RUN_CONNECT_MS, .idle_ms = RUN_IDLE_MS, .half_closed_ms = RUN_HALF_CLOSED_MS};
+    const struct image_timeouts inherit = {IMAGE_INHERIT, IMAGE_INHERIT, IMAGE_INHERIT, IMAGE_INHERIT};
+    for (uint32_t i = 0; i < listeners; i++) {
+        struct image_listener *listener = (struct image_listener *)image_listener(image, i);
+        struct image_bind *bind = (struct image_bind *)image_bind(image, i);
+        snprintf(listener->name, sizeof(listener->name), "listener%u", i);
+        listener->timeouts = inherit;
+        listener->bind_first = i;
+        listener->bind_count = 1;
+        bind->listener = i;
+        bind->endpoint.family = i < config->listeners ? ENDPOINT_V4 : ENDPOINT_UNIX;
+    }
+    struct image_pool *pool = (struct image_pool *)image_pool(image, 0);
+    snprintf(pool->name, sizeof(pool->name), "pool");
+    pool->timeouts = inherit;
+    pool->server_count = config->servers;
+    pool->retries = config->retries;
+    for (uint32_t i = 0; i < config->servers; i++) {
+        struct image_server *server = (struct image_server *)image_server(image, i);
+        char text[64];
+        snprintf(text, sizeof(text), "127.0.0.1:%u", 9000 + i);
+        SIM_CHECK(endpoint_parse(&server->address, text, NULL) == 0, "server's address");
+        server->weight = 1 + i % 3;
+        server->backup = config->servers > 2 && i == config->servers - 1;
+    }
+    SIM_CHECK(name_rows_assign(&sim.region, image) == 0 && image_box_publish(&sim.region, image) == 0, "image");
+}
+
+static void build(void)
+{
+    const struct sim_config *config = sim.config;
+    struct region_shape shape = {
+        .name = "sim",
+        .slots = 1,
+        .sessions_per_slot = config->slab,
+        .flows = config->slab * 4 + 256,
+        .bank_bytes = config->bank_bytes,
+        .monotonic_us = sim.now_us,
+        .seed = sim.seed,
+    };
+
+    SIM_CHECK(region_create(&sim.region, &shape) == 0, "region");
+    sim.slot = region_slot(&sim.region, 0);
+    sim.slot->fd_floor = SIM_FD_FLOOR;
+    build_image();
+    driver.wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    for (int i = 0; i < SIM_LISTENERS_MAX; i++) {
+        driver.listener_fds[i] = SIM_LISTENER_FD + i;
+    }
+    net_init();
+    ring_world_init();
+    store_hook_init();
+    invariants_init();
+    ledger_init();
+    driver.setup = (struct worker_setup){
+        .region = &sim.region,
+        .ring_fds = {RING_FDS, RING_FDS + 1},
+        .wake_fd = driver.wake_fd,
+        .listener_fds = driver.listener_fds,
+        .listener_count = config->listeners + config->local_listeners,
+        .descriptors_limit = net.fds_limit,
+    };
+}
+
+static void tear_down(void)
+{
+    ledger_free();
+    invariants_free();
+    store_hook_bury();
+    store_hook_free();
+    ring_world_free();
+    net_free();
+    close(driver.wake_fd);
+    region_detach(&sim.region);
+    close(sim.region.fds[SEGMENT_TABLES]);
+    close(sim.region.fds[SEGMENT_BANK]);
+}
+
+/* How many stores the next life lasts: often short, so that deaths in adoption are common. */
+static uint64_t draw_life(void)
+{
+    uint32_t scale = sim.config->crash_scale;
+
+    if (scale == 0) {
+        return 0;
+    }
+    if (driver.starts >= STARTS_MAX) {
+        return 1 + (uint64_t)scale * 100;
+    }
+    switch (sim_below(8)) {
+    case 0:
+        return 1 + sim_below(100);
+    case 1:
+        return 1 + sim_below(3000);
+    case 2:
+        return 1 + sim_below(scale);
+    default:
+        return 1 + sim_below(2 * scale);
+    }
+}
+
+static void die(void)
+{
+    sim.deaths++;
+    driver.starts++;
+    store_hook_bury();
+    ring_freeze();
+    sim.now_us += sim_below(20000);
+}
+
+/* Follows the run's plan; true once it is through. */
+static bool is_over(int result)
+{
+    const struct sim_config *config = sim.config;
+
+    SIM_CHECK(result == 0 || (result == WORKER_DONE && config->ending != RUN_SERVE), "the worker ended: %d", result);
+    if (config->ending == RUN_SERVE) {
+        return net.clients == config->sessions && net.clients_alive == 0 && sim.worker.slab.active == 0;
+    }
+    if (!net.silent && net.clients >= config->sessions / 2) {
+        net.silent = true;
+        sim.region.header->run_state_since_ms = sim.now_us / 1000;
+        sim.region.header->run_state = config->ending;
+        ring_world.wake_wanted = true;
+    }
+    return result == WORKER_DONE;
+}
+
+static void check_turn(void)
+{
+    ledger_read();
+    if (ledger.lines != driver.lines || sim.worker.slab.active == 0) {
+        driver.lines = ledger.lines;
+        driver.lines_us = sim.now_us;
+    }
+    SIM_CHECK(sim.now_us - driver.lines_us < (uint64_t)PATIENCE_S * 1000000, "no session has ended for %d s", PATIENCE_S);
+    /* Everything is looked at, so not more often than something happens. */
+    if ((ring_world.completions - driver.checked) * 8 >= sim.worker.slab.active) {
+        driver.checked = ring_world.completions;
+        invariants_check();
+    }
+    if (sim_once_in(64)) {
+        invariants_check_flows();
+    }
+}
+
+/* Lives and deaths until the run is over. */
+static void live(void)
+{
+    int result;
+
+    if (sigsetjmp(store_hook_death, 0) != 0) {
+        die();
+    }
+    driver.life = draw_life();
+    store_hook_arm(driver.life);
+    result = worker_start(&sim.worker, &driver.setup);
+    driver.life = store_hook_disarm();
+    SIM_CHECK(result == 0, "no start: %d", result);
+    do {
+        store_hook_arm(driver.life);
+        result = worker_turn(&sim.worker);
+        driver.life = store_hook_disarm();
+        driver.starts = 0;
+        sim.turns++;
+        check_turn();
+    } while (!is_over(result));
+}
+
+void run(const struct sim_config *config, uint64_t seed)
+{
+    struct timespec begin, end;
+
+    clock_gettime(CLOCK_MONOTONIC, &begin);
+    signal(SIGABRT, on_abort);
+    memset(&sim, 0, sizeof(sim));
+    memset(&driver, 0, sizeof(driver));
+    sim.config = config;
+    sim.seed = seed;
+    sim.random = seed;
+    sim.now_us = 1000000000;
+    log_init(LOG_LEVEL_ERROR, "sim");
+    build();
+    driver.lines_us = sim.now_us;
+    live();
+    invariants_check_flows();
+    ledger_close();
+    clock_gettime(CLOCK_MONOTONIC, &end);
+    double seconds = (double)(end.tv_sec - begin.tv_sec) + (double)(end.tv_nsec - begin.tv_nsec) / 1e9;
+    fprintf(stderr, "sim: %s seed=%lu sessions=%lu deaths=%lu undone=%lu turns=%lu completions=%lu seconds=%.1f", config->name,
+            (unsigned long)seed, (unsigned long)sim.slot->stats.accepted, (unsigned long)sim.deaths,
+            (unsigned long)sim.slot->stats.undone, (unsigned long)sim.turns, (unsigned long)ring_world.completions,
+            seconds);
+    for (int reason = 0; reason < CLOSE_REASON_COUNT; reason++) {
+        if (ledger.closes[reason] > 0) {
+            fprintf(stderr, " %s=%lu", close_reason_text(reason), (unsigned long)ledger.closes[reason]);
+        }
+    }
+    fputc('\n', stderr);
+    tear_down();
+}

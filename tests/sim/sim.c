@@ -1,0 +1,69 @@
+/*
+ * The simulation's configurations. SIM_SEED=n runs each with that seed alone; otherwise with fixed ones and one that
+ * is drawn from the time and printed.
+ */
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "tests/sim/run.h"
+
+static void run_seeds(const struct sim_config *config)
+{
+    const char *given = getenv("SIM_SEED");
+    uint64_t seeds[] = {1, 2, (uint64_t)time(NULL) * 1000003};
+
+    if (given != NULL) {
+        run(config, strtoull(given, NULL, 0));
+        return;
+    }
+    for (unsigned i = 0; i < sizeof(seeds) / sizeof(seeds[0]); i++) {
+        fprintf(stderr, "sim: %s SIM_SEED=%lu\n", config->name, (unsigned long)seeds[i]);
+        run(config, seeds[i]);
+    }
+}
+
+/* Each differs from `base` in what it is about. */
+#define BASE                                                                                                 \
+    .sessions = 8000, .at_once = 64, .slab = 256, .bank_bytes = 8 << 20, .listeners = 1, .local_listeners = 1, \
+    .backlog = 16, .servers = 4, .retries = 2, .ports = 2000, .bytes_max = 100000, .faults = 6,              \
+    .connect_faults = 4, .pauses = 2
+
+#define CONFIGURATION(title, ...)                                                                            \
+    Test(sim, title)                                                                                         \
+    {                                                                                                        \
+        static const struct sim_config config = {.name = #title, BASE, __VA_ARGS__};                         \
+        run_seeds(&config);                                                                                  \
+    }
+
+#pragma GCC diagnostic ignored "-Woverride-init"
+
+/* Nobody dies. */
+CONFIGURATION(plain, .sessions = 8000)
+
+/* Death after some thousand stores, often while adopting. */
+CONFIGURATION(deaths, .sessions = 6000, .crash_scale = 8000)
+
+/* A bank of a few buffers: refusals, waiting receivers, small buffers. */
+CONFIGURATION(pressure, .sessions = 5000, .bank_bytes = 512 << 10, .bytes_max = 200000, .crash_scale = 30000)
+
+/* Many sessions at once. */
+CONFIGURATION(many, .sessions = 10000, .at_once = 1500, .slab = 2048, .bank_bytes = 64 << 20, .bytes_max = 20000,
+              .ports = 20000, .crash_scale = 400000)
+
+/* A slab of a few records behind three listeners: accepting pauses all the time. */
+CONFIGURATION(limits, .sessions = 5000, .slab = 24, .listeners = 2, .backlog = 4, .bytes_max = 5000, .crash_scale = 10000)
+
+/* Few descriptors and few source ports. */
+CONFIGURATION(scarce, .sessions = 5000, .slab = 64, .descriptors = 96, .ports = 40, .bytes_max = 5000,
+              .crash_scale = 10000)
+
+/* Servers that refuse, do not answer or are not there. */
+CONFIGURATION(servers, .sessions = 5000, .connect_faults = 60, .bytes_max = 3000, .crash_scale = 10000)
+
+/* A drain in the middle of it all. */
+CONFIGURATION(drain, .sessions = 1000, .ending = RUN_DRAIN, .crash_scale = 8000)
+
+/* A stop. */
+CONFIGURATION(stop, .sessions = 1000, .ending = RUN_STOP, .crash_scale = 8000)
