@@ -78,6 +78,12 @@ static void give_up(struct worker *worker, struct session *session)
              relay_index(worker, session));
     worker->slot->stats.damaged++;
     worker->slot->stats.closes[CLOSE_LOST]++;
+    for (int side = 0; side < SIDE_COUNT; side++) {
+        uint32_t flow = session->conn[side].flow;
+        if (flow_table_owned(&worker->flows, flow, worker->slot_index, relay_index(worker, session))) {
+            flow_table_release(&worker->flows, flow);
+        }
+    }
     uint32_t generation = session->generation;
     memset(session, 0, sizeof(*session));
     session->generation = generation;

@@ -78,9 +78,9 @@ static const struct image_server *pick(struct worker *worker, const struct sessi
     return index < 0 ? NULL : image_server(worker->image, pool->server_first + (uint32_t)index);
 }
 
-static struct server_counters *counters_of(const struct worker *worker, const struct session *session)
+static struct server_counters *counters_of(const struct worker *worker, uint16_t row)
 {
-    return region_server_counters(&worker->region, worker->slot_index, session->server_row);
+    return region_server_counters(&worker->region, worker->slot_index, row);
 }
 
 static void add_session(struct server_counters *counters, int n)
@@ -109,7 +109,7 @@ void upstream_choose(struct worker *worker, struct session *session)
     }
     relay_step_in(worker, session, &event);
     if (event.kind == RELAY_CHOSEN) {
-        add_session(counters_of(worker, session), 1);
+        add_session(counters_of(worker, session->server_row), 1);
         relay_schedule(worker, session);
     }
 }
@@ -170,24 +170,24 @@ void upstream_connect(struct worker *worker, struct session *session, struct rin
     server->in_flight |= CONN_OP_CONNECT;
 }
 
-void upstream_connected(struct worker *worker, struct session *session, int32_t result)
+void upstream_connected(struct worker *worker, struct session *session)
 {
     struct conn *server = &session->conn[SIDE_SERVER];
     struct flow_key key;
-    bool retried = result == -EADDRNOTAVAIL || result == -EALREADY || result == -EINPROGRESS;
 
-    if (session->phase != SESSION_CONNECTING || retried) {
-        return;
-    }
-    bool connected = result == 0 || result == -EISCONN;
-    relay_count(worker, connected ? &counters_of(worker, session)->connects : &counters_of(worker, session)->failures,
-                1);
-    relay_count(worker, connected ? &worker->slot->stats.connects : &worker->slot->stats.connect_failures, 1);
-    if (connected && sock_flow_key(server->fd, &key)) {
+    relay_count(worker, &counters_of(worker, session->server_row)->connects, 1);
+    relay_count(worker, &worker->slot->stats.connects, 1);
+    if (sock_flow_key(server->fd, &key)) {
         server->flow = flow_table_claim(&worker->flows, &key, worker->slot_index, relay_index(worker, session),
                                         &worker->slot->flow_claim);
         relay_count(worker, &worker->slot->stats.flow_failures, server->flow == FLOW_NONE);
     }
+}
+
+void upstream_failed(struct worker *worker, uint16_t row)
+{
+    relay_count(worker, &counters_of(worker, row)->failures, 1);
+    relay_count(worker, &worker->slot->stats.connect_failures, 1);
 }
 
 void upstream_drop(struct worker *worker, struct session *session)
@@ -204,6 +204,6 @@ void upstream_drop(struct worker *worker, struct session *session)
 void upstream_leave(struct worker *worker, const struct session *session)
 {
     if (session->conn[SIDE_SERVER].fd >= 0) {
-        add_session(counters_of(worker, session), -1);
+        add_session(counters_of(worker, session->server_row), -1);
     }
 }

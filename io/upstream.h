@@ -18,8 +18,11 @@ void upstream_choose(struct worker *worker, struct session *session);
 /* Submits the connect, from the next port of the window. */
 void upstream_connect(struct worker *worker, struct session *session, struct ring_tag tag);
 
-/* Counts the outcome of a connect and claims the connection's flow entry. */
-void upstream_connected(struct worker *worker, struct session *session, int32_t result);
+/* The server's connection is established: counts it and claims its flow entry. */
+void upstream_connected(struct worker *worker, struct session *session);
+
+/* Counts a connect to the server of `row` that failed for good. */
+void upstream_failed(struct worker *worker, uint16_t row);
 
 /* Closes the socket of a failed connect. */
 void upstream_drop(struct worker *worker, struct session *session);

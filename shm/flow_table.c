@@ -181,10 +181,12 @@ void flow_table_release(struct flow_table *table, uint32_t index)
     set_head(&table->entries[index], (struct head){.state = FLOW_FREE});
 }
 
-void flow_table_time_wait(struct flow_table *table, uint32_t index, uint64_t now_ms)
+void flow_table_time_wait(struct flow_table *table, uint32_t index, uint64_t now_ms, uint32_t *intent)
 {
     struct flow_entry *entry = &table->entries[index];
 
+    __atomic_store_n(intent, index, __ATOMIC_RELAXED);
+    __atomic_signal_fence(__ATOMIC_SEQ_CST); /* as in claim_slot() */
     __atomic_store_n(&entry->expire_ms, (uint32_t)now_ms + FLOW_TWO_MSL_MS, __ATOMIC_RELAXED); /* before set_head */
     set_head(entry, (struct head){.state = FLOW_TIME_WAIT});
 }

@@ -43,13 +43,14 @@ uint32_t flow_table_find(const struct flow_table *table, const struct flow_key *
 /* Frees an entry whose connection left no TIME_WAIT. */
 void flow_table_release(struct flow_table *table, uint32_t index);
 
-/* Turns an ACTIVE entry into TIME_WAIT until now + 2MSL. */
-void flow_table_time_wait(struct flow_table *table, uint32_t index, uint64_t now_ms);
+/* Turns an ACTIVE entry into TIME_WAIT until now + 2MSL. Stores its index in *intent before: what a death leaves
+ * between ACTIVE and TIME_WAIT names no session any more and is freed by flow_table_settle(). */
+void flow_table_time_wait(struct flow_table *table, uint32_t index, uint64_t now_ms, uint32_t *intent);
 
 /* Whether entry `index` belongs to that session of that slot. */
 bool flow_table_owned(const struct flow_table *table, uint32_t index, uint32_t slot, uint32_t session_index);
 
-/* Frees a claim that its worker died over: the entry of *intent, if it is the slot's and `in_use` (whether the session
+/* Frees an entry that its worker died over: the entry of *intent, if it is the slot's and `in_use` (whether the session
  * the entry names refers to it) says no. */
 void flow_table_settle(struct flow_table *table, uint32_t slot, uint32_t *intent,
                        bool (*in_use)(const void *context, uint32_t session_index, uint32_t index),
