@@ -23,7 +23,7 @@ enum {
     PROGRESS_MS = 50,     /* a worker that lived this long made progress */
     BACKOFF_AFTER = 3,    /* deaths without progress before the next is delayed */
     BACKOFF_MAX_MS = 1000,
-    MOVE_ABOVE = 1024, /* where descriptors are parked while the low numbers are laid out */
+    MOVE_ABOVE = FD_LISTENERS, /* where descriptors are parked while the low numbers are laid out */
 };
 
 struct keeper {

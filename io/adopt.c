@@ -9,6 +9,18 @@
 #include "io/relay.h"
 #include "io/sock.h"
 
+static bool flow_in_use(const void *context, uint32_t session_index, uint32_t index)
+{
+    const struct worker *worker = context;
+
+    if (session_index >= worker->slab.capacity) {
+        return false;
+    }
+    const struct session *session = &worker->slab.sessions[session_index];
+    return session->phase != SESSION_FREE &&
+           (session->conn[SIDE_CLIENT].flow == index || session->conn[SIDE_SERVER].flow == index);
+}
+
 /* Undoes the transaction that was cut short and applies the completions the dead worker had not got to. */
 static int settle_ring(struct worker *worker, int ring_fd)
 {
@@ -22,6 +34,8 @@ static int settle_ring(struct worker *worker, int ring_fd)
     if (undo_rollback(&worker->slot->undo, base, ring_head(worker->ring))) {
         worker->slot->stats.undone++;
     }
+    /* Before the completions are applied again: they claim entries of their own. */
+    flow_table_settle(&worker->flows, worker->slot_index, &worker->slot->flow_claim, flow_in_use, worker);
     session_slab_rebuild(&worker->slab); /* accepts among the completions need free records */
     while (ring_peek(worker->ring, &completion)) {
         relay_complete(worker, &completion);
@@ -163,18 +177,6 @@ static void close_orphans(uint32_t floor, const uint8_t *owned, uint32_t descrip
     sock_close_range(first, UINT32_MAX);
 }
 
-static bool flow_in_use(const void *context, uint32_t session_index, uint32_t index)
-{
-    const struct worker *worker = context;
-
-    if (session_index >= worker->slab.capacity) {
-        return false;
-    }
-    const struct session *session = &worker->slab.sessions[session_index];
-    return session->phase != SESSION_FREE &&
-           (session->conn[SIDE_CLIENT].flow == index || session->conn[SIDE_SERVER].flow == index);
-}
-
 int adopt_state(struct worker *worker, int ring_fd)
 {
     uint32_t descriptors = worker->descriptors_limit;
@@ -194,7 +196,6 @@ int adopt_state(struct worker *worker, int ring_fd)
     memset(worker->slot->ring_buffers, 0xff, sizeof(worker->slot->ring_buffers)); /* BUFFER_NONE */
     settle_sessions(worker, held, owned, descriptors);
     close_orphans(worker->slot->fd_floor, owned, descriptors);
-    flow_table_settle(&worker->flows, worker->slot_index, &worker->slot->flow_claim, flow_in_use, worker);
     session_slab_rebuild(&worker->slab);
     buffer_bank_rebuild(&worker->bank, held);
 out:

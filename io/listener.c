@@ -18,7 +18,9 @@ uint32_t listener_room(const struct worker *worker)
 
     /* Other workers' counts may be a moment old: the limit may be passed by what they accept in one turn. */
     for (uint32_t i = 0; i < worker->region.header->slot_count; i++) {
-        active += __atomic_load_n(&region_slot(&worker->region, i)->sessions_active, __ATOMIC_RELAXED);
+        active += i == worker->slot_index
+                      ? worker->slab.active
+                      : __atomic_load_n(&region_slot(&worker->region, i)->sessions_active, __ATOMIC_RELAXED);
     }
     uint64_t room = active < limit ? limit - active : 0;
     uint32_t slab = session_slab_room(&worker->slab);
@@ -129,32 +131,31 @@ void listener_complete(struct worker *worker, const struct ring_completion *comp
 }
 
 /* A unix listener is shared by all workers: whoever is woken takes some, without waiting. */
-static void arm_local(struct worker *worker, struct worker_listener *listener, uint32_t index, uint32_t room)
+static void arm_local(struct worker *worker, struct worker_listener *listener, uint32_t index, uint32_t share)
 {
     if (!listener->readable) {
         ring_poll(worker->ring, tag_of(index, RING_OP_LISTEN_POLL), listener->fd, POLLIN);
         listener->pending = 1;
         return;
     }
-    uint32_t batch = room < LISTENER_LOCAL_BATCH ? room : LISTENER_LOCAL_BATCH;
+    uint32_t batch = share < LISTENER_LOCAL_BATCH ? share : LISTENER_LOCAL_BATCH;
 
-    batch = batch > 0 ? batch : 1;
     for (uint32_t i = 0; i < batch; i++) {
         ring_accept(worker->ring, tag_of(index, RING_OP_ACCEPT), listener->fd, false);
     }
     listener->pending = batch;
 }
 
-static void arm(struct worker *worker, uint32_t index, uint32_t room)
+static void arm(struct worker *worker, uint32_t index, uint32_t share)
 {
     struct worker_listener *listener = &worker->listeners[index];
 
     if (listener->local) {
-        arm_local(worker, listener, index, room);
+        arm_local(worker, listener, index, share);
         return;
     }
     /* A multishot accept takes the whole queue at once: only where there is room for all of it. */
-    listener->multishot = room > worker->image->backlog;
+    listener->multishot = share > worker->image->backlog;
     ring_accept(worker->ring, tag_of(index, RING_OP_ACCEPT), listener->fd, listener->multishot);
     listener->pending = 1;
 }
@@ -172,13 +173,21 @@ void listener_cancel(struct worker *worker, uint32_t index)
 
 void listener_turn(struct worker *worker)
 {
+    /* Each listener's part of the room: an accepted connection without a record would have to be reset. The last
+     * places under the limit go to whoever is first, as long as the slab has a record for each listener. */
     uint32_t room = listener_room(worker);
+    uint32_t listeners = worker->listener_count > 0 ? worker->listener_count : 1;
+    uint32_t share = room / listeners;
+
+    if (share == 0 && room > 0 && session_slab_room(&worker->slab) >= listeners) {
+        share = 1;
+    }
     bool exhausted = worker->ring_filled[BUFFER_LARGE] + worker->ring_filled[BUFFER_SMALL] == 0;
-    bool open = !worker->stopping && worker->now_ms >= worker->accept_after_ms && room > 0 && !exhausted;
+    bool open = !worker->stopping && worker->now_ms >= worker->accept_after_ms && share > 0 && !exhausted;
 
     if (open) {
         worker->slot->accept_paused = 0;
-    } else if (!worker->stopping && (room == 0 || exhausted)) {
+    } else if (!worker->stopping && (share == 0 || exhausted)) {
         pause_accepting(worker, exhausted ? "buffers" : "sessions");
     }
     for (uint32_t i = 0; i < worker->listener_count; i++) {
@@ -187,9 +196,9 @@ void listener_turn(struct worker *worker)
             continue;
         }
         if (open && listener->pending == 0) {
-            arm(worker, i, room / worker->listener_count);
+            arm(worker, i, share);
         }
-        if (!open || (listener->multishot && room <= worker->image->backlog)) {
+        if (!open || (listener->multishot && share <= worker->image->backlog)) {
             listener_cancel(worker, i);
         }
     }
@@ -200,7 +209,8 @@ void listener_drain(struct worker *worker)
     for (uint32_t i = 0; i < worker->listener_count; i++) {
         struct worker_listener *listener = &worker->listeners[i];
         if (!listener->closed && listener->pending == 0) {
-            sock_close(listener->fd);
+            /* Its number stays taken: the next incarnation believes it to be a listener, not a session's. */
+            sock_retire(listener->fd, worker->wake_fd);
             listener->closed = true;
         }
     }

@@ -342,7 +342,7 @@ static void retire_flow(struct worker *worker, const struct session *session, en
     bool time_wait = !(session->flags & SESSION_ABORT) &&
                      ((conn->flags & CONN_FIN_FIRST) || conn->source == SOURCE_OPEN);
     if (time_wait) {
-        flow_table_time_wait(&worker->flows, conn->flow, worker->now_ms);
+        flow_table_time_wait(&worker->flows, conn->flow, worker->now_ms, &worker->slot->flow_claim);
     } else {
         flow_table_release(&worker->flows, conn->flow);
     }
@@ -471,14 +471,20 @@ static void complete_receive(struct worker *worker, struct session *session,
     relay_step_in(worker, session, &event);
 }
 
-static void complete_connect(struct worker *worker, struct session *session, int32_t result)
+/* What may end a connect: that, or the poll which waits for it after an adoption. Counts the outcome. */
+static void complete_connecting(struct worker *worker, struct session *session, const struct relay_event *event)
 {
-    struct relay_event event = {.kind = RELAY_CONNECTED, .side = SIDE_SERVER, .result = result};
+    uint16_t row = session->server_row;
+    uint8_t tries = session->tries;
 
-    upstream_connected(worker, session, result);
-    relay_step_in(worker, session, &event);
-    if (session->phase == SESSION_OPEN && !worker->adopting) {
-        relay_schedule(worker, session);
+    relay_step_in(worker, session, event);
+    if (session->tries != tries) {
+        upstream_failed(worker, row);
+    } else if (session->phase == SESSION_OPEN) {
+        upstream_connected(worker, session);
+        if (!worker->adopting) {
+            relay_schedule(worker, session);
+        }
     }
 }
 
@@ -493,8 +499,8 @@ static void complete_session(struct worker *worker, struct session *session,
         complete_receive(worker, session, completion);
         return;
     case RING_OP_CONNECT:
-        complete_connect(worker, session, completion->result);
-        return;
+        event.kind = RELAY_CONNECTED;
+        break;
     case RING_OP_SEND:
         event.kind = RELAY_SENT;
         break;
@@ -502,7 +508,11 @@ static void complete_session(struct worker *worker, struct session *session,
         event.kind = RELAY_POLLED;
         break;
     }
-    relay_step_in(worker, session, &event);
+    if (session->phase == SESSION_CONNECTING) {
+        complete_connecting(worker, session, &event);
+    } else {
+        relay_step_in(worker, session, &event);
+    }
 }
 
 void relay_complete(struct worker *worker, const struct ring_completion *completion)

@@ -1,6 +1,7 @@
 #include "io/sock.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stddef.h>
@@ -231,6 +232,11 @@ void sock_abort(int fd)
 void sock_close(int fd)
 {
     (void)close(fd);
+}
+
+void sock_retire(int fd, int stand_in)
+{
+    (void)dup3(stand_in, fd, O_CLOEXEC);
 }
 
 void sock_close_range(uint32_t first, uint32_t last)

@@ -42,6 +42,9 @@ void sock_abort(int fd);
 
 void sock_close(int fd);
 
+/* Closes `fd` and keeps its number taken, by a copy of `stand_in`. */
+void sock_retire(int fd, int stand_in);
+
 /* Closes all descriptors from `first` to `last`, whether open or not. */
 void sock_close_range(uint32_t first, uint32_t last);
 

@@ -1,7 +1,6 @@
 #include "io/worker.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <string.h>
 #include <unistd.h>
@@ -112,7 +111,7 @@ static int replace_ring(struct worker *worker, const struct worker_setup *setup)
         return result;
     }
     __atomic_store_n(&slot->epoch, slot->epoch + 1, __ATOMIC_RELEASE);
-    (void)dup3(setup->wake_fd, setup->ring_fds[next ^ 1], O_CLOEXEC); /* closes the old ring, keeps the number */
+    sock_retire(setup->ring_fds[next ^ 1], setup->wake_fd); /* closes the old ring */
     result = watch_create(setup->watch_fd);
     return result == 0 ? init_buffer_rings(worker) : result;
 }
@@ -233,9 +232,15 @@ static void follow_run_state(struct worker *worker)
     }
 }
 
+/* A ring is torn down some time after its process has ended: an accept in it would keep its listening socket alive. */
 static bool is_done(const struct worker *worker)
 {
-    return worker->stopping && worker->slab.active == 0;
+    bool closed = true;
+
+    for (uint32_t i = 0; i < worker->listener_count; i++) {
+        closed = closed && worker->listeners[i].closed;
+    }
+    return worker->stopping && worker->slab.active == 0 && closed;
 }
 
 /* A ring under tear-down may have taken the wake-up of a connection that came meanwhile. */
@@ -259,7 +264,7 @@ static void sweep_flows(struct worker *worker)
     }
     worker->sweep_after_ms = worker->now_ms + SWEEP_EVERY_MS;
     flow_table_sweep(&worker->flows, &worker->sweep_cursor, slots, worker->flows.groups / slots / SWEEP_PARTS + 1,
-                     worker->now_ms);
+                     worker->now_ms, &worker->slot->flow_claim);
     worker->slot->heap_bytes = heap_allocated_bytes();
 }
 

@@ -114,6 +114,13 @@ void flow_table_open(struct flow_table *table, const struct region *region)
     };
 }
 
+/* What is about to change, for whoever adopts this slot. */
+static void note_intent(uint32_t *intent, uint32_t index)
+{
+    __atomic_store_n(intent, index, __ATOMIC_RELAXED);
+    __atomic_signal_fence(__ATOMIC_SEQ_CST); /* before the change itself */
+}
+
 static bool claim_slot(struct flow_table *table, uint32_t index, uint32_t slot, uint32_t *intent)
 {
     uint32_t expected = head_word((struct head){.state = FLOW_FREE});
@@ -122,8 +129,7 @@ static bool claim_slot(struct flow_table *table, uint32_t index, uint32_t slot, 
     if (get_tag(table, index) != 0 || entry_state(&table->entries[index]) != FLOW_FREE) {
         return false;
     }
-    __atomic_store_n(intent, index, __ATOMIC_RELAXED);
-    __atomic_signal_fence(__ATOMIC_SEQ_CST); /* the intent before the claim, for whoever adopts this slot */
+    note_intent(intent, index);
     return __atomic_compare_exchange_n((uint32_t *)(void *)&table->entries[index], &expected, busy, false,
                                        __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
 }
@@ -185,8 +191,7 @@ void flow_table_time_wait(struct flow_table *table, uint32_t index, uint64_t now
 {
     struct flow_entry *entry = &table->entries[index];
 
-    __atomic_store_n(intent, index, __ATOMIC_RELAXED);
-    __atomic_signal_fence(__ATOMIC_SEQ_CST); /* as in claim_slot() */
+    note_intent(intent, index);
     __atomic_store_n(&entry->expire_ms, (uint32_t)now_ms + FLOW_TWO_MSL_MS, __ATOMIC_RELAXED); /* before set_head */
     set_head(entry, (struct head){.state = FLOW_TIME_WAIT});
 }
@@ -213,14 +218,16 @@ void flow_table_settle(struct flow_table *table, uint32_t slot, uint32_t *intent
     const struct flow_entry *entry = &table->entries[index];
     struct head head = get_head(entry);
     bool mine = (head.state == FLOW_BUSY || head.state == FLOW_ACTIVE) && head.tos == slot;
-    if (mine && (head.state == FLOW_BUSY || !in_use(context, entry->session_index, index))) {
+    bool half_swept = head.state == FLOW_TIME_WAIT && get_tag(table, index) == 0;
+    bool unused = mine && (head.state == FLOW_BUSY || !in_use(context, entry->session_index, index));
+    if (unused || half_swept) {
         flow_table_release(table, index);
     }
     *intent = FLOW_NONE;
 }
 
 uint32_t flow_table_sweep(struct flow_table *table, uint32_t *cursor, uint32_t stride, uint32_t groups,
-                          uint64_t now_ms)
+                          uint64_t now_ms, uint32_t *intent)
 {
     uint32_t freed = 0;
 
@@ -239,6 +246,7 @@ uint32_t flow_table_sweep(struct flow_table *table, uint32_t *cursor, uint32_t s
             }
             uint32_t expire_ms = __atomic_load_n(&entry->expire_ms, __ATOMIC_RELAXED);
             if ((int32_t)((uint32_t)now_ms - expire_ms) >= 0) {
+                note_intent(intent, index);
                 flow_table_release(table, index);
                 freed++;
             }

@@ -57,9 +57,9 @@ void flow_table_settle(struct flow_table *table, uint32_t slot, uint32_t *intent
                        const void *context);
 
 /* Frees expired TIME_WAIT entries of `groups` groups from *cursor on, only every `stride`-th group: each slot sweeps
- * its own. Advances *cursor. Returns how many it freed. */
+ * its own. Advances *cursor; stores in *intent what it is about to free. Returns how many it freed. */
 uint32_t flow_table_sweep(struct flow_table *table, uint32_t *cursor, uint32_t stride, uint32_t groups,
-                          uint64_t now_ms);
+                          uint64_t now_ms, uint32_t *intent);
 
 /* Whether the entry obeys its invariants. */
 bool flow_entry_check(const struct flow_entry *entry);

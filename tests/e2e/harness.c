@@ -93,6 +93,16 @@ const char *bed_format(const char *format, ...)
     return text;
 }
 
+size_t bed_mark(void)
+{
+    return arena_used;
+}
+
+void bed_release(size_t mark)
+{
+    arena_used = mark;
+}
+
 const char *bed_path(const char *name)
 {
     return bed_format("%s/%s", bed.dir, name);
@@ -267,4 +277,30 @@ uint64_t bed_proc_status(pid_t pid, const char *key)
         fclose(file);
     }
     return value;
+}
+
+static bool is_child_named(pid_t pid, pid_t parent, const char *name)
+{
+    const char *comm = bed_read_file(bed_format("/proc/%d/comm", pid));
+
+    return bed_proc_status(pid, "PPid") == (uint64_t)parent && strncmp(comm, name, strlen(name)) == 0 &&
+           comm[strlen(name)] == '\n';
+}
+
+pid_t bed_child_named(pid_t parent, const char *name)
+{
+    DIR *dir = opendir("/proc");
+    pid_t found = 0;
+
+    cr_assert_not_null(dir);
+    for (const struct dirent *entry; found == 0 && (entry = readdir(dir)) != NULL;) {
+        size_t texts = bed_mark();
+        pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10);
+        if (pid > 0 && is_child_named(pid, parent, name)) {
+            found = pid;
+        }
+        bed_release(texts);
+    }
+    closedir(dir);
+    return found;
 }

@@ -46,13 +46,17 @@ void bed_fini(void);
 /* Ends a test that got through: stops Penstock if it runs, which must exit with 0 and leave no process. */
 void bed_end(void);
 
+/* Texts that the condition formats do not outlive it. */
 #define WAIT_UNTIL(condition)                                                                                \
     do {                                                                                                     \
         uint64_t give_up_ms = bed_now_ms() + WAIT_LIMIT_MS;                                                  \
+        size_t texts = bed_mark();                                                                           \
         while (!(condition)) {                                                                               \
             cr_assert(bed_now_ms() < give_up_ms, "never came true: %s", #condition);                         \
+            bed_release(texts);                                                                              \
             bed_pause_ms(5);                                                                                 \
         }                                                                                                    \
+        bed_release(texts);                                                                                  \
     } while (0)
 
 uint64_t bed_now_ms(void);
@@ -60,6 +64,10 @@ void bed_pause_ms(unsigned ms);
 
 /* A formatted text that lives as long as the test. */
 const char *bed_format(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* For loops that format many: gives back the texts since the mark. */
+size_t bed_mark(void);
+void bed_release(size_t mark);
 
 /* DIR/name */
 const char *bed_path(const char *name);
@@ -101,5 +109,8 @@ unsigned bed_count_descriptors(pid_t pid);
 
 /* The number behind "Key:" in /proc/PID/status; 0 where there is none. */
 uint64_t bed_proc_status(pid_t pid, const char *key);
+
+/* The child of `parent` whose process is named so; 0: none. */
+pid_t bed_child_named(pid_t parent, const char *name);
 
 #endif

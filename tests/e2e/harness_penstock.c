@@ -95,6 +95,7 @@ const char *penstock_access_log(void)
 
 const char *penstock_status(void)
 {
+    size_t texts = bed_mark();
     struct bed_process process;
     const char *argv[] = {bed_penstock_path(), "status", "-n", bed.name, "--json", NULL};
     int result = bed_run(argv, &process);
@@ -103,6 +104,7 @@ const char *penstock_status(void)
     cr_assert_eq(result, 0, "penstock status: %s", bed_read_file(process.err));
     (void)unlink(process.out);
     (void)unlink(process.err);
+    bed_release(texts);
     return json;
 }
 

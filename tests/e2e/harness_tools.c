@@ -4,7 +4,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
+
+#include "tests/e2e/harness_json.h"
+#include "tests/e2e/harness_penstock.h"
 
 enum { ARGUMENTS_MAX = 40 };
 
@@ -19,6 +23,8 @@ struct origin origin_start_at(const char *mode, const char *address)
         const char *colon = strrchr(line, ':');
         cr_assert_not_null(colon);
         origin.port = (uint16_t)strtoul(colon + 1, NULL, 10);
+    } else {
+        cr_assert_eq(chmod(strchr(address, ':') + 1, 0777), 0); /* workers are somebody else */
     }
     return origin;
 }
@@ -72,4 +78,26 @@ const char *load_run(const char *arguments)
     struct bed_process load = load_start(arguments);
 
     return load_finish(&load);
+}
+
+void load_totals_add(struct load_totals *totals, const char *figures)
+{
+    totals->opened += json_number(figures, "opened");
+    totals->bytes_up += json_number(figures, "bytes_up");
+    totals->bytes_down += json_number(figures, "bytes_down");
+}
+
+void load_totals_expect(const struct load_totals *totals)
+{
+    WAIT_UNTIL(penstock_number("sessions") == 0);
+    const char *status = penstock_status();
+    cr_assert_eq(json_number(status, "stats.accepted"), totals->opened, "%lu were opened: %s", totals->opened, status);
+    cr_assert_eq(json_number(status, "stats.connects"), totals->opened, "%lu were opened: %s", totals->opened, status);
+    cr_assert_eq(json_number(status, "stats.client_bytes"), totals->bytes_up, "%lu went up: %s", totals->bytes_up,
+                 status);
+    cr_assert_eq(json_number(status, "stats.server_bytes"), totals->bytes_down, "%lu went down: %s",
+                 totals->bytes_down, status);
+    uint64_t closed = json_number(status, "closes.client_closed") + json_number(status, "closes.server_closed");
+    cr_assert_eq(closed, totals->opened, "%s", status);
+    cr_assert_eq(json_number(status, "stats.damaged"), 0, "%s", status);
 }

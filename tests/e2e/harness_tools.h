@@ -29,4 +29,16 @@ const char *load_finish(const struct bed_process *load);
 /* Both. */
 const char *load_run(const char *arguments);
 
+/* What several loads did together. */
+struct load_totals {
+    uint64_t opened;
+    uint64_t bytes_up;
+    uint64_t bytes_down;
+};
+
+void load_totals_add(struct load_totals *totals, const char *figures);
+
+/* Waits for the sessions' end; then status says the same as the loads, to the byte. */
+void load_totals_expect(const struct load_totals *totals);
+
 #endif

@@ -62,12 +62,14 @@ struct net_conn {
     uint8_t fault;      /* enum net_fault */
     uint64_t fault_at;  /* bytes read and written by the peer until it happens */
     uint64_t wake_us;   /* the peer sleeps until then */
+    uint64_t acted_us;  /* the last time the peer read, wrote or ended */
     uint64_t moved_us;  /* the last time Penstock moved a byte or saw the end */
 
     /* A connect under way, or its outcome nobody asked for yet. */
     int connect_result;
     uint64_t connect_at_us;
     int failed; /* outcome told to Penstock, 0: none */
+    bool cut;   /* the connect, or the poll for it, was cut off by a death */
     bool told;  /* that it is connected */
 
     uint32_t partner;  /* the connection on the other side of Penstock */
@@ -81,6 +83,7 @@ struct net_conn {
     uint64_t watch_handle;
     /* From the access log. */
     bool logged;
+    uint8_t reason;
     bool serial_known;
     uint64_t serial;
 };
@@ -88,6 +91,7 @@ struct net_conn {
 struct net_queue {
     uint32_t ids[512];
     uint32_t count;
+    uint32_t budget; /* connections that may be accepted within one call: what a queue holds */
     bool open;
 };
 
@@ -164,6 +168,9 @@ void peer_reset(struct net_conn *conn);
 
 /* Lets about `count` peers act; returns how many did something. */
 uint32_t peers_run(uint32_t count);
+
+/* Penstock has closed all; what is on its way still arrives. */
+void peers_finish(void);
 
 /* Creates clients while there is room. Returns how many. */
 uint32_t peers_arrive(void);

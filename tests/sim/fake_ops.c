@@ -175,7 +175,7 @@ static uint32_t try_connect(struct ring *ring, struct ring_pending *op, struct n
 
 static void start_connect(struct ring *ring, struct ring_pending *op, struct net_conn *conn)
 {
-    const struct session *session = &sim.worker.slab.sessions[op->tag.index];
+    const struct session *session = &sim.sessions[op->tag.index];
     struct net_conn *client = net_at(session->conn[SIDE_CLIENT].fd);
 
     SIM_CHECK(client != NULL, "session %u connects without a client", op->tag.index);
@@ -213,7 +213,7 @@ static bool accept_once(struct ring *ring, struct ring_pending *op)
 {
     struct net_queue *queue = &net.queues[op->tag.index];
 
-    if (queue->count == 0) {
+    if (queue->count == 0 || queue->budget == 0) {
         return false;
     }
     if (sim_once_in(500)) {
@@ -227,6 +227,7 @@ static bool accept_once(struct ring *ring, struct ring_pending *op)
         complete_with(ring, op, fd);
         return true;
     }
+    queue->budget--;
     memmove(queue->ids, queue->ids + 1, --queue->count * sizeof(queue->ids[0]));
     conn->accepted = true;
     conn->moved_us = sim.now_us;

@@ -90,6 +90,15 @@ static enum conn_op bit_of(enum ring_op op)
     }
 }
 
+void ring_close(int fd)
+{
+    struct ring **place = &ring_world.rings[fd & 1];
+
+    SIM_CHECK(*place == NULL || (*place)->frozen, "a live ring closed");
+    free_ring(*place);
+    *place = NULL;
+}
+
 /* Not one operation of the dead worker goes on; some kernels cut them off with -ECANCELED. */
 static void drop(struct ring_pending *pending, bool cut)
 {
@@ -99,6 +108,7 @@ static void drop(struct ring_pending *pending, bool cut)
     if (cut && sim_once_in(2)) {
         struct ring_completion completion = {.tag = pending->tag, .result = -ECANCELED};
         ring_post(ring_world.live, &completion, pending->conn);
+        net.conns[pending->conn].cut = true;
     }
     net.conns[pending->conn].outstanding = 0;
     pending->used = false;
@@ -112,7 +122,7 @@ void ring_freeze(void)
         return;
     }
     bool cut = sim_once_in(8);
-    for (uint32_t i = 0; i < sim.worker.slab.capacity * SIDE_COUNT; i++) {
+    for (uint32_t i = 0; i < sim.config->slab * SIDE_COUNT; i++) {
         drop(&ring_world.inputs[i], cut);
     }
     for (int i = 0; i < SIM_LISTENERS_MAX; i++) {
@@ -157,7 +167,7 @@ static bool of_session(enum ring_op op)
 static struct net_conn *conn_of(struct ring_tag tag)
 {
     SIM_CHECK(tag.index < sim.config->slab, "completion of session %u", tag.index);
-    return net_at(sim.worker.slab.sessions[tag.index].conn[tag.side].fd);
+    return net_at(sim.sessions[tag.index].conn[tag.side].fd);
 }
 
 void ring_advance(struct ring *ring)
@@ -257,6 +267,9 @@ int ring_submit(struct ring *ring)
 {
     store_point();
     sim.now_us += sim_below(20);
+    for (int i = 0; i < SIM_LISTENERS_MAX; i++) {
+        net.queues[i].budget = sim.config->backlog + 1;
+    }
     for (uint32_t i = 0; i < ring->submitted; i++) {
         ring_op_start(ring, &ring->submissions[i]);
     }

@@ -74,6 +74,9 @@ extern struct ring_world ring_world;
 void ring_world_init(void);
 void ring_world_free(void);
 
+/* The descriptor of a dead ring is closed. */
+void ring_close(int fd);
+
 /* The worker has died: its ring freezes. */
 void ring_freeze(void);
 

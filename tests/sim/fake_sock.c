@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "io/clock.h"
-#include "tests/sim/fake_net.h"
+#include "tests/sim/fake_ring.h"
 #include "tests/sim/store_hook.h"
 
 uint64_t clock_now_us(void)
@@ -109,6 +109,9 @@ static void close_conn(struct net_conn *conn)
     if (conn->local_port != 0 && conn->server) {
         net.ports_used[conn->local_port] = 0;
     }
+    if (conn->cut && !conn->told && conn->failed == 0) {
+        conn->failed = -ECANCELED; /* it had taken too long already */
+    }
     if (conn->state != NET_CONNECTED) {
         return;
     }
@@ -120,18 +123,39 @@ static void close_conn(struct net_conn *conn)
     peer_list(conn);
 }
 
+static bool has_session(const struct net_conn *client)
+{
+    for (uint32_t index = 0; index < sim.slot->session_high; index++) {
+        const struct session *session = &sim.sessions[index];
+        if (session->phase != SESSION_FREE && session->conn[SIDE_CLIENT].cookie == client->cookie) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void sock_close(int fd)
 {
     struct net_conn *conn = net_at(fd);
 
     store_point();
-    if (fd >= SIM_LISTENER_FD && fd < SIM_LISTENER_FD + SIM_LISTENERS_MAX) {
-        SIM_CHECK(net.queues[fd - SIM_LISTENER_FD].open, "listener %d closed twice", fd);
-        net.queues[fd - SIM_LISTENER_FD].open = false;
-        return;
-    }
     SIM_CHECK(conn != NULL, "close of descriptor %d", fd);
+    SIM_CHECK(conn->server || conn->serial_known || has_session(conn), "client %u was accepted without room for it",
+              conn->id);
     close_conn(conn);
+    store_point();
+}
+
+void sock_retire(int fd, int stand_in)
+{
+    (void)stand_in;
+    store_point();
+    if (fd >= SIM_LISTENER_FD) {
+        SIM_CHECK(fd < SIM_LISTENER_FD + SIM_LISTENERS_MAX, "descriptor %d retired", fd);
+        net.queues[fd - SIM_LISTENER_FD].open = false;
+    } else {
+        ring_close(fd);
+    }
     store_point();
 }
 

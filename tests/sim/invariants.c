@@ -30,7 +30,7 @@ struct totals {
 
 static void check_conn(uint32_t index, enum side side, struct totals *totals)
 {
-    const struct session *session = &worker()->slab.sessions[index];
+    const struct session *session = &sim.sessions[index];
     const struct conn *conn = &session->conn[side];
     const struct buffer_table *table = &worker()->bank.table;
 
@@ -67,7 +67,7 @@ static void check_conn(uint32_t index, enum side side, struct totals *totals)
 
 static void check_session(uint32_t index, struct totals *totals)
 {
-    const struct session *session = &worker()->slab.sessions[index];
+    const struct session *session = &sim.sessions[index];
 
     if (!session_check(session)) {
         sim_fail(index, "the record is broken");
@@ -99,7 +99,7 @@ static void check_wheel(const struct totals *totals)
         }
         uint32_t previous = SESSION_NONE;
         for (uint32_t index = wheel->heads[slot]; index != SESSION_NONE;) {
-            const struct session *session = &worker()->slab.sessions[index];
+            const struct session *session = &sim.sessions[index];
             bool linked = session->wheel_slot == slot && session->wheel_prev == previous;
             if (!linked || session->phase == SESSION_FREE || ++found > totals->timed) {
                 sim_fail(index, "broken in slot %u of the wheel", slot);
@@ -118,7 +118,7 @@ static void check_queue(const struct totals *totals)
     uint32_t found = 0;
 
     for (uint32_t handle = queue->head; handle != SESSION_NONE;) {
-        const struct conn *conn = &worker()->slab.sessions[handle / SIDE_COUNT].conn[handle % SIDE_COUNT];
+        const struct conn *conn = &sim.sessions[handle / SIDE_COUNT].conn[handle % SIDE_COUNT];
         bool linked = conn->wait_prev == previous && (conn->flags & CONN_WAITING);
         if (!linked || ++found > totals->waiting) {
             sim_fail(handle / SIDE_COUNT, "broken in the queue of receivers");
@@ -178,7 +178,7 @@ static void check_servers(void)
         counted += region_server_counters(&sim.region, 0, row)->sessions;
     }
     for (uint32_t index = 0; index < sim.slot->session_high; index++) {
-        const struct session *session = &worker()->slab.sessions[index];
+        const struct session *session = &sim.sessions[index];
         real += session->phase != SESSION_FREE && session->conn[SIDE_SERVER].fd >= 0;
     }
     SIM_CHECK(counted == real, "servers have %u sessions, %u are counted", real, counted);
@@ -191,7 +191,7 @@ void invariants_check(void)
 
     memset(holders, 0, worker()->bank.table.count);
     for (uint32_t index = 0; index < sim.slot->session_high; index++) {
-        if (worker()->slab.sessions[index].phase != SESSION_FREE) {
+        if (sim.sessions[index].phase != SESSION_FREE) {
             check_session(index, &totals);
         }
     }
@@ -228,7 +228,7 @@ void invariants_check_flows(void)
         used += state == FLOW_ACTIVE;
     }
     for (uint32_t index = 0; index < sim.slot->session_high; index++) {
-        const struct session *session = &worker()->slab.sessions[index];
+        const struct session *session = &sim.sessions[index];
         for (int side = 0; session->phase != SESSION_FREE && side < SIDE_COUNT; side++) {
             owned += session->conn[side].flow != FLOW_NONE &&
                      flow_table_owned(flows, session->conn[side].flow, 0, index);

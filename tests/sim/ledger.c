@@ -88,12 +88,33 @@ static void check_connect_reason(const struct log_record *record, const struct n
     }
 }
 
+/* A silent session must have had nothing to do: no bytes to send where there was room, nothing to receive. */
+static void check_stuck(const struct log_record *record, const struct net_conn *client, const struct net_conn *from,
+                        const struct net_conn *to, uint64_t since_us)
+{
+    bool settled = from->acted_us < since_us && to->acted_us < since_us;
+
+    if (!settled || from->reset_by_peer || to->reset_by_peer) {
+        return;
+    }
+    bool sendable = net_room(to) >= (to->out_room + 2) / 3;
+    LINE_CHECK(from->in_read == to->out_sent || !sendable, "there was something to send");
+    if (net.pressed_us < since_us && sendable) {
+        LINE_CHECK(net_readable(from) == 0, "there was something to receive");
+        LINE_CHECK(!from->peer_fin || from->eof_order != 0, "there was an end to see");
+        LINE_CHECK(from->eof_order == 0 || to->our_fin, "there was an end to pass on");
+    }
+}
+
 static void check_silence(const struct log_record *record, const struct net_conn *client,
                           const struct net_conn *server, uint32_t limit_ms)
 {
     LINE_CHECK(server != NULL, "there was no server");
     uint64_t moved_us = client->moved_us > server->moved_us ? client->moved_us : server->moved_us;
     LINE_CHECK(record->closed_us >= moved_us + (uint64_t)(limit_ms - 1) * 1000, "it was not silent so long");
+    uint64_t since_us = record->closed_us - (uint64_t)limit_ms * 1000 / 2;
+    check_stuck(record, client, client, server, since_us);
+    check_stuck(record, client, server, client, since_us);
 }
 
 static void check_reason(const struct log_record *record, const struct net_conn *client)
@@ -153,6 +174,7 @@ static void read_line(const struct log_record *record)
     LINE_CHECK(!client->logged && client->accepted && client->closed, "it has a line, or was never accepted");
     LINE_CHECK(!client->serial_known || client->serial == record->serial, "another serial");
     client->logged = true;
+    client->reason = record->reason;
     const struct net_conn *server = net_conn(client->partner);
     LINE_CHECK(record->bytes_from_client == client->in_read, "wrong number of bytes from the client");
     LINE_CHECK(record->bytes_from_server == (server != NULL ? server->in_read : 0), "wrong number from the server");
@@ -181,7 +203,9 @@ static void check_peer(const struct net_conn *conn)
     }
     SIM_CHECK(conn->closed && conn->fd < 0, "connection %u is still open", conn->id);
     SIM_CHECK(conn->server || conn->logged || ledger.unmapped > 0, "client %u has no line in the log", conn->id);
-    bool quiet = conn->fault == NET_FAULT_NONE && partner != NULL && partner->fault == NET_FAULT_NONE;
+    uint8_t reason = conn->server && partner != NULL ? partner->reason : conn->reason;
+    bool quiet = conn->fault == NET_FAULT_NONE && partner != NULL && partner->fault == NET_FAULT_NONE &&
+                 (reason == CLOSE_CLIENT_CLOSED || reason == CLOSE_SERVER_CLOSED);
     if (quiet && conn->state == NET_CONNECTED && conn->eof_order != 0 && partner->eof_order != 0) {
         SIM_CHECK(!conn->reset && conn->our_fin, "connection %u ended by a reset", conn->id);
         SIM_CHECK(conn->out_read == partner->in_total, "connection %u: the peer got %lu of %lu bytes", conn->id,

@@ -64,6 +64,7 @@ static void peer_see_end(struct net_conn *conn)
 static void peer_end_stream(struct net_conn *conn)
 {
     if (!conn->peer_fin) {
+        conn->acted_us = sim.now_us;
         conn->peer_fin = true;
         conn->in_total = conn->in_written;
         ring_touch(conn);
@@ -113,6 +114,7 @@ static bool peer_write(struct net_conn *conn)
         return true;
     }
     uint64_t most = left < room ? left : room;
+    conn->acted_us = sim.now_us;
     conn->in_written += 1 + sim_below((uint32_t)(sim_once_in(4) ? (most > 64 ? 64 : most) : most));
     ring_touch(conn);
     return true;
@@ -125,6 +127,7 @@ static bool peer_read(struct net_conn *conn)
     if (waiting == 0) {
         return false;
     }
+    conn->acted_us = sim.now_us;
     conn->out_read += sim_once_in(2) ? waiting : 1 + sim_below((uint32_t)waiting);
     ring_touch(conn);
     return true;
@@ -183,6 +186,14 @@ uint32_t peers_run(uint32_t count)
         }
     }
     return acted;
+}
+
+void peers_finish(void)
+{
+    for (int n = 0; n < 100000 && net.peer_count > 0; n++) {
+        peers_run(64);
+        sim.now_us += 1000;
+    }
 }
 
 uint32_t peers_arrive(void)

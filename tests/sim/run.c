@@ -40,7 +40,7 @@ static struct {
 
 static void print_session(uint32_t index)
 {
-    const struct session *session = &sim.worker.slab.sessions[index];
+    const struct session *session = &sim.sessions[index];
 
     fprintf(stderr, "session %u: serial %lu generation %u phase %s reason %s flags %x tries %u server %u active_ms %lu\n",
             index, (unsigned long)session->serial, session->generation, session_phase_text(session->phase),
@@ -148,6 +148,7 @@ static void build(void)
 
     SIM_CHECK(region_create(&sim.region, &shape) == 0, "region");
     sim.slot = region_slot(&sim.region, 0);
+    sim.sessions = region_row(&sim.region, TABLE_SESSIONS, 0);
     sim.slot->fd_floor = SIM_FD_FLOOR;
     build_image();
     driver.wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
@@ -192,7 +193,7 @@ static uint64_t draw_life(void)
         return 0;
     }
     if (driver.starts >= STARTS_MAX) {
-        return 1 + (uint64_t)scale * 100;
+        return 20000 + (uint64_t)sim.config->slab * 300 + sim_below(4 * scale);
     }
     switch (sim_below(8)) {
     case 0:
@@ -260,9 +261,11 @@ static void live(void)
         die();
     }
     driver.life = draw_life();
-    store_hook_arm(driver.life);
+    bool adopts = sim_below(8) < 5; /* the others may die in adoption */
+    store_hook_arm(adopts ? 0 : driver.life);
     result = worker_start(&sim.worker, &driver.setup);
-    driver.life = store_hook_disarm();
+    uint64_t left = store_hook_disarm();
+    driver.life = adopts ? driver.life : left;
     SIM_CHECK(result == 0, "no start: %d", result);
     do {
         store_hook_arm(driver.life);
@@ -290,14 +293,15 @@ void run(const struct sim_config *config, uint64_t seed)
     build();
     driver.lines_us = sim.now_us;
     live();
+    peers_finish();
     invariants_check_flows();
     ledger_close();
     clock_gettime(CLOCK_MONOTONIC, &end);
     double seconds = (double)(end.tv_sec - begin.tv_sec) + (double)(end.tv_nsec - begin.tv_nsec) / 1e9;
-    fprintf(stderr, "sim: %s seed=%lu sessions=%lu deaths=%lu undone=%lu turns=%lu completions=%lu seconds=%.1f", config->name,
+    fprintf(stderr, "sim: %s seed=%lu sessions=%lu deaths=%lu undone=%lu turns=%lu completions=%lu refused=%lu seconds=%.1f", config->name,
             (unsigned long)seed, (unsigned long)sim.slot->stats.accepted, (unsigned long)sim.deaths,
             (unsigned long)sim.slot->stats.undone, (unsigned long)sim.turns, (unsigned long)ring_world.completions,
-            seconds);
+            (unsigned long)sim.slot->stats.buffers_refused, seconds);
     for (int reason = 0; reason < CLOSE_REASON_COUNT; reason++) {
         if (ledger.closes[reason] > 0) {
             fprintf(stderr, " %s=%lu", close_reason_text(reason), (unsigned long)ledger.closes[reason]);

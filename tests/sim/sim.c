@@ -43,27 +43,27 @@ static void run_seeds(const struct sim_config *config)
 CONFIGURATION(plain, .sessions = 8000)
 
 /* Death after some thousand stores, often while adopting. */
-CONFIGURATION(deaths, .sessions = 6000, .crash_scale = 8000)
+CONFIGURATION(deaths, .sessions = 6000, .crash_scale = 1500)
 
 /* A bank of a few buffers: refusals, waiting receivers, small buffers. */
-CONFIGURATION(pressure, .sessions = 5000, .bank_bytes = 512 << 10, .bytes_max = 200000, .crash_scale = 30000)
+CONFIGURATION(pressure, .sessions = 5000, .bank_bytes = 512 << 10, .bytes_max = 200000, .crash_scale = 5000)
 
 /* Many sessions at once. */
 CONFIGURATION(many, .sessions = 10000, .at_once = 1500, .slab = 2048, .bank_bytes = 64 << 20, .bytes_max = 20000,
-              .ports = 20000, .crash_scale = 400000)
+              .ports = 20000, .crash_scale = 60000)
 
 /* A slab of a few records behind three listeners: accepting pauses all the time. */
-CONFIGURATION(limits, .sessions = 5000, .slab = 24, .listeners = 2, .backlog = 4, .bytes_max = 5000, .crash_scale = 10000)
+CONFIGURATION(limits, .sessions = 5000, .slab = 24, .listeners = 2, .backlog = 4, .bytes_max = 5000, .crash_scale = 1500)
 
 /* Few descriptors and few source ports. */
 CONFIGURATION(scarce, .sessions = 5000, .slab = 64, .descriptors = 96, .ports = 40, .bytes_max = 5000,
-              .crash_scale = 10000)
+              .crash_scale = 2500)
 
 /* Servers that refuse, do not answer or are not there. */
-CONFIGURATION(servers, .sessions = 5000, .connect_faults = 60, .bytes_max = 3000, .crash_scale = 10000)
+CONFIGURATION(servers, .sessions = 5000, .connect_faults = 60, .bytes_max = 3000, .crash_scale = 2500)
 
 /* A drain in the middle of it all. */
-CONFIGURATION(drain, .sessions = 1000, .ending = RUN_DRAIN, .crash_scale = 8000)
+CONFIGURATION(drain, .sessions = 1000, .ending = RUN_DRAIN, .crash_scale = 2500)
 
 /* A stop. */
-CONFIGURATION(stop, .sessions = 1000, .ending = RUN_STOP, .crash_scale = 8000)
+CONFIGURATION(stop, .sessions = 1000, .ending = RUN_STOP, .crash_scale = 2500)

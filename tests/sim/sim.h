@@ -54,6 +54,7 @@ struct sim {
     uint64_t deaths;
     struct region region;
     struct worker_slot *slot;
+    struct session *sessions; /* the slab */
     struct worker worker;
 };
 

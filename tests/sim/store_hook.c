@@ -32,6 +32,7 @@ static struct {
     uint64_t count;
     void *allocations[ALLOCATIONS];
     uint32_t transaction;
+    bool turning; /* the store that begins or ends a transaction is about to happen */
     struct stamp *stamps; /* by word of the region's tables */
     struct touched touched[TOUCHED];
     uint32_t touched_count;
@@ -82,9 +83,20 @@ static void count_store(void)
     }
 }
 
+/* The store before this one happened. */
+static void store_done(void)
+{
+    if (hook.turning) {
+        hook.turning = false;
+        hook.transaction++;
+        hook.touched_count = 0;
+    }
+}
+
 void store_point(void)
 {
     if (hook.armed) {
+        store_done();
         count_store();
     }
 }
@@ -220,9 +232,9 @@ static void before_store(const void *address, size_t size)
         return;
     }
     size_t offset = (size_t)((const unsigned char *)address - tables());
-    if (address == &sim.slot->undo.valid) { /* a transaction begins or ends */
-        hook.transaction++;
-        hook.touched_count = 0;
+    store_done();
+    if (address == &sim.slot->undo.valid) {
+        hook.turning = true;
     } else if (offset < sim.region.header->segment_bytes[SEGMENT_TABLES] && in_transaction() &&
                !(not_under_transaction(offset) && not_under_transaction(offset + size - 1))) {
         if (!is_saved(offset, size)) {
@@ -238,6 +250,7 @@ void store_hook_bury(void)
     struct worker_slot *slot = sim.slot;
     unsigned char *copy = NULL;
 
+    hook.turning = false; /* it died before that store */
     for (int i = 0; i < ALLOCATIONS; i++) {
         free(hook.allocations[i]);
         hook.allocations[i] = NULL;
@@ -252,7 +265,7 @@ void store_hook_bury(void)
     for (uint32_t i = 0; i < hook.touched_count; i++) {
         memcpy(copy + i * 8, tables() + hook.touched[i].word * 8, 8);
     }
-    struct session *sessions = sim.worker.slab.sessions;
+    struct session *sessions = sim.sessions;
     uint32_t high = slot->session_high < sim.config->slab ? slot->session_high + 1 : slot->session_high;
     struct session *records = malloc(high * sizeof(*records));
     SIM_CHECK(records != NULL, "no memory");

@@ -102,13 +102,13 @@ Test(flow_table, time_wait_lasts_2msl)
     uint32_t cursor = 0;
     uint32_t index = claim(7, 1);
 
-    flow_table_time_wait(&table, index, now);
+    flow_table_time_wait(&table, index, now, &intent);
     cr_expect_eq(find(7), index, "still found");
     cr_expect_not(flow_table_owned(&table, index, 1, 7), "nobody's");
-    cr_expect_eq(flow_table_sweep(&table, &cursor, 1, table.groups, now), 0);
-    cr_expect_eq(flow_table_sweep(&table, &cursor, 1, table.groups, now + FLOW_TWO_MSL_MS - 1), 0);
+    cr_expect_eq(flow_table_sweep(&table, &cursor, 1, table.groups, now, &intent), 0);
+    cr_expect_eq(flow_table_sweep(&table, &cursor, 1, table.groups, now + FLOW_TWO_MSL_MS - 1, &intent), 0);
     cr_expect_eq(find(7), index);
-    cr_expect_eq(flow_table_sweep(&table, &cursor, 1, table.groups, now + FLOW_TWO_MSL_MS), 1);
+    cr_expect_eq(flow_table_sweep(&table, &cursor, 1, table.groups, now + FLOW_TWO_MSL_MS, &intent), 1);
     cr_expect_eq(find(7), FLOW_NONE);
     cr_expect_eq(count_free(), MAKE_FLOWS);
 }
@@ -120,10 +120,10 @@ Test(flow_table, sweeping_leaves_active_entries_alone)
     for (uint32_t n = 0; n < 1000; n++) {
         uint32_t index = claim(n, n % 3);
         if (n % 2 == 0) {
-            flow_table_time_wait(&table, index, 0);
+            flow_table_time_wait(&table, index, 0, &intent);
         }
     }
-    cr_expect_eq(flow_table_sweep(&table, &cursor, 1, table.groups, FLOW_TWO_MSL_MS), 500);
+    cr_expect_eq(flow_table_sweep(&table, &cursor, 1, table.groups, FLOW_TWO_MSL_MS, &intent), 500);
     for (uint32_t n = 0; n < 1000; n++) {
         cr_expect_eq(find(n) == FLOW_NONE, n % 2 == 0);
     }
@@ -138,15 +138,15 @@ Test(flow_table, slots_share_the_sweeping)
         uint32_t stride = strides[s];
         uint32_t freed = 0;
         for (uint32_t n = 0; n < 2000; n++) {
-            flow_table_time_wait(&table, claim(n, 0), 0);
+            flow_table_time_wait(&table, claim(n, 0), 0, &intent);
         }
         for (uint32_t slot = 0; slot < stride; slot++) {
             uint32_t cursor = slot;
             uint32_t own = slot < table.groups ? (table.groups - slot + stride - 1) / stride : 0;
             for (uint32_t n = 0; n < own; n++) {
-                freed += flow_table_sweep(&table, &cursor, stride, 1, FLOW_TWO_MSL_MS);
+                freed += flow_table_sweep(&table, &cursor, stride, 1, FLOW_TWO_MSL_MS, &intent);
             }
-            cr_expect_eq(flow_table_sweep(&table, &cursor, stride, 1000, FLOW_TWO_MSL_MS), 0,
+            cr_expect_eq(flow_table_sweep(&table, &cursor, stride, 1000, FLOW_TWO_MSL_MS, &intent), 0,
                          "once around was all");
         }
         cr_expect_eq(freed, 2000, "stride %u", stride);
@@ -158,7 +158,7 @@ Test(flow_table, one_sweep_goes_no_further_than_told)
 {
     uint32_t cursor = 0;
 
-    (void)flow_table_sweep(&table, &cursor, 1, 10, 0);
+    (void)flow_table_sweep(&table, &cursor, 1, 10, 0, &intent);
     cr_expect_eq(cursor, 10);
 }
 
@@ -303,7 +303,7 @@ static void claimer_give_back(struct claimer *claimer, uint32_t place)
     if (rng_chance(&claimer->rng, 50)) {
         flow_table_release(&table, index);
     } else {
-        flow_table_time_wait(&table, index, 0);
+        flow_table_time_wait(&table, index, 0, &(uint32_t){FLOW_NONE});
     }
     claimer->held[place] = FLOW_NONE;
 }
@@ -324,7 +324,7 @@ static void *claimer_run(void *argument)
             claimer_give_back(claimer, place);
         }
         if (n % 4 == 0 && claimer->number <= 2) {
-            (void)flow_table_sweep(&table, &cursor, 2, 1, FLOW_TWO_MSL_MS);
+            (void)flow_table_sweep(&table, &cursor, 2, 1, FLOW_TWO_MSL_MS, &(uint32_t){FLOW_NONE});
         }
     }
     for (uint32_t place = 0; place < HOLD; place++) {
@@ -354,6 +354,6 @@ Test(flow_table, no_entry_is_given_twice)
     cr_expect_eq(given_twice, 0);
     cr_expect_eq(lost, 0);
     cr_expect_gt(successes, ROUNDS / 4);
-    (void)flow_table_sweep(&table, &cursor, 1, table.groups, FLOW_TWO_MSL_MS);
+    (void)flow_table_sweep(&table, &cursor, 1, table.groups, FLOW_TWO_MSL_MS, &intent);
     cr_expect_eq(count_free(), 2 * FLOW_GROUP);
 }

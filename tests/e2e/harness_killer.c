@@ -1,0 +1,102 @@
+#include "tests/e2e/harness_killer.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/wait.h>
+#include <time.h>
+
+#include "tests/e2e/harness_json.h"
+
+enum {
+    AGAIN_PERCENT = 15,  /* kills followed by another one */
+    AGAIN_MAX_US = 5000, /* within the adoption, more or less */
+};
+
+void killer_begin(struct killer *killer, unsigned workers)
+{
+    const char *given = getenv("CHAOS_SEED");
+
+    *killer = (struct killer){.workers = workers};
+    if (given != NULL) {
+        killer->seed = strtoull(given, NULL, 0);
+    } else {
+        cr_assert_eq(getrandom(&killer->seed, sizeof(killer->seed), 0), (ssize_t)sizeof(killer->seed));
+    }
+    fprintf(stderr, "chaos: CHAOS_SEED=%#lx repeats the choices of this run\n", (unsigned long)killer->seed);
+    rng_init(&killer->rng, killer->seed);
+    killer->lent_bytes = penstock_number("buffer_lent_bytes");
+    for (unsigned slot = 0; slot < workers; slot++) {
+        killer->keepers[slot] = penstock_keeper(slot);
+        killer->descriptors[slot] = bed_count_descriptors(killer->keepers[slot]);
+    }
+}
+
+/* A keeper's only child. Its number stays taken until the keeper has reaped it. */
+static pid_t worker_of(pid_t keeper)
+{
+    size_t texts = bed_mark();
+    const char *children = bed_read_file(bed_format("/proc/%d/task/%d/children", keeper, keeper));
+
+    bed_release(texts);
+    return (pid_t)strtol(children, NULL, 10);
+}
+
+static void kill_one(struct killer *killer, unsigned slot)
+{
+    pid_t worker = worker_of(killer->keepers[slot]);
+    int signal = rng_chance(&killer->rng, 50) ? SIGKILL : SIGSEGV;
+
+    if (worker > 0 && kill(worker, signal) == 0) {
+        killer->kills++;
+    }
+}
+
+static bool has_ended(pid_t pid)
+{
+    siginfo_t info = {0};
+
+    return pid != 0 && waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid == pid;
+}
+
+static void pause_us(uint64_t us)
+{
+    struct timespec pause = {.tv_sec = (time_t)(us / 1000000), .tv_nsec = (long)(us % 1000000) * 1000};
+
+    nanosleep(&pause, NULL);
+}
+
+void killer_run(struct killer *killer, unsigned count, unsigned min_ms, unsigned max_ms, pid_t until)
+{
+    unsigned before = killer->kills;
+
+    while ((count == 0 || killer->kills - before < count) && !has_ended(until)) {
+        unsigned slot = (unsigned)rng_below(&killer->rng, killer->workers);
+        pause_us(min_ms * 1000 + rng_below(&killer->rng, (uint64_t)(max_ms - min_ms) * 1000));
+        kill_one(killer, slot);
+        if (rng_chance(&killer->rng, AGAIN_PERCENT)) {
+            pause_us(rng_below(&killer->rng, AGAIN_MAX_US));
+            kill_one(killer, rng_chance(&killer->rng, 50) ? slot : (slot + 1) % killer->workers);
+        }
+    }
+}
+
+void killer_expect_all_back(const struct killer *killer)
+{
+    WAIT_UNTIL(penstock_number("sessions") == 0);
+    WAIT_UNTIL(penstock_number("buffer_lent_bytes") == killer->lent_bytes);
+    for (unsigned slot = 0; slot < killer->workers; slot++) {
+        WAIT_UNTIL(bed_count_descriptors(killer->keepers[slot]) == killer->descriptors[slot]);
+    }
+    const char *status = penstock_status();
+    uint64_t deaths = 0;
+    for (unsigned slot = 0; slot < killer->workers; slot++) {
+        deaths += json_number(status, bed_format("workers.%u.deaths", slot));
+    }
+    cr_assert_leq(deaths, killer->kills, "workers died by themselves: %s", penstock_log());
+    fprintf(stderr, "chaos: %u kills, %lu deaths, %lu transactions cut short\n", killer->kills, (unsigned long)deaths,
+            (unsigned long)json_number(status, "stats.undone"));
+}

@@ -1,0 +1,183 @@
+/* One death at a time of each kind of process. Many at random moments: tests/chaos. */
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tests/e2e/harness.h"
+#include "tests/e2e/harness_json.h"
+#include "tests/e2e/harness_net.h"
+#include "tests/e2e/harness_penstock.h"
+
+enum { SESSIONS = 20 };
+
+static int listener;
+static struct net_pair pairs[SESSIONS];
+
+static void begin(void)
+{
+    uint16_t port;
+
+    bed_begin();
+    listener = net_listen(&port, 64);
+    penstock_start_to(port);
+    for (int i = 0; i < SESSIONS; i++) {
+        pairs[i] = net_pair(listener);
+    }
+}
+
+TestSuite(death, .init = begin, .fini = bed_fini, .timeout = 60);
+
+static void exchange_all(void)
+{
+    for (int i = 0; i < SESSIONS; i++) {
+        net_write_text(pairs[i].client, "question");
+        net_read_text(pairs[i].server, "question");
+        net_write_text(pairs[i].server, "answer");
+        net_read_text(pairs[i].client, "answer");
+    }
+}
+
+static void close_all(void)
+{
+    for (int i = 0; i < SESSIONS; i++) {
+        close(pairs[i].client);
+        net_expect_eof(pairs[i].server);
+        close(pairs[i].server);
+    }
+}
+
+static void kill_workers(int signal)
+{
+    exchange_all();
+    for (unsigned slot = 0; slot < 2; slot++) {
+        cr_assert_eq(kill(penstock_worker(slot), signal), 0);
+    }
+    exchange_all();
+    WAIT_UNTIL(penstock_number("workers.0.incarnation") == 2 && penstock_number("workers.1.incarnation") == 2);
+    cr_assert_eq(penstock_number("sessions"), SESSIONS);
+    struct net_pair new = net_pair(listener); /* accepted as before */
+    net_write_text(new.client, "new");
+    net_read_text(new.server, "new");
+    close(new.client);
+    close(new.server);
+    close_all();
+    WAIT_UNTIL(penstock_number("sessions") == 0);
+    const char *status = penstock_status();
+    cr_assert_eq(json_number(status, "stats.accepted"), SESSIONS + 1);
+    cr_assert_eq(json_number(status, "closes.client_closed"), SESSIONS + 1, "%s", status);
+    cr_assert_eq(json_number(status, "workers.0.deaths") + json_number(status, "workers.1.deaths"), 2);
+    bed_end();
+}
+
+Test(death, of_workers_by_sigkill)
+{
+    kill_workers(SIGKILL);
+}
+
+Test(death, of_workers_by_sigsegv)
+{
+    kill_workers(SIGSEGV);
+}
+
+/* The kernel's queue takes connections while there is no worker. */
+Test(death, connections_meanwhile_are_served)
+{
+    pid_t keepers[2] = {penstock_keeper(0), penstock_keeper(1)};
+    pid_t workers[2] = {penstock_worker(0), penstock_worker(1)};
+    struct net_pair new[SESSIONS];
+
+    for (int i = 0; i < 2; i++) {
+        cr_assert_eq(kill(keepers[i], SIGSTOP), 0); /* no successor yet */
+        cr_assert_eq(kill(workers[i], SIGKILL), 0);
+    }
+    for (int i = 0; i < SESSIONS; i++) {
+        new[i].client = net_connect(bed.port);
+        net_write_text(new[i].client, "in the queue");
+    }
+    for (int i = 0; i < 2; i++) {
+        cr_assert_eq(kill(keepers[i], SIGCONT), 0);
+    }
+    for (int i = 0; i < SESSIONS; i++) {
+        new[i].server = net_accept(listener);
+        net_read_text(new[i].server, "in the queue");
+    }
+    exchange_all();
+    cr_assert_eq(penstock_number("sessions"), 2 * SESSIONS);
+    bed_end();
+}
+
+/* What client and server do while there is no worker is passed on by the next one. */
+Test(death, ends_and_resets_meanwhile_are_passed_on)
+{
+    pid_t keepers[2] = {penstock_keeper(0), penstock_keeper(1)};
+
+    exchange_all();
+    for (unsigned slot = 0; slot < 2; slot++) {
+        cr_assert_eq(kill(keepers[slot], SIGSTOP), 0);
+        cr_assert_eq(kill(penstock_worker(slot), SIGKILL), 0);
+    }
+    net_write_text(pairs[0].client, "last words");
+    net_half_close(pairs[0].client);
+    net_reset(pairs[1].client);
+    net_reset(pairs[2].server);
+    net_half_close(pairs[3].server);
+    for (unsigned slot = 0; slot < 2; slot++) {
+        cr_assert_eq(kill(keepers[slot], SIGCONT), 0);
+    }
+    net_read_text(pairs[0].server, "last words");
+    net_expect_eof(pairs[0].server);
+    net_expect_reset(pairs[1].server);
+    net_expect_reset(pairs[2].client);
+    net_expect_eof(pairs[3].client);
+    WAIT_UNTIL(penstock_number("sessions") == SESSIONS - 2);
+    bed_end();
+}
+
+/* Orphans serve on: old sessions and new ones. The guard ends them. */
+Test(death, of_the_supervisor)
+{
+    cr_assert_eq(kill(bed.penstock, SIGKILL), 0);
+    bed_wait(bed.penstock);
+    bed.penstock = 0;
+    exchange_all();
+    struct net_pair new = net_pair(listener);
+    net_write_text(new.client, "new");
+    net_read_text(new.server, "new");
+    close_all();
+    bed_end();
+}
+
+Test(death, of_a_keeper)
+{
+    pid_t worker = penstock_worker(0);
+
+    cr_assert_eq(kill(penstock_keeper(0), SIGKILL), 0);
+    WAIT_UNTIL(strstr(penstock_log(), "event=keeper_died slot=0") != NULL);
+    exchange_all();
+    cr_assert_eq(penstock_worker(0), worker);
+    for (int i = 0; i < SESSIONS; i++) {
+        struct net_pair new = net_pair(listener);
+        net_write_text(new.client, "new");
+        net_read_text(new.server, "new");
+    }
+    exchange_all();
+    cr_assert_eq(kill(bed.penstock, SIGINT), 0);
+    cr_assert_eq(bed_wait(bed.penstock), 0);
+    bed.penstock = 0;
+    bed_end();
+}
+
+Test(death, of_the_logger)
+{
+    close_all();
+    WAIT_UNTIL(bed_count(penstock_access_log(), "\n") == SESSIONS);
+    pid_t logger = bed_child_named(bed.penstock, "logger");
+    cr_assert(logger > 0);
+    cr_assert_eq(kill(logger, SIGKILL), 0);
+    WAIT_UNTIL(strstr(penstock_log(), "event=logger_died") != NULL);
+    struct net_pair new = net_pair(listener);
+    close(new.client);
+    close(new.server);
+    WAIT_UNTIL(bed_count(penstock_access_log(), "\n") == SESSIONS + 1);
+    bed_end();
+}

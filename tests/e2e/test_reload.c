@@ -1,0 +1,145 @@
+/* A new configuration under traffic: new sessions follow it, old ones do not notice; a wrong one changes nothing. */
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tests/e2e/harness.h"
+#include "tests/e2e/harness_json.h"
+#include "tests/e2e/harness_net.h"
+#include "tests/e2e/harness_penstock.h"
+#include "tests/e2e/harness_tools.h"
+
+BED_SUITE(reload, 90);
+
+enum { RELOADS = 30 };
+
+static void exchange(const struct net_pair *pair)
+{
+    net_write_text(pair->client, "question");
+    net_read_text(pair->server, "question");
+    net_write_text(pair->server, "answer");
+    net_read_text(pair->client, "answer");
+}
+
+static const char *configure_server(uint16_t port)
+{
+    return penstock_configure(&(struct penstock_config){.servers = bed_format("127.0.0.1:%u", port)});
+}
+
+Test(reload, new_sessions_go_to_the_new_server)
+{
+    uint16_t ports[2];
+    int listeners[2] = {net_listen(&ports[0], 64), net_listen(&ports[1], 64)};
+
+    penstock_start_to(ports[0]);
+    struct net_pair old = net_pair(listeners[0]);
+    configure_server(ports[1]);
+    cr_assert_eq(penstock_reload(), 0);
+    cr_assert_eq(penstock_number("generation"), 2);
+    for (int i = 0; i < 10; i++) {
+        struct net_pair new = net_pair(listeners[1]);
+        exchange(&new);
+        exchange(&old);
+    }
+    cr_assert(!net_has_connection(listeners[0]));
+    const char *status = penstock_status();
+    cr_assert_eq(json_number(status, "servers.0.current"), 0);
+    cr_assert_eq(json_number(status, "servers.0.sessions"), 1, "the old one keeps its row");
+    cr_assert_eq(json_number(status, "servers.1.sessions"), 10);
+    close(old.client);
+    net_expect_eof(old.server);
+    close(old.server);
+    WAIT_UNTIL(penstock_number("servers.0.sessions") == 0);
+    WAIT_UNTIL(strstr(penstock_access_log(), bed_format("app/127.0.0.1:%u", ports[0])) != NULL);
+    bed_end();
+}
+
+Test(reload, again_and_again_under_load)
+{
+    struct origin origins[2] = {origin_start("auto"), origin_start("auto")};
+
+    penstock_start_to(origins[0].port);
+    struct bed_process streams = load_start("streams --connections 50 --seconds 4 --max-bytes 1M --slow-readers 10");
+    WAIT_UNTIL(penstock_number("sessions") > 0);
+    for (unsigned i = 1; i <= RELOADS; i++) {
+        configure_server(origins[i % 2].port);
+        cr_assert_eq(penstock_reload(), 0, "%s", penstock_log());
+        bed_pause_ms(20);
+    }
+    const char *figures = load_finish(&streams);
+    WAIT_UNTIL(penstock_number("sessions") == 0);
+    const char *status = penstock_status();
+    cr_assert_eq(json_number(status, "generation"), 1 + RELOADS);
+    cr_assert_eq(json_number(status, "stats.accepted"), json_number(figures, "opened"));
+    cr_assert_eq(json_number(status, "client_bytes"), json_number(figures, "bytes_up"));
+    cr_assert(json_number(status, "servers.0.connects") > 0 && json_number(status, "servers.1.connects") > 0);
+    for (int i = 0; i < 2; i++) {
+        cr_assert_eq(json_number(origin_stop(&origins[i]), "mismatches"), 0);
+    }
+    bed_end();
+}
+
+Test(reload, wrong_file_changes_nothing)
+{
+    uint16_t port;
+    int listener = net_listen(&port, 64);
+
+    penstock_start_to(port);
+    struct net_pair old = net_pair(listener);
+    const char *right = bed_read_file(bed_path("penstock.yaml"));
+    bed_write_file(bed_path("penstock.yaml"), bed_format("%s\nlimitz: 1\n", right));
+    cr_assert_eq(kill(bed.penstock, SIGHUP), 0);
+    WAIT_UNTIL(penstock_number("reloads_failed") == 1);
+    WAIT_UNTIL(strstr(penstock_log(), "event=reload_failed") != NULL);
+    unsigned lines = bed_count(right, "\n") + 2;
+    cr_assert(strstr(penstock_log(), bed_format("penstock.yaml:%u:1: ", lines)) != NULL, "%s", penstock_log());
+    cr_assert(strstr(penstock_log(), "unknown key 'limitz'") != NULL);
+    cr_assert_eq(penstock_number("generation"), 1);
+    struct net_pair new = net_pair(listener);
+    exchange(&new);
+    exchange(&old);
+    /* The command says so, too; and a right file is taken all the same. */
+    cr_assert_neq(penstock_reload(), 0);
+    bed_write_file(bed_path("penstock.yaml"), right);
+    cr_assert_eq(penstock_reload(), 0);
+    cr_assert_eq(penstock_number("generation"), 2);
+    exchange(&old);
+    bed_end();
+}
+
+Test(reload, change_of_listeners_is_refused)
+{
+    uint16_t port;
+    int listener = net_listen(&port, 64);
+
+    penstock_start_to(port);
+    penstock_configure(&(struct penstock_config){
+        .servers = bed_format("127.0.0.1:%u", port),
+        .bind = bed_format("127.0.0.1:%u", bed_reserve_port("127.0.0.1"))});
+    cr_assert_neq(penstock_reload(), 0);
+    cr_assert(strstr(penstock_log(), "event=reload_refused key=\"listeners and their binds\"") != NULL, "%s",
+              penstock_log());
+    cr_assert_eq(penstock_number("reloads_failed"), 1);
+    cr_assert_eq(penstock_number("generation"), 1);
+    struct net_pair pair = net_pair(listener);
+    exchange(&pair);
+    bed_end();
+}
+
+Test(reload, timeouts_hold_for_living_sessions)
+{
+    uint16_t port;
+    int listener = net_listen(&port, 64);
+
+    penstock_start_to(port);
+    struct net_pair old = net_pair(listener);
+    exchange(&old);
+    penstock_configure(
+        &(struct penstock_config){.servers = bed_format("127.0.0.1:%u", port), .timeouts = "idle: 200ms"});
+    cr_assert_eq(penstock_reload(), 0);
+    struct net_pair new = net_pair(listener);
+    exchange(&new);
+    net_expect_eof(new.client);
+    WAIT_UNTIL(penstock_number("closes.idle_timeout") >= 1);
+    bed_end();
+}

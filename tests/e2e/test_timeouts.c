@@ -1,0 +1,97 @@
+/* Sessions that are given up for their silence. */
+#include <string.h>
+#include <unistd.h>
+
+#include "tests/e2e/harness.h"
+#include "tests/e2e/harness_net.h"
+#include "tests/e2e/harness_penstock.h"
+
+BED_SUITE(timeouts, 60);
+
+static struct net_pair begin_pair(const char *timeouts)
+{
+    uint16_t port;
+    int listener = net_listen(&port, 64);
+
+    penstock_start(
+        &(struct penstock_config){.servers = bed_format("127.0.0.1:%u", port), .timeouts = timeouts});
+    struct net_pair pair = net_pair(listener);
+    net_write_text(pair.client, "hello");
+    net_read_text(pair.server, "hello");
+    return pair;
+}
+
+static void expect_end(const char *reason)
+{
+    WAIT_UNTIL(penstock_number("sessions") == 0);
+    cr_assert_eq(penstock_number(bed_format("closes.%s", reason)), 1);
+    WAIT_UNTIL(strstr(penstock_access_log(), bed_format(" 5 0 %s ", reason)) != NULL);
+    bed_end();
+}
+
+Test(timeouts, idle)
+{
+    struct net_pair pair = begin_pair("idle: 200ms");
+
+    net_expect_eof(pair.client);
+    net_expect_eof(pair.server);
+    expect_end("idle_timeout");
+}
+
+Test(timeouts, half_closed_by_the_client)
+{
+    struct net_pair pair = begin_pair("half_closed: 200ms");
+
+    net_half_close(pair.client);
+    net_expect_eof(pair.server);
+    net_expect_eof(pair.client); /* not of the server's doing */
+    expect_end("half_closed_timeout");
+}
+
+Test(timeouts, half_closed_by_the_server)
+{
+    struct net_pair pair = begin_pair("half_closed: 200ms");
+
+    net_half_close(pair.server);
+    net_expect_eof(pair.client);
+    net_expect_eof(pair.server);
+    expect_end("half_closed_timeout");
+}
+
+/* An open session lives by `idle` alone, and the pool's own value wins over the others. */
+Test(timeouts, of_the_pool_win)
+{
+    uint16_t port;
+    int listener = net_listen(&port, 64);
+
+    penstock_start(&(struct penstock_config){.servers = bed_format("127.0.0.1:%u", port),
+                                             .timeouts = "idle: 1h, half_closed: 1h",
+                                             .pool = "timeouts: { idle: 200ms }"});
+    struct net_pair pair = net_pair(listener);
+    net_write_text(pair.client, "hello");
+    net_read_text(pair.server, "hello");
+    net_expect_eof(pair.client);
+    net_expect_eof(pair.server);
+    expect_end("idle_timeout");
+}
+
+/* After five silent seconds a receive becomes a poll: what comes then is passed on as ever. */
+Test(timeouts, silence_for_long_costs_nothing)
+{
+    struct net_pair pair = begin_pair("idle: 1h");
+
+    bed_pause_ms(6000);
+    for (int i = 0; i < 3; i++) {
+        net_write_text(pair.server, "still there?");
+        net_read_text(pair.client, "still there?");
+        net_write_text(pair.client, "yes");
+        net_read_text(pair.server, "yes");
+    }
+    bed_pause_ms(6000);
+    net_half_close(pair.client);
+    net_expect_eof(pair.server);
+    close(pair.server);
+    net_expect_eof(pair.client);
+    WAIT_UNTIL(penstock_number("closes.client_closed") == 1);
+    bed_end();
+}
