@@ -30,7 +30,7 @@ quiet = $(if $(filter 0,$(V)),@echo "  $(1)	$@";)
 
 # --- Packages (Debian) --------------------------------------------------------------------------------------
 
-DEPS_BUILD = gcc libc6-dev make pkg-config liburing-dev libjemalloc-dev libyaml-dev libcap-dev libcriterion-dev
+DEPS_BUILD = gcc libc6-dev make pkg-config liburing-dev libjemalloc-dev libyaml-dev libcap-dev libseccomp-dev libcriterion-dev
 DEPS_TIDY  = clang clang-format clang-tidy cppcheck shellcheck
 DEPS_FUZZ  = clang libclang-rt-14-dev
 DEPS_BENCH = haproxy nginx
@@ -40,7 +40,7 @@ DEPS_BENCH = haproxy nginx
 WARNINGS = -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \
            -Wundef -Wvla
 CPPFLAGS = -D_GNU_SOURCE -I.
-LDLIBS   = -luring -lyaml -lcap -lm -lpthread
+LDLIBS   = -luring -lyaml -lcap -lseccomp -lm -lpthread
 
 # SANITIZE is set by the flavours below. They leave out jemalloc, which replaces malloc.
 ifdef SANITIZE

@@ -127,9 +127,11 @@ static uint64_t now_ms(void)
 /* Opens what the current configuration names. */
 static void open_log(struct logger *logger)
 {
-    const char *path = image_box_current(logger->region)->access_path;
+    const struct image *image = image_box_current(logger->region);
+    const char *path = image->access_path;
     bool same = strcmp(path, logger->path) == 0;
 
+    log_set_level(image->log_level);
     if (same && !reopen_wanted && (logger->fd >= 0 || now_ms() < logger->retry_ms)) {
         return;
     }

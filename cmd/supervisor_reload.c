@@ -88,6 +88,7 @@ void supervisor_reload(struct supervisor *supervisor)
     }
     free(supervisor->image);
     supervisor->image = image;
+    log_set_level(image->log_level);
     supervisor->reload_pending = true;
     supervisor_wake_all(supervisor);
 }

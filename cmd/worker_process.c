@@ -12,6 +12,7 @@
 
 #include "cmd/descriptors.h"
 #include "cmd/privileges.h"
+#include "cmd/sandbox.h"
 #include "io/log.h"
 #include "io/worker.h"
 #include "shm/image_box.h"
@@ -69,6 +70,10 @@ void worker_process_main(const struct worker_process *process)
         die("starting", -result);
     }
     privileges_finish(); /* the ring is there */
+    result = sandbox_enter();
+    if (result < 0) {
+        log_line(LOG_LEVEL_WARNING, "event=no_sandbox error=\"%s\"", strerror(-result));
+    }
     result = worker_run(&worker);
     if (result < 0) {
         die("io_uring_enter", -result);

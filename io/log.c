@@ -16,6 +16,11 @@ void log_init(enum log_level level, const char *process)
     process_name = process;
 }
 
+void log_set_level(enum log_level level)
+{
+    threshold = level;
+}
+
 void log_line(enum log_level level, const char *format, ...)
 {
     static const char *const names[] = {"error", "warning", "info", "debug"};

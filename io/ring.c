@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "core/check.h"
@@ -63,11 +64,40 @@ static struct ring_tag tag_unpack(uint64_t data)
     };
 }
 
+/* The ring can do what a worker does and nothing else: a seccomp filter does not see what is asked through it. */
+static int restrict_operations(struct io_uring *uring)
+{
+    static const uint8_t operations[] = {IORING_OP_ACCEPT,   IORING_OP_RECV,    IORING_OP_SEND,        IORING_OP_SENDMSG,
+                                         IORING_OP_POLL_ADD, IORING_OP_CONNECT, IORING_OP_ASYNC_CANCEL};
+    static const uint8_t registrations[] = {IORING_REGISTER_RING_FDS, IORING_UNREGISTER_RING_FDS,
+                                            IORING_REGISTER_PBUF_RING};
+    struct io_uring_restriction list[sizeof(operations) + sizeof(registrations) + 1];
+    uint32_t count = 0;
+
+    memset(list, 0, sizeof(list));
+    for (size_t i = 0; i < sizeof(operations); i++) {
+        list[count].opcode = IORING_RESTRICTION_SQE_OP;
+        list[count++].sqe_op = operations[i];
+    }
+    for (size_t i = 0; i < sizeof(registrations); i++) {
+        list[count].opcode = IORING_RESTRICTION_REGISTER_OP;
+        list[count++].register_op = registrations[i];
+    }
+    list[count].opcode = IORING_RESTRICTION_SQE_FLAGS_ALLOWED;
+    list[count++].sqe_flags = IOSQE_BUFFER_SELECT;
+    /* Plain calls: liburing 2.3 declares functions for these but does not export them. */
+    if (syscall(SYS_io_uring_register, uring->ring_fd, IORING_REGISTER_RESTRICTIONS, list, count) != 0 ||
+        syscall(SYS_io_uring_register, uring->ring_fd, IORING_REGISTER_ENABLE_RINGS, NULL, 0) != 0) {
+        return -errno;
+    }
+    return 0;
+}
+
 int ring_create(struct ring **ring_out, int fd, uint32_t completions, void *params_out)
 {
     struct io_uring_params params = {
         .flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_CQSIZE |
-                 IORING_SETUP_CLAMP | IORING_SETUP_SUBMIT_ALL,
+                 IORING_SETUP_CLAMP | IORING_SETUP_SUBMIT_ALL | IORING_SETUP_R_DISABLED,
         .cq_entries = completions,
     };
     struct ring *ring = calloc(1, sizeof(*ring));
@@ -80,9 +110,12 @@ int ring_create(struct ring **ring_out, int fd, uint32_t completions, void *para
         free(ring);
         return result;
     }
+    result = restrict_operations(&ring->uring);
     /* The next incarnation finds the ring under a number agreed on, whatever descriptors are open. */
-    if (dup3(ring->uring.ring_fd, fd, O_CLOEXEC) < 0) {
+    if (result == 0 && dup3(ring->uring.ring_fd, fd, O_CLOEXEC) < 0) {
         result = -errno;
+    }
+    if (result < 0) {
         io_uring_queue_exit(&ring->uring);
         free(ring);
         return result;

@@ -35,6 +35,7 @@ static void take_image(struct worker *worker)
     const struct image *image = image_box_current(&worker->region);
 
     worker->image = image;
+    log_set_level(image->log_level);
     memset(worker->pool_index, 0xff, sizeof(worker->pool_index)); /* ROW_NONE */
     for (uint32_t i = 0; i < image->pool_count; i++) {
         worker->pool_index[image_pool(image, i)->row] = (uint16_t)i;

@@ -3,8 +3,6 @@
  *
  * The seed is printed; CHAOS_SEED=N repeats the choices (not the moments).
  */
-#include <signal.h>
-
 #include "tests/e2e/harness.h"
 #include "tests/e2e/harness_json.h"
 #include "tests/e2e/harness_killer.h"
@@ -46,7 +44,7 @@ static void expect_unharmed(struct scene *scene)
     load_totals_expect(&totals);
     killer_expect_all_back(&scene->killer);
     cr_assert_eq(penstock_number("stats.log_dropped"), 0);
-    WAIT_UNTIL(bed_count(penstock_access_log(), "\n") == totals.opened);
+    WAIT_UNTIL(bed_count_lines(bed_path("access.log")) == totals.opened);
     const char *figures = origin_stop(&scene->origin);
     cr_assert_eq(json_number(figures, "mismatches"), 0, "%s", figures);
     cr_assert_eq(json_number(figures, "short"), 0, "%s", figures);
@@ -60,14 +58,11 @@ Test(kills, under_everything_at_once)
     struct scene scene;
 
     begin(&scene);
-    add_load(&scene, "streams --connections 60 --seconds 300 --max-bytes 8M --slow-readers 20 --slow-origin 10 "
+    add_load(&scene, "streams --connections 60 --seconds 18 --max-bytes 8M --slow-readers 20 --slow-origin 10 "
                      "--early-fin 20 --late-fin 20");
-    add_load(&scene, "connect --connections 4 --seconds 300");
-    add_load(&scene, "idle --connections 300 --seconds 300 --touch --verify");
+    add_load(&scene, "connect --connections 4 --seconds 18");
+    add_load(&scene, "idle --connections 300 --seconds 18 --touch --verify");
     killer_run(&scene.killer, 100, 20, 300, 0);
-    for (unsigned i = 0; i < scene.load_count; i++) {
-        cr_assert_eq(kill(scene.loads[i].pid, SIGINT), 0);
-    }
     expect_unharmed(&scene);
 }
 

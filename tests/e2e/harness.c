@@ -140,6 +140,23 @@ const char *bed_read_file(const char *path)
     return contents;
 }
 
+uint64_t bed_count_lines(const char *path)
+{
+    static char chunk[64 * 1024];
+    uint64_t count = 0;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+    for (ssize_t got; fd >= 0 && (got = read(fd, chunk, sizeof(chunk))) > 0;) {
+        for (ssize_t i = 0; i < got; i++) {
+            count += chunk[i] == '\n';
+        }
+    }
+    if (fd >= 0) {
+        close(fd);
+    }
+    return count;
+}
+
 unsigned bed_count(const char *text, const char *what)
 {
     unsigned count = 0;

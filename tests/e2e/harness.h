@@ -77,6 +77,9 @@ void bed_write_file(const char *path, const char *text);
 /* The file's content, "" where there is none; lives as long as the test. */
 const char *bed_read_file(const char *path);
 
+/* Lines of a file of any size. */
+uint64_t bed_count_lines(const char *path);
+
 /* Occurrences of `what` in `text`. */
 unsigned bed_count(const char *text, const char *what);
 

@@ -60,7 +60,7 @@ Test(accounting, line_tells_all_of_a_session)
     close(pair.client);
     net_expect_eof(pair.server);
     close(pair.server);
-    WAIT_UNTIL(bed_count(penstock_access_log(), "\n") == 1);
+    WAIT_UNTIL(bed_count_lines(bed_path("access.log")) == 1);
     parse_line(&line, penstock_access_log());
     cr_assert_str_eq(line.source, bed_format("127.0.0.1:%u", source));
     cr_assert_str_eq(line.listener, "in");
@@ -120,7 +120,7 @@ static void expect_agreement(const char *figures)
     cr_assert_eq(json_number(status, "servers.0.sessions"), 0);
     cr_assert_eq(json_number(status, "closes.client_closed") + json_number(status, "closes.server_closed"), opened);
     cr_assert_eq(json_number(status, "stats.log_dropped"), 0);
-    WAIT_UNTIL(bed_count(penstock_access_log(), "\n") == opened);
+    WAIT_UNTIL(bed_count_lines(bed_path("access.log")) == opened);
     add_up_log(penstock_access_log(), (unsigned)opened, &sum);
     cr_assert_eq(sum.client_bytes, up);
     cr_assert_eq(sum.server_bytes, down);
@@ -150,7 +150,7 @@ Test(accounting, connects_closed_by_either_side)
     cr_assert_eq(penstock_number("stats.accepted"), 2000);
     cr_assert_eq(penstock_number("closes.client_closed"), 1000);
     cr_assert_eq(penstock_number("closes.server_closed"), 1000);
-    WAIT_UNTIL(bed_count(penstock_access_log(), "\n") == 2000);
+    WAIT_UNTIL(bed_count_lines(bed_path("access.log")) == 2000);
     bed_end();
 }
 
@@ -184,13 +184,13 @@ Test(accounting, log_is_reopened)
 
     penstock_start_to(origin.port);
     load_run("connect --count 100");
-    WAIT_UNTIL(bed_count(penstock_access_log(), "\n") == 100);
+    WAIT_UNTIL(bed_count_lines(bed_path("access.log")) == 100);
     cr_assert_eq(rename(bed_path("access.log"), moved), 0);
     load_run("connect --count 50");
     cr_assert_eq(kill(bed.penstock, SIGUSR1), 0);
     WAIT_UNTIL(access(bed_path("access.log"), F_OK) == 0);
     load_run("connect --count 100");
-    WAIT_UNTIL(bed_count(penstock_access_log(), "\n") + bed_count(bed_read_file(moved), "\n") == 250);
-    cr_assert(bed_count(penstock_access_log(), "\n") >= 100);
+    WAIT_UNTIL(bed_count_lines(bed_path("access.log")) + bed_count_lines(moved) == 250);
+    cr_assert(bed_count_lines(bed_path("access.log")) >= 100);
     bed_end();
 }

@@ -170,7 +170,7 @@ Test(death, of_a_keeper)
 Test(death, of_the_logger)
 {
     close_all();
-    WAIT_UNTIL(bed_count(penstock_access_log(), "\n") == SESSIONS);
+    WAIT_UNTIL(bed_count_lines(bed_path("access.log")) == SESSIONS);
     pid_t logger = bed_child_named(bed.penstock, "logger");
     cr_assert(logger > 0);
     cr_assert_eq(kill(logger, SIGKILL), 0);
@@ -178,6 +178,6 @@ Test(death, of_the_logger)
     struct net_pair new = net_pair(listener);
     close(new.client);
     close(new.server);
-    WAIT_UNTIL(bed_count(penstock_access_log(), "\n") == SESSIONS + 1);
+    WAIT_UNTIL(bed_count_lines(bed_path("access.log")) == SESSIONS + 1);
     bed_end();
 }

@@ -107,6 +107,7 @@ struct net {
     uint64_t eofs;
     uint64_t accepts; /* told to Penstock */
     uint64_t refused_buffers;
+    uint64_t refused_beside; /* while the other ring had some */
     uint64_t open_failures; /* sock_open() that failed */
     uint64_t pressed_us;    /* the last time accepting or receiving had to wait for something */
     uint32_t *peers;        /* connections with a peer that may act */

@@ -56,7 +56,9 @@ static bool receive_once(struct ring *ring, struct ring_pending *op, struct net_
     struct ring_group *group = &ring->groups[op->tag.group];
 
     if (group->head == group->tail) { /* the buffer is chosen before the socket is asked */
+        const struct ring_group *other = &ring->groups[op->tag.group ^ 1];
         net.refused_buffers++;
+        net.refused_beside += other->head != other->tail;
         net.pressed_us = sim.now_us;
         complete_with(ring, op, -ENOBUFS);
         return true;

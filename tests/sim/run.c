@@ -298,10 +298,10 @@ void run(const struct sim_config *config, uint64_t seed)
     ledger_close();
     clock_gettime(CLOCK_MONOTONIC, &end);
     double seconds = (double)(end.tv_sec - begin.tv_sec) + (double)(end.tv_nsec - begin.tv_nsec) / 1e9;
-    fprintf(stderr, "sim: %s seed=%lu sessions=%lu deaths=%lu undone=%lu turns=%lu completions=%lu refused=%lu seconds=%.1f", config->name,
+    fprintf(stderr, "sim: %s seed=%lu sessions=%lu deaths=%lu undone=%lu turns=%lu completions=%lu refused=%lu (beside %lu) seconds=%.1f", config->name,
             (unsigned long)seed, (unsigned long)sim.slot->stats.accepted, (unsigned long)sim.deaths,
             (unsigned long)sim.slot->stats.undone, (unsigned long)sim.turns, (unsigned long)ring_world.completions,
-            (unsigned long)sim.slot->stats.buffers_refused, seconds);
+            (unsigned long)sim.slot->stats.buffers_refused, (unsigned long)net.refused_beside, seconds);
     for (int reason = 0; reason < CLOSE_REASON_COUNT; reason++) {
         if (ledger.closes[reason] > 0) {
             fprintf(stderr, " %s=%lu", close_reason_text(reason), (unsigned long)ledger.closes[reason]);
