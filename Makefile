@@ -30,7 +30,7 @@ quiet = $(if $(filter 0,$(V)),@echo "  $(1)	$@";)
 
 # --- Packages (Debian) --------------------------------------------------------------------------------------
 
-DEPS_BUILD = gcc libc6-dev make pkg-config liburing-dev libjemalloc-dev libyaml-dev libcap-dev libseccomp-dev libcriterion-dev
+DEPS_BUILD = gcc libc6-dev make pkg-config liburing-dev libjemalloc-dev libyaml-dev libcap-dev libseccomp-dev libcriterion-dev iproute2
 DEPS_TIDY  = clang clang-format clang-tidy cppcheck shellcheck
 DEPS_FUZZ  = clang libclang-rt-14-dev
 DEPS_BENCH = haproxy nginx

@@ -22,7 +22,7 @@ trap 'exit 1' INT TERM
 cat >"$work/penstock.yaml" <<YAML
 name: bench-$$
 workers: 1
-limits: { sessions: 4000, buffers: 64MiB }
+limits: { sessions: 6000, buffers: 64MiB }
 log: { level: warning, access: off }
 listeners:
   - { name: bench, bind: "127.0.0.1:18082", routes: [ { pool: origin } ] }
@@ -89,3 +89,23 @@ for what in "64 64" "1000 64" "64 16384"; do
             "$(median "$file" 3)" "$([ $name = penstock ] && echo "$ratio")"
     done
 done
+
+# p99 of 20 x 64 B beside 5,000 readers that take 1,000 bytes/s each of endless streams: alone, with the slow readers
+# going through Penstock too, and with them going to the origin directly, which costs the machine the same.
+beside() {
+    "$build/bench/load" slow --connect "127.0.0.1:$1" --connections 5000 --read-rate 1000 --seconds 8 \
+        --source-range 127.0.0.10-127.0.0.20 --json >/dev/null 2>&1 &
+    local slow=$!
+    sleep 4
+    measure "$2" "$penstock" 18082 20 64
+    wait $slow || true
+}
+rm -f "$work"/*.20x64
+for _ in $(seq 3); do
+    measure alone "$penstock" 18082 20 64
+    beside 18082 through
+    beside 19001 direct
+done
+echo
+printf 'ping-pong 20 x 64 B, p99: %s us alone, %s us beside 5,000 slow readers, %s us with those on a direct way\n' \
+    "$(median "$work/alone.20x64" 3)" "$(median "$work/through.20x64" 3)" "$(median "$work/direct.20x64" 3)"

@@ -37,13 +37,13 @@ static void print_number(const char *label, uint64_t value)
 static void print_servers(const struct region *region)
 {
     printf("\n%-16s %-28s %9s %10s %9s\n", "POOL", "SERVER", "SESSIONS", "CONNECTS", "FAILURES");
-    for (uint16_t row = 0; row < name_rows_max(NAME_SERVER); row++) {
-        const struct name_row *name = region_name(region, NAME_SERVER, row);
+    for (uint32_t row = 0; row < name_rows_max(NAME_SERVER); row++) {
+        const struct name_row *name = region_name(region, NAME_SERVER, (uint16_t)row);
         struct server_counters sum;
         if (!name->used) {
             break;
         }
-        summary_server(&sum, region, row);
+        summary_server(&sum, region, (uint16_t)row);
         printf("%-16s %-28s %9u %10" PRIu64 " %9" PRIu64 "%s\n", name->pool, name->name, sum.sessions, sum.connects,
                sum.failures, name->current ? "" : "  (no longer configured)");
     }
@@ -94,13 +94,13 @@ static void print_json_servers(const struct region *region)
     const char *comma = "";
 
     printf("\"servers\":[");
-    for (uint16_t row = 0; row < name_rows_max(NAME_SERVER); row++) {
-        const struct name_row *name = region_name(region, NAME_SERVER, row);
+    for (uint32_t row = 0; row < name_rows_max(NAME_SERVER); row++) {
+        const struct name_row *name = region_name(region, NAME_SERVER, (uint16_t)row);
         struct server_counters sum;
         if (!name->used) {
             break;
         }
-        summary_server(&sum, region, row);
+        summary_server(&sum, region, (uint16_t)row);
         printf("%s{\"pool\":\"%s\",\"server\":\"%s\",\"current\":%s,\"sessions\":%u,\"connects\":%" PRIu64
                ",\"failures\":%" PRIu64 ",\"bytes_to\":%" PRIu64 ",\"bytes_from\":%" PRIu64 "}",
                comma, name->pool, name->name, name->current ? "true" : "false", sum.sessions, sum.connects,

@@ -38,8 +38,8 @@ struct supervisor {
 /* Runs an instance until it is stopped. The exit status. */
 int supervisor_run(struct supervisor *supervisor);
 
-/* Forks keeper `slot` or the logger. 0 or -errno. */
-int supervisor_start_keeper(struct supervisor *supervisor, uint32_t slot);
+/* Forks the keeper of slot `index` or the logger. 0 or -errno. */
+int supervisor_start_keeper(struct supervisor *supervisor, uint32_t index);
 int supervisor_start_logger(struct supervisor *supervisor);
 
 /* Opens every listening socket and hands the keepers theirs. 0, or -1 with a message. */

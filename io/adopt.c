@@ -135,8 +135,8 @@ static void count_server(struct worker *worker, const struct session *session)
 
 static void settle_sessions(struct worker *worker, uint8_t *held, uint8_t *owned, uint32_t descriptors)
 {
-    for (uint16_t row = 0; row < IMAGE_SERVERS_MAX; row++) {
-        region_server_counters(&worker->region, worker->slot_index, row)->sessions = 0;
+    for (uint32_t row = 0; row < IMAGE_SERVERS_MAX; row++) {
+        region_server_counters(&worker->region, worker->slot_index, (uint16_t)row)->sessions = 0;
     }
     worker->active_directions = 0;
     for (uint32_t index = 0; index < worker->slot->session_high; index++) {

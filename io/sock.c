@@ -205,7 +205,7 @@ static bool map_address(const struct sockaddr_storage *address, uint8_t bytes[16
 
 bool sock_flow_key(int fd, struct flow_key *key)
 {
-    struct sockaddr_storage address;
+    struct sockaddr_storage address = {.ss_family = AF_UNSPEC};
     socklen_t length = sizeof(address);
 
     if (getpeername(fd, (struct sockaddr *)&address, &length) != 0 ||

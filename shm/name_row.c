@@ -18,12 +18,13 @@ uint32_t name_rows_max(enum name_kind kind)
 
 static struct name_row *row_at(const struct region *region, enum name_kind kind, uint16_t row)
 {
-    uint64_t first = 0;
+    static const uint32_t first_rows[NAME_KINDS] = {
+        [NAME_LISTENER] = 0,
+        [NAME_POOL] = IMAGE_LISTENERS_MAX,
+        [NAME_SERVER] = IMAGE_LISTENERS_MAX + IMAGE_POOLS_MAX,
+    };
 
-    for (int i = 0; i < (int)kind; i++) {
-        first += kind_rows[i];
-    }
-    return region_row(region, TABLE_NAMES, first + row);
+    return region_row(region, TABLE_NAMES, first_rows[kind] + row);
 }
 
 struct name_row *region_name(const struct region *region, enum name_kind kind, uint16_t row)

@@ -80,7 +80,7 @@ bool session_slab_read(const struct region *region, uint32_t slot, uint32_t inde
     uint32_t capacity = region->header->sessions_per_slot;
     const struct session *session = region_row(region, TABLE_SESSIONS, (uint64_t)slot * capacity + index);
     const uint64_t *from = (const uint64_t *)(const void *)session;
-    uint64_t words[sizeof(*copy) / sizeof(uint64_t)];
+    uint64_t words[sizeof(*copy) / sizeof(uint64_t)] = {0};
     uint32_t generation = __atomic_load_n(&session->generation, __ATOMIC_ACQUIRE);
 
     for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {

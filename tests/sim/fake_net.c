@@ -45,7 +45,8 @@ void net_init(void)
     net.connecting = calloc(net.capacity + 1, sizeof(*net.connecting));
     net.watched = calloc(net.capacity + 1, sizeof(*net.watched));
     net.fds_limit = SIM_FD_FLOOR + (config->descriptors != 0 ? config->descriptors : config->slab * 2 + 512);
-    SIM_CHECK(net.conns && net.peers && net.connecting && net.watched && net.fds_limit <= SIM_FDS, "configuration");
+    SIM_CHECK(net.conns && net.peers && net.connecting && net.watched && net.fds_limit <= SIM_FDS,
+              "configuration");
     for (uint32_t i = 0; i < config->listeners + config->local_listeners; i++) {
         net.queues[i].open = true;
     }
@@ -113,11 +114,12 @@ static void learn_partner(struct net_conn *conn)
 {
     struct net_conn *partner = net_conn(id_of(conn->name));
 
-    SIM_CHECK(partner != NULL && partner->server != conn->server, "connection %u gets bytes of no stream", conn->id);
-    SIM_CHECK(conn->partner == partner->id, "connection %u gets the stream of %u, its partner is %u", conn->id,
-              partner->id, conn->partner);
-    SIM_CHECK(partner->partner == conn->id, "connection %u gets the stream of %u, whose partner is %u", conn->id,
-              partner->id, partner->partner);
+    SIM_CHECK(partner != NULL && partner->server != conn->server, "connection %u gets bytes of no stream",
+              conn->id);
+    SIM_CHECK(conn->partner == partner->id, "connection %u gets the stream of %u, its partner is %u",
+              conn->id, partner->id, conn->partner);
+    SIM_CHECK(partner->partner == conn->id, "connection %u gets the stream of %u, whose partner is %u",
+              conn->id, partner->id, partner->partner);
     conn->paired_by_content = true;
 }
 
@@ -149,7 +151,8 @@ void net_write(struct net_conn *conn, const struct iovec *vector, uint32_t count
         check_piece(conn, vector[i].iov_base, piece);
         length -= piece;
     }
-    SIM_CHECK(partner != NULL && conn->out_sent <= partner->in_read, "connection %u: bytes from nowhere", conn->id);
+    SIM_CHECK(partner != NULL && conn->out_sent <= partner->in_read, "connection %u: bytes from nowhere",
+              conn->id);
     conn->moved_us = sim.now_us;
     if (conn->peer_closed) { /* nobody takes them */
         peer_reset(conn);
@@ -192,7 +195,8 @@ static int choose_port(struct net_conn *conn)
 int net_connect(struct net_conn *conn, struct net_conn *client, uint16_t remote_port, bool local)
 {
     SIM_CHECK(conn->server && client != NULL && !client->server, "connect of a client's descriptor");
-    SIM_CHECK(conn->partner == 0 || conn->partner == client->id, "connection %u serves two sessions", conn->id);
+    SIM_CHECK(conn->partner == 0 || conn->partner == client->id, "connection %u serves two sessions",
+              conn->id);
     switch ((enum net_state)conn->state) {
     case NET_CONNECTED: /* a death came between: Linux says 0 once and EISCONN ever after */
         SIM_CHECK(!conn->told, "connection %u: connect after it was established and told", conn->id);
@@ -204,7 +208,8 @@ int net_connect(struct net_conn *conn, struct net_conn *client, uint16_t remote_
     case NET_UNCONNECTED:
         break;
     }
-    SIM_CHECK(conn->failed == 0 || conn->failed == -EADDRNOTAVAIL, "connection %u: connect after it failed", conn->id);
+    SIM_CHECK(conn->failed == 0 || conn->failed == -EADDRNOTAVAIL, "connection %u: connect after it failed",
+              conn->id);
     if (conn->partner == 0) {
         conn->partner = client->id;
         client->attempts++;

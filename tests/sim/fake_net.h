@@ -54,16 +54,16 @@ struct net_conn {
     bool aborted;  /* close() will send RST */
     bool reset;    /* ended by RST, from either side */
     bool reset_by_peer;
-    int error;          /* sk_err: what the next call reports */
-    bool peer_closed;   /* the peer's descriptor is gone: what still comes is answered by RST */
-    bool peer_done;     /* the peer has seen the end */
-    bool fin_waits;     /* the peer ends its stream after ours */
+    int error;        /* sk_err: what the next call reports */
+    bool peer_closed; /* the peer's descriptor is gone: what still comes is answered by RST */
+    bool peer_done;   /* the peer has seen the end */
+    bool fin_waits;   /* the peer ends its stream after ours */
     bool paired_by_content;
-    uint8_t fault;      /* enum net_fault */
-    uint64_t fault_at;  /* bytes read and written by the peer until it happens */
-    uint64_t wake_us;   /* the peer sleeps until then */
-    uint64_t acted_us;  /* the last time the peer read, wrote or ended */
-    uint64_t moved_us;  /* the last time Penstock moved a byte or saw the end */
+    uint8_t fault;     /* enum net_fault */
+    uint64_t fault_at; /* bytes read and written by the peer until it happens */
+    uint64_t wake_us;  /* the peer sleeps until then */
+    uint64_t acted_us; /* the last time the peer read, wrote or ended */
+    uint64_t moved_us; /* the last time Penstock moved a byte or saw the end */
 
     /* A connect under way, or its outcome nobody asked for yet. */
     int connect_result;
@@ -72,13 +72,13 @@ struct net_conn {
     bool cut;   /* the connect, or the poll for it, was cut off by a death */
     bool told;  /* that it is connected */
 
-    uint32_t partner;  /* the connection on the other side of Penstock */
-    uint32_t attempts; /* client: connects made for it */
+    uint32_t partner;             /* the connection on the other side of Penstock */
+    uint32_t attempts;            /* client: connects made for it */
     uint8_t name[NET_NAME_BYTES]; /* the first bytes sent to the peer */
-    uint32_t place; /* session index * 2 + side that it last had an operation for */
-    bool hot;      /* listed by the ring: something may have become possible */
+    uint32_t place;               /* session index * 2 + side that it last had an operation for */
+    bool hot;                     /* listed by the ring: something may have become possible */
     bool peer_listed;
-    bool watched;          /* in the set of io/watch.h, and to be reported */
+    bool watched; /* in the set of io/watch.h, and to be reported */
     bool watch_listed;
     uint64_t watch_handle;
     /* From the access log. */
@@ -107,10 +107,10 @@ struct net {
     uint64_t eofs;
     uint64_t accepts; /* told to Penstock */
     uint64_t refused_buffers;
-    uint64_t refused_beside; /* while the other ring had some */
-    uint64_t open_failures; /* sock_open() that failed */
-    uint64_t pressed_us;    /* the last time accepting or receiving had to wait for something */
-    uint32_t *peers;        /* connections with a peer that may act */
+    uint64_t refused_beside; /* of them: a small one, while there were large ones in their ring */
+    uint64_t open_failures;  /* sock_open() that failed */
+    uint64_t pressed_us;     /* the last time accepting or receiving had to wait for something */
+    uint32_t *peers;         /* connections with a peer that may act */
     uint32_t peer_count;
     uint32_t *connecting;
     uint32_t connecting_count;

@@ -58,7 +58,7 @@ static bool receive_once(struct ring *ring, struct ring_pending *op, struct net_
     if (group->head == group->tail) { /* the buffer is chosen before the socket is asked */
         const struct ring_group *other = &ring->groups[op->tag.group ^ 1];
         net.refused_buffers++;
-        net.refused_beside += other->head != other->tail;
+        net.refused_beside += op->tag.group == BUFFER_SMALL && other->head != other->tail;
         net.pressed_us = sim.now_us;
         complete_with(ring, op, -ENOBUFS);
         return true;
@@ -84,12 +84,13 @@ static bool receive_once(struct ring *ring, struct ring_pending *op, struct net_
     group->head++;
     group->states[given.id] = RING_ID_FILLED;
     net_read(conn, given.address, (uint32_t)length);
-    complete(ring, op, (struct ring_completion){
-                           .result = (int32_t)length,
-                           .more = op->multishot && !sim_once_in(16),
-                           .has_buffer = true,
-                           .buffer = given.id,
-                       });
+    complete(ring, op,
+             (struct ring_completion){
+                 .result = (int32_t)length,
+                 .more = op->multishot && !sim_once_in(16),
+                 .has_buffer = true,
+                 .buffer = given.id,
+             });
     return true;
 }
 
@@ -181,7 +182,8 @@ static void start_connect(struct ring *ring, struct ring_pending *op, struct net
     struct net_conn *client = net_at(session->conn[SIDE_CLIENT].fd);
 
     SIM_CHECK(client != NULL, "session %u connects without a client", op->tag.index);
-    SIM_CHECK(!client->serial_known || client->serial == session->serial, "client %u in two sessions", client->id);
+    SIM_CHECK(!client->serial_known || client->serial == session->serial, "client %u in two sessions",
+              client->id);
     client->serial = session->serial;
     client->serial_known = true;
     int result = net_connect(conn, client, op->to.port, op->to.family == ENDPOINT_UNIX);
@@ -292,7 +294,8 @@ static struct ring_pending *find(struct ring_tag tag)
         return NULL;
     }
     struct ring_pending *op = place_of(tag);
-    bool same = op->used && op->tag.op == tag.op && op->tag.group == tag.group && op->tag.generation == tag.generation;
+    bool same = op->used && op->tag.op == tag.op && op->tag.group == tag.group &&
+                op->tag.generation == tag.generation;
     return same ? op : NULL;
 }
 
@@ -307,7 +310,7 @@ static void cancel(struct ring *ring, struct ring_tag tag)
     ring_post(ring, &outcome, 0);
     if (op != NULL && op->used) {
         struct net_conn *conn = &net.conns[op->conn];
-        if (tag.op == RING_OP_CONNECT || (tag.op == RING_OP_POLL && conn->server && conn->state != NET_CONNECTED)) {
+        if (tag.op == RING_OP_CONNECT || (tag.op == RING_OP_POLL && conn->server && !conn->told)) {
             conn->failed = -ECANCELED; /* took too long */
         }
         complete_with(ring, op, -ECANCELED);

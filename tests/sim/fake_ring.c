@@ -41,10 +41,10 @@ void ring_world_free(void)
 
 int ring_create(struct ring **ring_out, int fd, uint32_t completions, void *params)
 {
-    struct ring *ring = calloc(1, sizeof(*ring));
     struct ring **place = &ring_world.rings[fd & 1];
 
     store_point();
+    struct ring *ring = calloc(1, sizeof(*ring));
     ring->fd = fd;
     ring->number = ++ring_world.numbers;
     ring->capacity = completions;
@@ -316,7 +316,8 @@ int ring_wait(struct ring *ring, uint32_t timeout_ms)
 
 int ring_buffers_create(struct ring *ring, uint8_t group, uint32_t entries)
 {
-    SIM_CHECK(entries > 0 && entries <= SLOT_RING_BUFFERS && (entries & (entries - 1)) == 0, "%u buffers", entries);
+    SIM_CHECK(entries > 0 && entries <= SLOT_RING_BUFFERS && (entries & (entries - 1)) == 0, "%u buffers",
+              entries);
     ring->groups[group].entries = entries;
     store_point();
     return 0;

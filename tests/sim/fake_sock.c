@@ -140,8 +140,8 @@ void sock_close(int fd)
 
     store_point();
     SIM_CHECK(conn != NULL, "close of descriptor %d", fd);
-    SIM_CHECK(conn->server || conn->serial_known || has_session(conn), "client %u was accepted without room for it",
-              conn->id);
+    SIM_CHECK(conn->server || conn->serial_known || has_session(conn),
+              "client %u was accepted without room for it", conn->id);
     close_conn(conn);
     store_point();
 }
@@ -165,7 +165,8 @@ void sock_close_range(uint32_t first, uint32_t last)
     for (uint32_t fd = first; fd <= last && fd < SIM_FDS; fd++) {
         struct net_conn *conn = net_at((int)fd);
         if (conn != NULL) {
-            SIM_CHECK(!conn->told && (conn->server || !conn->accepted), "connection %u was a session's", conn->id);
+            SIM_CHECK(!conn->told && (conn->server || !conn->accepted), "connection %u was a session's",
+                      conn->id);
             close_conn(conn);
         }
     }

@@ -204,8 +204,9 @@ void invariants_check(void)
     SIM_CHECK(totals.active == worker()->slab.active && totals.active == sim.slot->sessions_active,
               "%u sessions, %u counted, %u published", totals.active, worker()->slab.active,
               sim.slot->sessions_active);
-    SIM_CHECK(totals.descriptors + ring_world.accepts_unseen == net.fds_open, "%u descriptors open, %u of sessions",
-              net.fds_open, totals.descriptors + ring_world.accepts_unseen);
+    SIM_CHECK(totals.descriptors + ring_world.accepts_unseen == net.fds_open,
+              "%u descriptors open, %u of sessions", net.fds_open,
+              totals.descriptors + ring_world.accepts_unseen);
     for (int reason = 0; reason < CLOSE_REASON_COUNT; reason++) {
         closes += sim.slot->stats.closes[reason];
     }
@@ -222,8 +223,8 @@ void invariants_check_flows(void)
 
     for (uint32_t index = 0; index < flows->groups * FLOW_GROUP; index++) {
         uint8_t state = flows->entries[index].state;
-        SIM_CHECK(state == FLOW_FREE || state == FLOW_ACTIVE || state == FLOW_TIME_WAIT, "flow entry %u is %s", index,
-                  flow_state_text(state));
+        SIM_CHECK(state == FLOW_FREE || state == FLOW_ACTIVE || state == FLOW_TIME_WAIT,
+                  "flow entry %u is %s", index, flow_state_text(state));
         SIM_CHECK((state != FLOW_FREE) == (flows->tags[index] != 0), "flow entry %u and its tag", index);
         used += state == FLOW_ACTIVE;
     }

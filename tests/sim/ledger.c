@@ -28,7 +28,8 @@ static struct net_conn *client_of(const struct log_record *record)
 
     if (record->source_family == ENDPOINT_V4) {
         memcpy(&id, record->source_address, sizeof(id));
-        SIM_CHECK(id > 0 && id <= net.count && !net.conns[id].server, "a session of no client: address %x", id);
+        SIM_CHECK(id > 0 && id <= net.count && !net.conns[id].server, "a session of no client: address %x",
+                  id);
         SIM_CHECK(record->source_port == net.conns[id].remote_port, "client %u has another port", id);
         return &net.conns[id];
     }
@@ -40,8 +41,8 @@ static struct net_conn *client_of(const struct log_record *record)
     return NULL;
 }
 
-#define LINE_CHECK(condition, what)                                                                          \
-    SIM_CHECK(condition, "client %u (server %u) ended as %s: %s", client->id, client->partner,               \
+#define LINE_CHECK(condition, what)                                                            \
+    SIM_CHECK(condition, "client %u (server %u) ended as %s: %s", client->id, client->partner, \
               close_reason_text(record->reason), what)
 
 /* Both directions ended: nothing is missing, and the reason names the side that ended first. */
@@ -49,8 +50,10 @@ static void check_graceful(const struct log_record *record, const struct net_con
                            const struct net_conn *server)
 {
     LINE_CHECK(server != NULL && client->eof_order != 0 && server->eof_order != 0, "not both have ended");
-    LINE_CHECK(client->in_read == client->in_total && server->in_read == server->in_total, "bytes were not read");
-    LINE_CHECK(client->out_sent == server->in_total && server->out_sent == client->in_total, "bytes are missing");
+    LINE_CHECK(client->in_read == client->in_total && server->in_read == server->in_total,
+               "bytes were not read");
+    LINE_CHECK(client->out_sent == server->in_total && server->out_sent == client->in_total,
+               "bytes are missing");
     bool server_first = server->eof_order < client->eof_order;
     LINE_CHECK((record->reason == CLOSE_SERVER_CLOSED) == server_first, "the other side ended first");
     bool passed_on = (client->our_fin || client->reset_by_peer) && (server->our_fin || server->reset_by_peer);
@@ -70,7 +73,8 @@ static void check_connect_reason(const struct log_record *record, const struct n
         }
     }
     LINE_CHECK(last != NULL, "no connect failed");
-    uint32_t may = sim.config->retries + 1 < sim.config->servers ? sim.config->retries + 1 : sim.config->servers;
+    uint32_t may =
+        sim.config->retries + 1 < sim.config->servers ? sim.config->retries + 1 : sim.config->servers;
     LINE_CHECK(failed == may && record->tries == may, "not all servers were tried");
     switch ((enum close_reason)record->reason) {
     case CLOSE_CONNECT_REFUSED:
@@ -89,8 +93,8 @@ static void check_connect_reason(const struct log_record *record, const struct n
 }
 
 /* A silent session must have had nothing to do: no bytes to send where there was room, nothing to receive. */
-static void check_stuck(const struct log_record *record, const struct net_conn *client, const struct net_conn *from,
-                        const struct net_conn *to, uint64_t since_us)
+static void check_stuck(const struct log_record *record, const struct net_conn *client,
+                        const struct net_conn *from, const struct net_conn *to, uint64_t since_us)
 {
     bool settled = from->acted_us < since_us && to->acted_us < since_us;
 
@@ -146,7 +150,8 @@ static void check_reason(const struct log_record *record, const struct net_conn 
         break;
     case CLOSE_HALF_CLOSED_TIMEOUT:
         check_silence(record, client, server, RUN_HALF_CLOSED_MS);
-        LINE_CHECK(client->our_fin || server->our_fin || client->reset || server->reset, "nothing was half closed");
+        LINE_CHECK(client->our_fin || server->our_fin || client->reset || server->reset,
+                   "nothing was half closed");
         break;
     case CLOSE_STOPPED:
         LINE_CHECK(sim.region.header->run_state != RUN_SERVE, "nobody stopped Penstock");
@@ -163,12 +168,12 @@ static void read_line(const struct log_record *record)
 
     ledger.lines++;
     ledger.closes[record->reason]++;
-    SIM_CHECK(record->serial < sim.config->sessions && !serials[record->serial]++, "session %lu is in the log twice",
-              (unsigned long)record->serial);
+    SIM_CHECK(record->serial < sim.config->sessions && !serials[record->serial]++,
+              "session %lu is in the log twice", (unsigned long)record->serial);
     if (client == NULL) {
         ledger.unmapped++;
-        SIM_CHECK(record->reason == CLOSE_NO_RESOURCES || record->reason == CLOSE_STOPPED, "a session of nobody: %s",
-                  close_reason_text(record->reason));
+        SIM_CHECK(record->reason == CLOSE_NO_RESOURCES || record->reason == CLOSE_STOPPED,
+                  "a session of nobody: %s", close_reason_text(record->reason));
         return;
     }
     LINE_CHECK(!client->logged && client->accepted && client->closed, "it has a line, or was never accepted");
@@ -177,7 +182,8 @@ static void read_line(const struct log_record *record)
     client->reason = record->reason;
     const struct net_conn *server = net_conn(client->partner);
     LINE_CHECK(record->bytes_from_client == client->in_read, "wrong number of bytes from the client");
-    LINE_CHECK(record->bytes_from_server == (server != NULL ? server->in_read : 0), "wrong number from the server");
+    LINE_CHECK(record->bytes_from_server == (server != NULL ? server->in_read : 0),
+               "wrong number from the server");
     LINE_CHECK(server == NULL || server->closed, "the server's descriptor is open");
     check_reason(record, client);
 }
@@ -202,20 +208,22 @@ static void check_peer(const struct net_conn *conn)
         return;
     }
     SIM_CHECK(conn->closed && conn->fd < 0, "connection %u is still open", conn->id);
-    SIM_CHECK(conn->server || conn->logged || ledger.unmapped > 0, "client %u has no line in the log", conn->id);
+    SIM_CHECK(conn->server || conn->logged || ledger.unmapped > 0, "client %u has no line in the log",
+              conn->id);
     uint8_t reason = conn->server && partner != NULL ? partner->reason : conn->reason;
     bool quiet = conn->fault == NET_FAULT_NONE && partner != NULL && partner->fault == NET_FAULT_NONE &&
                  (reason == CLOSE_CLIENT_CLOSED || reason == CLOSE_SERVER_CLOSED);
     if (quiet && conn->state == NET_CONNECTED && conn->eof_order != 0 && partner->eof_order != 0) {
         SIM_CHECK(!conn->reset && conn->our_fin, "connection %u ended by a reset", conn->id);
-        SIM_CHECK(conn->out_read == partner->in_total, "connection %u: the peer got %lu of %lu bytes", conn->id,
-                  (unsigned long)conn->out_read, (unsigned long)partner->in_total);
+        SIM_CHECK(conn->out_read == partner->in_total, "connection %u: the peer got %lu of %lu bytes",
+                  conn->id, (unsigned long)conn->out_read, (unsigned long)partner->in_total);
     }
 }
 
 static void check_sum(const char *what, uint64_t counted, uint64_t real)
 {
-    SIM_CHECK(counted == real, "%s: %lu counted, %lu in truth", what, (unsigned long)counted, (unsigned long)real);
+    SIM_CHECK(counted == real, "%s: %lu counted, %lu in truth", what, (unsigned long)counted,
+              (unsigned long)real);
 }
 
 static void check_servers(const uint64_t sums[4])

@@ -160,7 +160,8 @@ static bool peer_act(struct net_conn *conn)
     }
     bool acted = sim_once_in(2) ? peer_write(conn) || peer_read(conn) : peer_read(conn) || peer_write(conn);
     if (conn->closed && !acted) {
-        if (conn->in_written < conn->in_total || !conn->peer_fin) { /* more than anybody reads: answered by RST */
+        if (conn->in_written < conn->in_total ||
+            !conn->peer_fin) { /* more than anybody reads: answered by RST */
             conn->reset = true;
             return true;
         }

@@ -25,43 +25,49 @@ enum {
     RING_FDS = 180, /* real numbers: the worker moves its wake-up onto the dead ring's */
     STARTS_MAX = 6, /* deaths in a row before a turn is through */
     PATIENCE_S = 600,
+    WAIT_MS = 2000, /* more than one turn of the loop */
 };
 
 static struct {
     int wake_fd;
     int listener_fds[SIM_LISTENERS_MAX];
     struct worker_setup setup;
-    uint64_t life;    /* stores until the next death; 0: none */
-    uint32_t starts;  /* incarnations since the last whole turn */
-    uint64_t lines;   /* of the log, and when there were fewer */
+    uint64_t life;   /* stores until the next death; 0: none */
+    uint32_t starts; /* incarnations since the last whole turn */
+    uint64_t lines;  /* of the log, and when there were fewer */
     uint64_t lines_us;
-    uint64_t checked; /* completions at the last check */
+    uint64_t checked;       /* completions at the last check */
+    uint32_t first_waiting; /* the receiver that is next to get a buffer, and since when that is so */
+    uint64_t first_since_us;
 } driver;
 
 static void print_session(uint32_t index)
 {
     const struct session *session = &sim.sessions[index];
 
-    fprintf(stderr, "session %u: serial %lu generation %u phase %s reason %s flags %x tries %u server %u active_ms %lu\n",
-            index, (unsigned long)session->serial, session->generation, session_phase_text(session->phase),
-            close_reason_text(session->reason), session->flags, session->tries, session->server_row,
-            (unsigned long)session->active_ms);
+    fprintf(
+        stderr,
+        "session %u: serial %lu generation %u phase %s reason %s flags %x tries %u server %u active_ms %lu\n",
+        index, (unsigned long)session->serial, session->generation, session_phase_text(session->phase),
+        close_reason_text(session->reason), session->flags, session->tries, session->server_row,
+        (unsigned long)session->active_ms);
     for (int side = 0; side < SIDE_COUNT; side++) {
         const struct conn *conn = &session->conn[side];
         const struct net_conn *net_side = net_at(conn->fd);
-        fprintf(stderr,
-                "  %s: fd %d connection %u received %lu queued %u held %u in_flight %x source %u sink %u flags %x "
-                "flow %u\n",
-                side == SIDE_CLIENT ? "client" : "server", conn->fd, net_side != NULL ? net_side->id : 0,
-                (unsigned long)conn->received_bytes, conn->queued_bytes, conn->held_bytes, conn->in_flight,
-                conn->source, conn->sink, conn->flags, conn->flow);
+        fprintf(
+            stderr,
+            "  %s: fd %d connection %u received %lu queued %u held %u in_flight %x source %u sink %u flags %x "
+            "flow %u\n",
+            side == SIDE_CLIENT ? "client" : "server", conn->fd, net_side != NULL ? net_side->id : 0,
+            (unsigned long)conn->received_bytes, conn->queued_bytes, conn->held_bytes, conn->in_flight,
+            conn->source, conn->sink, conn->flags, conn->flow);
     }
 }
 
 static void print_place(void)
 {
-    fprintf(stderr, "sim: FAILED config=%s seed=%lu turn=%lu deaths=%lu stores=%lu now_us=%lu\n", sim.config->name,
-            (unsigned long)sim.seed, (unsigned long)sim.turns, (unsigned long)sim.deaths,
+    fprintf(stderr, "sim: FAILED config=%s seed=%lu turn=%lu deaths=%lu stores=%lu now_us=%lu\n",
+            sim.config->name, (unsigned long)sim.seed, (unsigned long)sim.turns, (unsigned long)sim.deaths,
             (unsigned long)store_hook_count(), (unsigned long)sim.now_us);
 }
 
@@ -130,7 +136,8 @@ static void build_image(void)
         server->weight = 1 + i % 3;
         server->backup = config->servers > 2 && i == config->servers - 1;
     }
-    SIM_CHECK(name_rows_assign(&sim.region, image) == 0 && image_box_publish(&sim.region, image) == 0, "image");
+    SIM_CHECK(name_rows_assign(&sim.region, image) == 0 && image_box_publish(&sim.region, image) == 0,
+              "image");
 }
 
 static void build(void)
@@ -216,12 +223,29 @@ static void die(void)
     sim.now_us += sim_below(20000);
 }
 
+/* Whoever waits for a buffer gets one when there is one. */
+static void check_waiting(void)
+{
+    const struct worker *worker = &sim.worker;
+    uint32_t first = worker->waiting.head;
+
+    if (first != driver.first_waiting ||
+        worker->ring_filled[BUFFER_LARGE] + worker->ring_filled[BUFFER_SMALL] == 0) {
+        driver.first_waiting = first;
+        driver.first_since_us = sim.now_us;
+    }
+    if (first != SESSION_NONE && sim.now_us - driver.first_since_us > (uint64_t)WAIT_MS * 1000) {
+        sim_fail(first / SIDE_COUNT, "side %u waits for a buffer, and there are some", first % SIDE_COUNT);
+    }
+}
+
 /* Follows the run's plan; true once it is through. */
 static bool is_over(int result)
 {
     const struct sim_config *config = sim.config;
 
-    SIM_CHECK(result == 0 || (result == WORKER_DONE && config->ending != RUN_SERVE), "the worker ended: %d", result);
+    SIM_CHECK(result == 0 || (result == WORKER_DONE && config->ending != RUN_SERVE), "the worker ended: %d",
+              result);
     if (config->ending == RUN_SERVE) {
         return net.clients == config->sessions && net.clients_alive == 0 && sim.worker.slab.active == 0;
     }
@@ -241,7 +265,13 @@ static void check_turn(void)
         driver.lines = ledger.lines;
         driver.lines_us = sim.now_us;
     }
-    SIM_CHECK(sim.now_us - driver.lines_us < (uint64_t)PATIENCE_S * 1000000, "no session has ended for %d s", PATIENCE_S);
+    SIM_CHECK(sim.now_us - driver.lines_us < (uint64_t)PATIENCE_S * 1000000, "no session has ended for %d s",
+              PATIENCE_S);
+    check_waiting();
+    /* The last place goes to whichever listener is first: all of them ask for it. */
+    uint32_t over = sim.config->listeners + sim.config->local_listeners - 1;
+    uint32_t limit = sim.config->sessions_limit != 0 ? sim.config->sessions_limit + over : sim.config->slab;
+    SIM_CHECK(sim.worker.slab.active <= limit, "%u sessions, limit %u", sim.worker.slab.active, limit);
     /* Everything is looked at, so not more often than something happens. */
     if ((ring_world.completions - driver.checked) * 8 >= sim.worker.slab.active) {
         driver.checked = ring_world.completions;
@@ -298,10 +328,13 @@ void run(const struct sim_config *config, uint64_t seed)
     ledger_close();
     clock_gettime(CLOCK_MONOTONIC, &end);
     double seconds = (double)(end.tv_sec - begin.tv_sec) + (double)(end.tv_nsec - begin.tv_nsec) / 1e9;
-    fprintf(stderr, "sim: %s seed=%lu sessions=%lu deaths=%lu undone=%lu turns=%lu completions=%lu refused=%lu (beside %lu) seconds=%.1f", config->name,
-            (unsigned long)seed, (unsigned long)sim.slot->stats.accepted, (unsigned long)sim.deaths,
-            (unsigned long)sim.slot->stats.undone, (unsigned long)sim.turns, (unsigned long)ring_world.completions,
-            (unsigned long)sim.slot->stats.buffers_refused, (unsigned long)net.refused_beside, seconds);
+    fprintf(
+        stderr,
+        "sim: %s seed=%lu sessions=%lu deaths=%lu undone=%lu turns=%lu completions=%lu refused=%lu beside=%lu seconds=%.1f",
+        config->name, (unsigned long)seed, (unsigned long)sim.slot->stats.accepted, (unsigned long)sim.deaths,
+        (unsigned long)sim.slot->stats.undone, (unsigned long)sim.turns,
+        (unsigned long)ring_world.completions, (unsigned long)sim.slot->stats.buffers_refused,
+        (unsigned long)net.refused_beside, seconds);
     for (int reason = 0; reason < CLOSE_REASON_COUNT; reason++) {
         if (ledger.closes[reason] > 0) {
             fprintf(stderr, " %s=%lu", close_reason_text(reason), (unsigned long)ledger.closes[reason]);

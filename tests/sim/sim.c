@@ -25,16 +25,16 @@ static void run_seeds(const struct sim_config *config)
 }
 
 /* Each differs from `base` in what it is about. */
-#define BASE                                                                                                 \
-    .sessions = 8000, .at_once = 64, .slab = 256, .bank_bytes = 8 << 20, .listeners = 1, .local_listeners = 1, \
-    .backlog = 16, .servers = 4, .retries = 2, .ports = 2000, .bytes_max = 100000, .faults = 6,              \
-    .connect_faults = 4, .pauses = 2
+#define BASE                                                                                             \
+    .sessions = 8000, .at_once = 64, .slab = 256, .bank_bytes = 8 << 20, .listeners = 1,                 \
+    .local_listeners = 1, .backlog = 16, .servers = 4, .retries = 2, .ports = 2000, .bytes_max = 100000, \
+    .faults = 6, .connect_faults = 4, .pauses = 2
 
-#define CONFIGURATION(title, ...)                                                                            \
-    Test(sim, title)                                                                                         \
-    {                                                                                                        \
-        static const struct sim_config config = {.name = #title, BASE, __VA_ARGS__};                         \
-        run_seeds(&config);                                                                                  \
+#define CONFIGURATION(title, ...)                                                    \
+    Test(sim, title)                                                                 \
+    {                                                                                \
+        static const struct sim_config config = {.name = #title, BASE, __VA_ARGS__}; \
+        run_seeds(&config);                                                          \
     }
 
 #pragma GCC diagnostic ignored "-Woverride-init"
@@ -49,11 +49,16 @@ CONFIGURATION(deaths, .sessions = 6000, .crash_scale = 1500)
 CONFIGURATION(pressure, .sessions = 5000, .bank_bytes = 512 << 10, .bytes_max = 200000, .crash_scale = 5000)
 
 /* Many sessions at once. */
-CONFIGURATION(many, .sessions = 10000, .at_once = 1500, .slab = 2048, .bank_bytes = 64 << 20, .bytes_max = 20000,
-              .ports = 20000, .crash_scale = 60000)
+CONFIGURATION(many, .sessions = 10000, .at_once = 1500, .slab = 2048, .bank_bytes = 64 << 20,
+              .bytes_max = 20000, .ports = 20000, .crash_scale = 60000)
 
 /* A slab of a few records behind three listeners: accepting pauses all the time. */
-CONFIGURATION(limits, .sessions = 5000, .slab = 24, .listeners = 2, .backlog = 4, .bytes_max = 5000, .crash_scale = 1500)
+CONFIGURATION(limits, .sessions = 5000, .slab = 24, .listeners = 2, .backlog = 4, .bytes_max = 5000,
+              .crash_scale = 1500)
+
+/* limits.sessions within a larger slab. */
+CONFIGURATION(ceiling, .sessions = 3000, .sessions_limit = 20, .backlog = 4, .bytes_max = 5000,
+              .crash_scale = 2500)
 
 /* Few descriptors and few source ports. */
 CONFIGURATION(scarce, .sessions = 5000, .slab = 64, .descriptors = 96, .ports = 40, .bytes_max = 5000,

@@ -25,10 +25,10 @@ enum {
 
 struct sim_config {
     const char *name;
-    uint32_t sessions;        /* clients in all */
-    uint32_t at_once;         /* clients alive at once */
-    uint32_t slab;            /* records in the slab */
-    uint32_t sessions_limit;  /* limits.sessions; 0: no limit but the slab */
+    uint32_t sessions;       /* clients in all */
+    uint32_t at_once;        /* clients alive at once */
+    uint32_t slab;           /* records in the slab */
+    uint32_t sessions_limit; /* limits.sessions; 0: no limit but the slab */
     uint32_t bank_bytes;
     uint32_t descriptors;     /* RLIMIT_NOFILE less the floor; 0: plenty */
     uint32_t listeners;       /* TCP */
@@ -36,13 +36,13 @@ struct sim_config {
     uint32_t backlog;
     uint32_t servers;
     uint32_t retries;
-    uint32_t ports;     /* source ports of the host */
-    uint32_t bytes_max; /* a direction of a session carries at most this */
-    uint32_t faults;    /* percent of peers that reset, close early or stand still */
+    uint32_t ports;          /* source ports of the host */
+    uint32_t bytes_max;      /* a direction of a session carries at most this */
+    uint32_t faults;         /* percent of peers that reset, close early or stand still */
     uint32_t connect_faults; /* percent of connects that fail */
-    uint32_t pauses;    /* per thousand actions: a peer sleeps for a while */
-    uint32_t crash_scale; /* stores between two deaths, in the order of; 0: no deaths */
-    enum run_state ending;  /* how the run ends: serving, or after a drain or a stop in its middle */
+    uint32_t pauses;         /* per thousand actions: a peer sleeps for a while */
+    uint32_t crash_scale;    /* stores between two deaths, in the order of; 0: no deaths */
+    enum run_state ending;   /* how the run ends: serving, or after a drain or a stop in its middle */
 };
 
 struct sim {
@@ -63,11 +63,11 @@ extern struct sim sim;
 /* Prints what failed, seed, turn and, if `index` names one, the session's record; ends the test. */
 _Noreturn void sim_fail(uint32_t index, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-#define SIM_CHECK(condition, ...)                                                                            \
-    do {                                                                                                     \
-        if (!(condition)) {                                                                                  \
-            sim_fail(SESSION_NONE, __VA_ARGS__);                                                             \
-        }                                                                                                    \
+#define SIM_CHECK(condition, ...)                \
+    do {                                         \
+        if (!(condition)) {                      \
+            sim_fail(SESSION_NONE, __VA_ARGS__); \
+        }                                        \
     } while (0)
 
 /* SplitMix64 (Steele, Lea and Flood, 2014). */

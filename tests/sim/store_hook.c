@@ -32,7 +32,7 @@ static struct {
     uint64_t count;
     void *allocations[ALLOCATIONS];
     uint32_t transaction;
-    bool turning; /* the store that begins or ends a transaction is about to happen */
+    bool turning;         /* the store that begins or ends a transaction is about to happen */
     struct stamp *stamps; /* by word of the region's tables */
     struct touched touched[TOUCHED];
     uint32_t touched_count;
@@ -128,7 +128,8 @@ static bool session_derived(size_t offset)
  * harmless, and the claim of a flow entry, which adoption settles. */
 static bool slot_free(size_t offset)
 {
-    return offset < offsetof(struct worker_slot, serial) || WITHIN(offset, struct worker_slot, flow_claim, log_head) ||
+    return offset < offsetof(struct worker_slot, serial) ||
+           WITHIN(offset, struct worker_slot, flow_claim, log_head) ||
            WITHIN(offset, struct worker_slot, stats.accept_pauses, stats.port_fallbacks) ||
            WITHIN(offset, struct worker_slot, stats.undone, stats.damaged) ||
            offset >= offsetof(struct worker_slot, undo);
@@ -356,9 +357,25 @@ void sim_free(void *memory)
 
 /* What the compiler calls. */
 
-#define QUIET_1(name)     void name(void *address); void name(void *address) { (void)address; }
-#define QUIET_RANGE(name) void name(void *address, unsigned long size); void name(void *address, unsigned long size) { (void)address; (void)size; }
-#define STORE_1(name, size) void name(void *address); void name(void *address) { before_store(address, size); }
+#define QUIET_1(name)         \
+    void name(void *address); \
+    void name(void *address)  \
+    {                         \
+        (void)address;        \
+    }
+#define QUIET_RANGE(name)                         \
+    void name(void *address, unsigned long size); \
+    void name(void *address, unsigned long size)  \
+    {                                             \
+        (void)address;                            \
+        (void)size;                               \
+    }
+#define STORE_1(name, size)          \
+    void name(void *address);        \
+    void name(void *address)         \
+    {                                \
+        before_store(address, size); \
+    }
 
 void __tsan_init(void);
 void __tsan_func_entry(void *caller);
@@ -415,34 +432,34 @@ void __tsan_atomic_thread_fence(int order)
     (void)order;
 }
 
-#define ATOMIC(bits, type)                                                                                   \
-    type __tsan_atomic##bits##_load(const volatile type *address, int order);                                \
-    type __tsan_atomic##bits##_load(const volatile type *address, int order)                                 \
-    {                                                                                                        \
-        (void)order;                                                                                         \
-        return *address;                                                                                     \
-    }                                                                                                        \
-    void __tsan_atomic##bits##_store(volatile type *address, type value, int order);                         \
-    void __tsan_atomic##bits##_store(volatile type *address, type value, int order)                          \
-    {                                                                                                        \
-        (void)order;                                                                                         \
-        before_store((const void *)address, sizeof(type));                                                   \
-        *address = value;                                                                                    \
-    }                                                                                                        \
-    int __tsan_atomic##bits##_compare_exchange_strong(volatile type *address, type *expected, type value,    \
-                                                      int order, int failure);                               \
-    int __tsan_atomic##bits##_compare_exchange_strong(volatile type *address, type *expected, type value,    \
-                                                      int order, int failure)                                \
-    {                                                                                                        \
-        (void)order;                                                                                         \
-        (void)failure;                                                                                       \
-        before_store((const void *)address, sizeof(type));                                                   \
-        if (*address != *expected) {                                                                         \
-            *expected = *address;                                                                            \
-            return 0;                                                                                        \
-        }                                                                                                    \
-        *address = value;                                                                                    \
-        return 1;                                                                                            \
+#define ATOMIC(bits, type)                                                                                \
+    type __tsan_atomic##bits##_load(const volatile type *address, int order);                             \
+    type __tsan_atomic##bits##_load(const volatile type *address, int order)                              \
+    {                                                                                                     \
+        (void)order;                                                                                      \
+        return *address;                                                                                  \
+    }                                                                                                     \
+    void __tsan_atomic##bits##_store(volatile type *address, type value, int order);                      \
+    void __tsan_atomic##bits##_store(volatile type *address, type value, int order)                       \
+    {                                                                                                     \
+        (void)order;                                                                                      \
+        before_store((const void *)address, sizeof(type));                                                \
+        *address = value;                                                                                 \
+    }                                                                                                     \
+    int __tsan_atomic##bits##_compare_exchange_strong(volatile type *address, type *expected, type value, \
+                                                      int order, int failure);                            \
+    int __tsan_atomic##bits##_compare_exchange_strong(volatile type *address, type *expected, type value, \
+                                                      int order, int failure)                             \
+    {                                                                                                     \
+        (void)order;                                                                                      \
+        (void)failure;                                                                                    \
+        before_store((const void *)address, sizeof(type));                                                \
+        if (*address != *expected) {                                                                      \
+            *expected = *address;                                                                         \
+            return 0;                                                                                     \
+        }                                                                                                 \
+        *address = value;                                                                                 \
+        return 1;                                                                                         \
     }
 
 ATOMIC(8, uint8_t)

@@ -241,6 +241,33 @@ Test(flow_table, settle_after_a_death)
     }
 }
 
+/* A death between the two stores that turn an entry into TIME_WAIT: its session will not know it again. */
+Test(flow_table, settle_half_retired)
+{
+    uint32_t index = claim(7, 2);
+
+    intent = FLOW_NONE;
+    flow_table_time_wait(&table, index, 0, &intent);
+    cr_expect_eq(intent, index);
+    table.entries[index].state = FLOW_ACTIVE;
+    table.entries[index].tos = 2;
+    cr_expect_not(flow_table_owned(&table, index, 2, 7));
+    flow_table_settle(&table, 2, &intent, in_use, &index);
+    cr_expect_eq(table.entries[index].state, FLOW_FREE);
+    cr_expect_eq(table.tags[index], 0);
+}
+
+/* A death while sweeping, after the tag was cleared: nobody would look at the entry again. */
+Test(flow_table, settle_half_swept)
+{
+    uint32_t index = claim(7, 2);
+
+    flow_table_time_wait(&table, index, 0, &intent);
+    table.tags[index] = 0;
+    flow_table_settle(&table, 2, &intent, in_use, &index);
+    cr_expect_eq(table.entries[index].state, FLOW_FREE);
+}
+
 Test(flow_table, settle_without_an_intent)
 {
     uint32_t index = claim(7, 2);
