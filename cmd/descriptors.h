@@ -6,13 +6,14 @@
 #define PENSTOCK_CMD_DESCRIPTORS_H
 
 enum {
-    FD_TABLES = 3,    /* the region's memfds */
+    FD_TABLES = 3, /* the region's memfds */
     FD_BANK = 4,
-    FD_CONTROL = 5,   /* keeper: its end of the socket to the supervisor */
-    FD_RING_EVEN = 6, /* rings of even and odd epochs; a copy of FD_WAKE stands in for the one that is not there */
+    FD_CONTROL = 5, /* keeper: its end of the socket to the supervisor */
+    FD_RING_EVEN =
+        6, /* rings of even and odd epochs; a copy of FD_WAKE stands in for the one that is not there */
     FD_RING_ODD = 7,
-    FD_WAKE = 8,      /* eventfd: look at the run state and the image */
-    FD_WATCH = 9,     /* the worker's epoll set: io/watch.h */
+    FD_WAKE = 8,       /* eventfd: look at the run state and the image */
+    FD_WATCH = 9,      /* the worker's epoll set: io/watch.h */
     FD_LISTENERS = 10, /* the listening sockets, one a bind of the image */
 };
 

@@ -117,7 +117,8 @@ static int open_named(struct instance *instance, struct region *region, const ch
     set_path(instance, name);
     int fd = open(instance->path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) {
-        fprintf(stderr, "penstock: no instance '%s' runs here (%s: %s)\n", name, instance->path, strerror(errno));
+        fprintf(stderr, "penstock: no instance '%s' runs here (%s: %s)\n", name, instance->path,
+                strerror(errno));
         return -1;
     }
     bool runs = is_claimed(fd) && read_file(fd, &instance->pid, &tables_fd) == 0;
@@ -129,7 +130,8 @@ static int open_named(struct instance *instance, struct region *region, const ch
     }
     int result = map_tables(region, instance->pid, tables_fd);
     if (result < 0) {
-        fprintf(stderr, "penstock: cannot read the memory of instance '%s' (process %d): %s\n", name, instance->pid,
+        fprintf(stderr, "penstock: cannot read the memory of instance '%s' (process %d): %s\n", name,
+                instance->pid,
                 result == -EPROTO ? "it is of another version of Penstock" : strerror(-result));
         return -1;
     }

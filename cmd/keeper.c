@@ -20,8 +20,8 @@
 #include "io/worker.h"
 
 enum {
-    PROGRESS_MS = 50,     /* a worker that lived this long made progress */
-    BACKOFF_AFTER = 3,    /* deaths without progress before the next is delayed */
+    PROGRESS_MS = 50,  /* a worker that lived this long made progress */
+    BACKOFF_AFTER = 3, /* deaths without progress before the next is delayed */
     BACKOFF_MAX_MS = 1000,
     MOVE_ABOVE = FD_LISTENERS, /* where descriptors are parked while the low numbers are laid out */
 };
@@ -132,7 +132,8 @@ static uint32_t receive_listeners(void)
     memcpy(fds, CMSG_DATA(header), sizeof(int) * count);
     for (uint32_t i = 0; i < count; i++) {
         int wanted = (int)(FD_LISTENERS + i);
-        if (fds[i] != wanted) { /* the kernel gives the lowest free numbers, in order: this is only for safety */
+        if (fds[i] !=
+            wanted) { /* the kernel gives the lowest free numbers, in order: this is only for safety */
             die("listening sockets out of place", EPROTO);
         }
     }
@@ -190,8 +191,8 @@ static bool wait_for_worker(struct keeper *keeper, pid_t pid)
     }
     keeper->slot->deaths++;
     keeper->deaths_in_a_row = now_ms() - keeper->started_ms < PROGRESS_MS ? keeper->deaths_in_a_row + 1 : 0;
-    log_line(LOG_LEVEL_WARNING, "event=worker_died slot=%u pid=%d cause=\"%s\" deaths=%u", keeper->setup->slot,
-             info.si_pid, describe(&info, text, sizeof(text)), keeper->slot->deaths);
+    log_line(LOG_LEVEL_WARNING, "event=worker_died slot=%u pid=%d cause=\"%s\" deaths=%u",
+             keeper->setup->slot, info.si_pid, describe(&info, text, sizeof(text)), keeper->slot->deaths);
     return false;
 }
 

@@ -84,15 +84,17 @@ size_t logger_format(char *line, size_t size, const struct region *region, uint3
 
     gmtime_r(&seconds, &utc);
     size_t used = strftime(line, size, "%Y-%m-%dT%H:%M:%S", &utc);
-    int rest = snprintf(
-        line + used, size - used, ".%06" PRIu64 "Z %s %s %s/%s %s/%s/%s %" PRIu64 " %" PRIu64 " %s %u %u %" PRIu64 "\n",
-        real_us % 1000000, format_source(record, source, sizeof(source)),
-        name_of(region, NAME_LISTENER, record->listener_row), name_of(region, NAME_POOL, record->pool_row),
-        name_of(region, NAME_SERVER, record->server_row),
-        format_span(spans[0], sizeof(spans[0]), record->accepted_us, record->connected_us),
-        format_span(spans[1], sizeof(spans[1]), record->accepted_us, record->first_byte_us),
-        format_span(spans[2], sizeof(spans[2]), record->accepted_us, record->closed_us), record->bytes_from_client,
-        record->bytes_from_server, close_reason_text(record->reason), record->tries, slot, record->serial);
+    int rest = snprintf(line + used, size - used,
+                        ".%06" PRIu64 "Z %s %s %s/%s %s/%s/%s %" PRIu64 " %" PRIu64 " %s %u %u %" PRIu64 "\n",
+                        real_us % 1000000, format_source(record, source, sizeof(source)),
+                        name_of(region, NAME_LISTENER, record->listener_row),
+                        name_of(region, NAME_POOL, record->pool_row),
+                        name_of(region, NAME_SERVER, record->server_row),
+                        format_span(spans[0], sizeof(spans[0]), record->accepted_us, record->connected_us),
+                        format_span(spans[1], sizeof(spans[1]), record->accepted_us, record->first_byte_us),
+                        format_span(spans[2], sizeof(spans[2]), record->accepted_us, record->closed_us),
+                        record->bytes_from_client, record->bytes_from_server,
+                        close_reason_text(record->reason), record->tries, slot, record->serial);
     if (rest < 0) {
         return 0;
     }
@@ -147,8 +149,9 @@ static void open_log(struct logger *logger)
     } else if (strcmp(path, "off") != 0) {
         logger->fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0640);
         if (logger->fd < 0) {
-            log_line(LOG_LEVEL_ERROR, "event=access_log_failed path=\"%s\" error=\"%s\" what=\"tried again in 5 s\"",
-                     path, strerror(errno));
+            log_line(LOG_LEVEL_ERROR,
+                     "event=access_log_failed path=\"%s\" error=\"%s\" what=\"tried again in 5 s\"", path,
+                     strerror(errno));
         }
     }
 }

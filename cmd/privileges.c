@@ -54,8 +54,9 @@ int privileges_drop(const char *user)
     if (entry == NULL) {
         return -ENOENT;
     }
-    if (prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) != 0 || setgroups(0, NULL) != 0 || setresgid(entry->pw_gid, entry->pw_gid,
-        entry->pw_gid) != 0 || setresuid(entry->pw_uid, entry->pw_uid, entry->pw_uid) != 0) {
+    if (prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) != 0 || setgroups(0, NULL) != 0 ||
+        setresgid(entry->pw_gid, entry->pw_gid, entry->pw_gid) != 0 ||
+        setresuid(entry->pw_uid, entry->pw_uid, entry->pw_uid) != 0) {
         return -errno;
     }
     /* Without CAP_IPC_LOCK in the first place (a container), the ring must fit RLIMIT_MEMLOCK. */

@@ -22,10 +22,11 @@ int command_run(const struct command_options *options)
     log_init(supervisor.image->log_level, "supervisor");
     int result = instance_claim(&supervisor.instance, supervisor.image->name);
     if (result == -EWOULDBLOCK) {
-        log_line(LOG_LEVEL_ERROR,
-                 "event=start_failed what=\"an instance named %s runs already, process %d; choose another name or stop "
-                 "it\"",
-                 supervisor.image->name, supervisor.instance.pid);
+        log_line(
+            LOG_LEVEL_ERROR,
+            "event=start_failed what=\"an instance named %s runs already, process %d; choose another name or stop "
+            "it\"",
+            supervisor.image->name, supervisor.instance.pid);
     } else if (result < 0) {
         log_line(LOG_LEVEL_ERROR, "event=start_failed path=%s error=\"%s\"", supervisor.instance.path,
                  strerror(-result));

@@ -44,15 +44,15 @@ static void print_servers(const struct region *region)
             break;
         }
         summary_server(&sum, region, (uint16_t)row);
-        printf("%-16s %-28s %9u %10" PRIu64 " %9" PRIu64 "%s\n", name->pool, name->name, sum.sessions, sum.connects,
-               sum.failures, name->current ? "" : "  (no longer configured)");
+        printf("%-16s %-28s %9u %10" PRIu64 " %9" PRIu64 "%s\n", name->pool, name->name, sum.sessions,
+               sum.connects, sum.failures, name->current ? "" : "  (no longer configured)");
     }
 }
 
 static void print_text(const struct summary *summary, const struct region *region)
 {
-    printf("%s: up %" PRIu64 " s, %u of %u workers serving, configuration %" PRIu64 "%s\n\n", region->header->name,
-           summary->up_seconds, summary->serving, summary->workers, summary->generation,
+    printf("%s: up %" PRIu64 " s, %u of %u workers serving, configuration %" PRIu64 "%s\n\n",
+           region->header->name, summary->up_seconds, summary->serving, summary->workers, summary->generation,
            region->header->run_state == RUN_DRAIN ? ", draining" : "");
     printf("  %-22s %" PRIu64 " of %" PRIu64 "%s\n", "sessions", summary->sessions, summary->sessions_limit,
            summary->accept_paused ? "  (accepting is paused: a limit is reached)" : "");
@@ -66,9 +66,9 @@ static void print_text(const struct summary *summary, const struct region *regio
     print_bytes("buffers lent", summary->buffer_lent_bytes);
     print_bytes("buffers in all", summary->buffer_budget_bytes);
     print_number("receivers waiting", summary->receivers_waiting);
-#define SLOT_STAT(name, meaning)                                                                             \
-    if (summary->stats.name > 0) {                                                                           \
-        printf("  %-22s %" PRIu64 "  %s\n", #name, summary->stats.name, meaning);                             \
+#define SLOT_STAT(name, meaning)                                                  \
+    if (summary->stats.name > 0) {                                                \
+        printf("  %-22s %" PRIu64 "  %s\n", #name, summary->stats.name, meaning); \
     }
 #include "shm/stats.def"
 #undef SLOT_STAT
@@ -79,8 +79,8 @@ static void print_text(const struct summary *summary, const struct region *regio
         }
     }
     print_servers(region);
-    printf("\n%-6s %8s %-9s %11s %7s %9s %12s %10s\n", "WORKER", "PID", "STATE", "INCARNATION", "DEATHS", "SESSIONS",
-           "ADOPTION us", "HEAP KiB");
+    printf("\n%-6s %8s %-9s %11s %7s %9s %12s %10s\n", "WORKER", "PID", "STATE", "INCARNATION", "DEATHS",
+           "SESSIONS", "ADOPTION us", "HEAP KiB");
     for (uint32_t i = 0; i < summary->workers; i++) {
         const struct summary_worker *worker = &summary->worker[i];
         printf("%-6u %8u %-9s %11u %7u %9u %12" PRIu64 " %10" PRIu64 "\n", i, worker->pid,
@@ -118,16 +118,18 @@ static void print_json(const struct summary *summary, const struct region *regio
            summary->sessions_limit, summary->accept_paused ? "true" : "false");
     printf("\"client_bytes\":%" PRIu64 ",\"server_bytes\":%" PRIu64 ",", summary->client_bytes,
            summary->server_bytes);
-    printf("\"buffer_budget_bytes\":%" PRIu64 ",\"buffer_lent_bytes\":%" PRIu64 ",\"receivers_waiting\":%" PRIu64 ",",
+    printf("\"buffer_budget_bytes\":%" PRIu64 ",\"buffer_lent_bytes\":%" PRIu64
+           ",\"receivers_waiting\":%" PRIu64 ",",
            summary->buffer_budget_bytes, summary->buffer_lent_bytes, summary->receivers_waiting);
     printf("\"phases\":{");
     for (int i = SESSION_CHOOSING; i < SESSION_PHASE_COUNT; i++) {
-        printf("%s\"%s\":%" PRIu64, i > SESSION_CHOOSING ? "," : "", session_phase_text(i), summary->phases[i]);
+        printf("%s\"%s\":%" PRIu64, i > SESSION_CHOOSING ? "," : "", session_phase_text(i),
+               summary->phases[i]);
     }
     printf("},\"stats\":{");
     const char *comma = "";
-#define SLOT_STAT(name, meaning)                                                                             \
-    printf("%s\"%s\":%" PRIu64, comma, #name, summary->stats.name);                                           \
+#define SLOT_STAT(name, meaning)                                    \
+    printf("%s\"%s\":%" PRIu64, comma, #name, summary->stats.name); \
     comma = ",";
 #include "shm/stats.def"
 #undef SLOT_STAT
@@ -140,10 +142,11 @@ static void print_json(const struct summary *summary, const struct region *regio
     printf("\"workers\":[");
     for (uint32_t i = 0; i < summary->workers; i++) {
         const struct summary_worker *worker = &summary->worker[i];
-        printf("%s{\"worker\":%u,\"pid\":%u,\"state\":\"%s\",\"incarnation\":%u,\"deaths\":%u,\"sessions\":%u,"
-               "\"adoption_us\":%" PRIu64 ",\"heap_bytes\":%" PRIu64 "}",
-               i > 0 ? "," : "", i, worker->pid, slot_state_text(worker->state), worker->incarnation, worker->deaths,
-               worker->sessions, worker->adoption_us, worker->heap_bytes);
+        printf(
+            "%s{\"worker\":%u,\"pid\":%u,\"state\":\"%s\",\"incarnation\":%u,\"deaths\":%u,\"sessions\":%u,"
+            "\"adoption_us\":%" PRIu64 ",\"heap_bytes\":%" PRIu64 "}",
+            i > 0 ? "," : "", i, worker->pid, slot_state_text(worker->state), worker->incarnation,
+            worker->deaths, worker->sessions, worker->adoption_us, worker->heap_bytes);
     }
     printf("]}\n");
 }

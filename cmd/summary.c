@@ -9,7 +9,8 @@
 
 static uint64_t load(const uint64_t *value)
 {
-    return __atomic_load_n(value, __ATOMIC_RELAXED); /* a counter by itself; no order with others is promised */
+    return __atomic_load_n(value,
+                           __ATOMIC_RELAXED); /* a counter by itself; no order with others is promised */
 }
 
 static void add_stats(struct slot_stats *sum, const struct slot_stats *stats)
@@ -24,7 +25,8 @@ static void add_stats(struct slot_stats *sum, const struct slot_stats *stats)
 
 static void add_sessions(struct summary *summary, const struct region *region, uint32_t slot)
 {
-    uint32_t high = __atomic_load_n(&region_slot(region, slot)->session_high, __ATOMIC_ACQUIRE); /* session_slab.c */
+    uint32_t high =
+        __atomic_load_n(&region_slot(region, slot)->session_high, __ATOMIC_ACQUIRE); /* session_slab.c */
     struct session session;
 
     for (uint32_t i = 0; i < high; i++) {
@@ -71,8 +73,9 @@ void summary_read(struct summary *summary, const struct region *region)
     summary->up_seconds = (uint64_t)now.tv_sec - header->created_monotonic_us / 1000000;
     summary->sessions_limit = image->sessions_limit;
     summary->workers = header->slot_count;
-    summary->buffer_budget_bytes = header->slot_count * ((uint64_t)header->large_per_slot * BUFFER_LARGE_BYTES +
-                                                         (uint64_t)header->small_per_slot * BUFFER_SMALL_BYTES);
+    summary->buffer_budget_bytes =
+        header->slot_count * ((uint64_t)header->large_per_slot * BUFFER_LARGE_BYTES +
+                              (uint64_t)header->small_per_slot * BUFFER_SMALL_BYTES);
     for (uint32_t i = 0; i < header->slot_count; i++) {
         add_slot(summary, region, i);
     }

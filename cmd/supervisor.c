@@ -23,8 +23,8 @@
 enum {
     START_TIMEOUT_MS = 10000,
     LOOK_EVERY_MS = 1000,
-    SESSION_MARGIN = 256,  /* records beyond the limit: workers may pass it a little */
-    SESSION_GROWTH = 4,    /* a reload may raise limits.sessions this much; unused records cost nothing */
+    SESSION_MARGIN = 256,   /* records beyond the limit: workers may pass it a little */
+    SESSION_GROWTH = 4,     /* a reload may raise limits.sessions this much; unused records cost nothing */
     FLOW_LOAD_PERCENT = 60, /* of the flow table; its buckets rarely overflow below that */
 };
 
@@ -96,7 +96,8 @@ static int look_at_kernel(void)
         return -1;
     }
     for (int i = 0; i < PROBE_FEATURES; i++) {
-        log_line(LOG_LEVEL_INFO, "event=kernel feature=%s have=%s", probe_name(i), result.have[i] ? "yes" : "no");
+        log_line(LOG_LEVEL_INFO, "event=kernel feature=%s have=%s", probe_name(i),
+                 result.have[i] ? "yes" : "no");
     }
     return 0;
 }
@@ -172,7 +173,8 @@ static void set_run_state(struct supervisor *supervisor, enum run_state state)
     }
     supervisor->stopping = true;
     header->run_state_since_ms = clock_us(CLOCK_MONOTONIC) / 1000;
-    __atomic_store_n(&header->run_state, (uint32_t)state, __ATOMIC_RELEASE); /* pairs with follow_run_state() */
+    __atomic_store_n(&header->run_state, (uint32_t)state,
+                     __ATOMIC_RELEASE); /* pairs with follow_run_state() */
     supervisor_wake_all(supervisor);
     log_line(LOG_LEVEL_INFO, "event=%s", state == RUN_DRAIN ? "draining" : "stopping");
 }
@@ -211,9 +213,10 @@ static void reap_keeper(struct supervisor *supervisor, uint32_t index)
     close(slot->pidfd);
     slot->pidfd = -1;
     if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
-        log_line(LOG_LEVEL_ERROR,
-                 "event=keeper_died slot=%u status=%d what=\"its worker serves on, but will not be replaced\"", index,
-                 status);
+        log_line(
+            LOG_LEVEL_ERROR,
+            "event=keeper_died slot=%u status=%d what=\"its worker serves on, but will not be replaced\"",
+            index, status);
     }
 }
 
@@ -307,8 +310,10 @@ int supervisor_run(struct supervisor *supervisor)
     }
     if (result == 0) {
         log_line(LOG_LEVEL_INFO, "event=ready name=%s workers=%u sessions=%lu buffers=%lu heap=%lu pid=%d",
-                 supervisor->image->name, supervisor->slot_count, (unsigned long)supervisor->image->sessions_limit,
-                 (unsigned long)supervisor->image->buffer_bytes_limit, (unsigned long)heap_allocated_bytes(), getpid());
+                 supervisor->image->name, supervisor->slot_count,
+                 (unsigned long)supervisor->image->sessions_limit,
+                 (unsigned long)supervisor->image->buffer_bytes_limit, (unsigned long)heap_allocated_bytes(),
+                 getpid());
         supervise(supervisor);
     }
     if (supervisor->listener_count > 0) {

@@ -71,7 +71,8 @@ void supervisor_reload(struct supervisor *supervisor)
     }
     const char *key = needs_restart(supervisor, image);
     if (key != NULL) {
-        log_line(LOG_LEVEL_ERROR, "event=reload_refused key=\"%s\" what=\"a change of it needs a restart\"", key);
+        log_line(LOG_LEVEL_ERROR, "event=reload_refused key=\"%s\" what=\"a change of it needs a restart\"",
+                 key);
         refuse(supervisor, "a key changed that needs a restart");
         free(image);
         return;
@@ -82,7 +83,8 @@ void supervisor_reload(struct supervisor *supervisor)
         result = image_box_publish(&supervisor->region, image);
     }
     if (result < 0) {
-        refuse(supervisor, result == -EBUSY ? "a worker has not yet taken the last one; try again" : strerror(-result));
+        refuse(supervisor,
+               result == -EBUSY ? "a worker has not yet taken the last one; try again" : strerror(-result));
         free(image);
         return;
     }

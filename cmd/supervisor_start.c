@@ -120,8 +120,8 @@ int supervisor_open_listeners(struct supervisor *supervisor)
         struct supervised_slot *slot = &supervisor->slots[i];
         int result = keeper_send_listeners(slot->control, slot->listeners, supervisor->listener_count);
         if (result < 0) {
-            log_line(LOG_LEVEL_ERROR, "event=start_failed what=\"handing sockets to keeper %u\" error=\"%s\"", i,
-                     strerror(-result));
+            log_line(LOG_LEVEL_ERROR, "event=start_failed what=\"handing sockets to keeper %u\" error=\"%s\"",
+                     i, strerror(-result));
             return -1;
         }
     }

@@ -23,8 +23,8 @@ enum {
     IMAGE_BYTES_MAX = 512 * 1024, /* whole image; the region keeps two of this size */
 };
 
-#define IMAGE_MAGIC 0x314547414d494e50ull /* "PNIMAGE1" */
-#define IMAGE_INHERIT UINT32_MAX          /* a timeout that this level does not set */
+#define IMAGE_MAGIC   0x314547414d494e50ull /* "PNIMAGE1" */
+#define IMAGE_INHERIT UINT32_MAX            /* a timeout that this level does not set */
 
 enum balance_kind {
     BALANCE_ROUND_ROBIN = 0,
@@ -116,7 +116,8 @@ static inline const struct image_server *image_server(const struct image *image,
 }
 
 /* The bytes an image with these counts takes, and the offsets of its arrays, written into `image`. */
-uint32_t image_layout(struct image *image, uint32_t listeners, uint32_t binds, uint32_t pools, uint32_t servers);
+uint32_t image_layout(struct image *image, uint32_t listeners, uint32_t binds, uint32_t pools,
+                      uint32_t servers);
 
 /* The timeouts of a session that came by `listener` and goes to `pool`: the pool's own where it sets one, else the
  * listener's, else those of the top level. Never IMAGE_INHERIT. */

@@ -90,8 +90,8 @@ static void connect_failed(struct session *session, int result, const struct rel
     }
 }
 
-static void on_connected(struct session *session, const struct relay_event *event, const struct relay_env *env,
-                         struct relay_actions *actions)
+static void on_connected(struct session *session, const struct relay_event *event,
+                         const struct relay_env *env, struct relay_actions *actions)
 {
     struct conn *server = &session->conn[SIDE_SERVER];
     bool by_us = (server->flags & CONN_CANCEL_INPUT) != 0;
@@ -107,7 +107,8 @@ static void on_connected(struct session *session, const struct relay_event *even
     } else if (event->result == -EADDRNOTAVAIL && server->port_tries < RELAY_PORT_TRIES) {
         server->port_tries++; /* plan asks for the connect again, from another port */
     } else if (event->result == -EALREADY || event->result == -EINPROGRESS ||
-               (event->result == -ECANCELED && !by_us)) { /* under way since before a death, or cut off by it */
+               (event->result == -ECANCELED &&
+                !by_us)) { /* under way since before a death, or cut off by it */
         server->flags |= CONN_CONNECT_POLL;
     } else {
         connect_failed(session, event->result, env, actions);
@@ -127,7 +128,8 @@ static void on_chosen(struct session *session, const struct relay_event *event, 
     session_set_phase(session, SESSION_CONNECTING, env->now_ms);
 }
 
-static void on_no_server(struct session *session, const struct relay_event *event, const struct relay_env *env)
+static void on_no_server(struct session *session, const struct relay_event *event,
+                         const struct relay_env *env)
 {
     enum close_reason reason = CLOSE_NO_RESOURCES;
 
@@ -241,7 +243,8 @@ static void on_sent(struct session *session, const struct relay_event *event, co
             to->source = SOURCE_RESET;
         }
         if (from->sink == SINK_DEAD && from->source == SOURCE_OPEN) {
-            from->source = SOURCE_RESET; /* neither side is received from any more: nothing else would end this */
+            from->source =
+                SOURCE_RESET; /* neither side is received from any more: nothing else would end this */
         }
     }
     drop_undeliverable(session, event->side, env, actions);
@@ -252,7 +255,8 @@ static void on_timed_out(struct session *session, const struct relay_env *env, s
     const struct image_timeouts *timeouts = &env->timeouts;
     uint64_t silent_ms = env->now_ms - session->active_ms;
 
-    if (session->phase == SESSION_CONNECTING && timeouts->connect_ms != 0 && silent_ms >= timeouts->connect_ms) {
+    if (session->phase == SESSION_CONNECTING && timeouts->connect_ms != 0 &&
+        silent_ms >= timeouts->connect_ms) {
         cancel_input(session, SIDE_SERVER, actions);
     }
     if (session->phase != SESSION_OPEN) {

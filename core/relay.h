@@ -12,18 +12,18 @@
 #include "core/chain.h"
 
 enum relay_event_kind {
-    RELAY_PLAN,         /* nothing happened: what is to be done? */
-    RELAY_CHOSEN,       /* a server was chosen and a socket made for it: `fd`, `cookie`, `row` */
-    RELAY_NO_SERVER,    /* no server is left to try; `result` is -errno of a local failure or 0 */
-    RELAY_CONNECTED,    /* the connect ended: `result` is 0 or -errno, -ECANCELED by us */
-    RELAY_RECEIVED,     /* `result` bytes from `side` into `buffer`; `more` while the receive stays armed */
+    RELAY_PLAN,          /* nothing happened: what is to be done? */
+    RELAY_CHOSEN,        /* a server was chosen and a socket made for it: `fd`, `cookie`, `row` */
+    RELAY_NO_SERVER,     /* no server is left to try; `result` is -errno of a local failure or 0 */
+    RELAY_CONNECTED,     /* the connect ended: `result` is 0 or -errno, -ECANCELED by us */
+    RELAY_RECEIVED,      /* `result` bytes from `side` into `buffer`; `more` while the receive stays armed */
     RELAY_RECEIVE_ENDED, /* the receive on `side` ended: `result` is 0 at EOF, else -errno */
-    RELAY_SENT,         /* the send to `side` ended: `result` is bytes or -errno */
-    RELAY_POLLED,       /* the poll on `side` ended: `result` is events or -errno */
-    RELAY_WRITABLE,     /* `side` takes bytes again */
-    RELAY_GRANTED,      /* a receiver on `side` that was refused a buffer may try again */
-    RELAY_TIMED_OUT,    /* session_due_ms() may have come: deadlines are lazy */
-    RELAY_STOP,         /* end now: `reason` */
+    RELAY_SENT,          /* the send to `side` ended: `result` is bytes or -errno */
+    RELAY_POLLED,        /* the poll on `side` ended: `result` is events or -errno */
+    RELAY_WRITABLE,      /* `side` takes bytes again */
+    RELAY_GRANTED,       /* a receiver on `side` that was refused a buffer may try again */
+    RELAY_TIMED_OUT,     /* session_due_ms() may have come: deadlines are lazy */
+    RELAY_STOP,          /* end now: `reason` */
 };
 
 struct relay_event {
@@ -40,21 +40,22 @@ struct relay_event {
 
 /* What a session wants done; bits marked (side) are shifted left by the side. */
 enum relay_action {
-    RELAY_DO_RECV = 1 << 0,    /* (side) arm a receive */
-    RELAY_DO_POLL = 1 << 2,    /* (side) arm a poll for readability, or writability while connecting */
-    RELAY_DO_SEND = 1 << 4,    /* (side) send the other side's chain to this side */
-    RELAY_DO_SHUTDOWN = 1 << 6, /* (side) pass on EOF: shutdown(SHUT_WR) */
+    RELAY_DO_RECV = 1 << 0,         /* (side) arm a receive */
+    RELAY_DO_POLL = 1 << 2,         /* (side) arm a poll for readability, or writability while connecting */
+    RELAY_DO_SEND = 1 << 4,         /* (side) send the other side's chain to this side */
+    RELAY_DO_SHUTDOWN = 1 << 6,     /* (side) pass on EOF: shutdown(SHUT_WR) */
     RELAY_DO_CANCEL_INPUT = 1 << 8, /* (side) cancel the receive, poll or connect in flight */
     RELAY_DO_WATCH = 1 << 10,       /* (side) wait until this side takes bytes again: RELAY_WRITABLE */
     RELAY_DO_WAIT = 1 << 12,        /* (side) queue the receiver for a buffer */
     RELAY_DO_CONNECT = 1 << 14,     /* connect the server's socket */
     RELAY_DO_CHOOSE = 1 << 15,      /* choose a server; answered by RELAY_CHOSEN or RELAY_NO_SERVER */
-    RELAY_DO_DROP_SERVER = 1 << 16, /* close the server's socket, whose connect failed; before RELAY_DO_CHOOSE */
-    RELAY_DO_FINISH = 1 << 17,      /* close both descriptors and free the record */
+    RELAY_DO_DROP_SERVER =
+        1 << 16,               /* close the server's socket, whose connect failed; before RELAY_DO_CHOOSE */
+    RELAY_DO_FINISH = 1 << 17, /* close both descriptors and free the record */
 };
 
 struct relay_actions {
-    uint32_t todo; /* enum relay_action */
+    uint32_t todo;               /* enum relay_action */
     struct buffer_list released; /* buffers the step took out of a chain: back to the bank */
 };
 

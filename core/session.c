@@ -45,7 +45,8 @@ void session_init(struct session *session, int fd, uint64_t cookie, uint64_t now
 void session_set_phase(struct session *session, enum session_phase phase, uint64_t now_ms)
 {
     CHECK(session->phase < SESSION_PHASE_COUNT && step_allowed[session->phase][phase]);
-    __atomic_store_n(&session->phase, (uint8_t)phase, __ATOMIC_RELAXED); /* read by status, one byte, no order */
+    __atomic_store_n(&session->phase, (uint8_t)phase,
+                     __ATOMIC_RELAXED); /* read by status, one byte, no order */
     session->active_ms = now_ms;
 }
 
@@ -65,7 +66,8 @@ static bool conn_check(const struct conn *conn)
 {
     return conn->fd >= -1 && conn->source < SOURCE_COUNT && conn->sink < SINK_COUNT &&
            (conn->in_flight & ~CONN_OP_ALL) == 0 &&
-           __builtin_popcount(conn->in_flight & CONN_OP_INPUT) <= 1 && (conn->queued_bytes > 0) == (conn->chain_head != BUFFER_NONE) &&
+           __builtin_popcount(conn->in_flight & CONN_OP_INPUT) <= 1 &&
+           (conn->queued_bytes > 0) == (conn->chain_head != BUFFER_NONE) &&
            (conn->fd >= 0 || conn->in_flight == 0);
 }
 

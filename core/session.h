@@ -70,10 +70,10 @@ enum session_flag {
 /* An armed receive holds 864 bytes of kernel memory a side, a POLL 256: after this long without a byte it pays. */
 enum { SESSION_DOZE_AFTER_MS = 5000 };
 
-#define BUFFER_NONE UINT32_MAX
-#define FLOW_NONE UINT32_MAX
+#define BUFFER_NONE  UINT32_MAX
+#define FLOW_NONE    UINT32_MAX
 #define SESSION_NONE UINT32_MAX
-#define ROW_NONE UINT16_MAX
+#define ROW_NONE     UINT16_MAX
 
 struct conn {
     uint64_t cookie;         /* SO_COOKIE of fd: a descriptor's number is not its identity */
@@ -88,11 +88,11 @@ struct conn {
     uint32_t wait_next;    /* derived: neighbours in the queue of receivers without a buffer */
     uint32_t wait_prev;
     uint32_t offered_bytes; /* of the send in flight: less taken means the kernel's buffer is full */
-    uint16_t flags;        /* enum conn_flag */
-    uint8_t in_flight;     /* enum conn_op */
-    uint8_t source;        /* enum conn_source */
-    uint8_t sink;          /* enum conn_sink */
-    uint8_t port_tries;    /* server: source ports that turned out to be taken */
+    uint16_t flags;         /* enum conn_flag */
+    uint8_t in_flight;      /* enum conn_op */
+    uint8_t source;         /* enum conn_source */
+    uint8_t sink;           /* enum conn_sink */
+    uint8_t port_tries;     /* server: source ports that turned out to be taken */
     uint8_t reserved[2];
 };
 
@@ -104,7 +104,7 @@ struct session {
     uint8_t tries;       /* servers that failed so far: tried[0..tries-1] */
     uint64_t serial;     /* counts all sessions of the slot, for the log */
     uint64_t accepted_us;
-    uint64_t connected_us; /* 0: not yet */
+    uint64_t connected_us;  /* 0: not yet */
     uint64_t first_byte_us; /* first byte from the server; 0: not yet */
     uint64_t active_ms;     /* the last time a byte moved, or the phase began */
     uint16_t listener_row;  /* rows of the region's name tables: stable across reloads */

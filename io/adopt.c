@@ -59,7 +59,8 @@ static void settle_session(struct worker *worker, struct session *session)
     for (int side = 0; side < SIDE_COUNT; side++) {
         struct conn *conn = &session->conn[side];
         conn->in_flight = 0;
-        conn->flags &= (uint16_t) ~(CONN_CANCEL_INPUT | CONN_BLOCKED | CONN_WATCHED | CONN_WAITING | CONN_SMALL);
+        conn->flags &=
+            (uint16_t) ~(CONN_CANCEL_INPUT | CONN_BLOCKED | CONN_WATCHED | CONN_WAITING | CONN_SMALL);
         conn->wait_next = SESSION_NONE;
         conn->wait_prev = SESSION_NONE;
     }
@@ -76,7 +77,8 @@ static void settle_session(struct worker *worker, struct session *session)
         server->fd = -1; /* its connect failed in the dead ring: closed with the descriptors nobody owns */
     }
     if (session->phase == SESSION_CONNECTING && server_lost && !client_lost) {
-        session_set_phase(session, SESSION_CHOOSING, worker->now_ms); /* its connect had failed: see upstream_drop() */
+        session_set_phase(session, SESSION_CHOOSING,
+                          worker->now_ms); /* its connect had failed: see upstream_drop() */
     } else if (session->phase == SESSION_CONNECTING) {
         server->flags |= CONN_CONNECT_POLL;
     }

@@ -40,9 +40,10 @@ static void pause_accepting(struct worker *worker, const char *limit)
     worker->slot->stats.accept_pauses++;
     if (worker->now_ms >= worker->pause_log_after_ms) {
         worker->pause_log_after_ms = worker->now_ms + PAUSE_LOG_EVERY_MS;
-        log_line(LOG_LEVEL_WARNING,
-                 "event=accept_paused limit=%s sessions=%u what=\"new connections wait in the kernel's queue\"",
-                 limit, worker->slab.active);
+        log_line(
+            LOG_LEVEL_WARNING,
+            "event=accept_paused limit=%s sessions=%u what=\"new connections wait in the kernel's queue\"",
+            limit, worker->slab.active);
     }
 }
 
@@ -66,7 +67,8 @@ static void accept_session(struct worker *worker, const struct worker_listener *
     uint32_t index = session_slab_peek(&worker->slab);
     struct flow_key key;
 
-    if (index == SESSION_NONE) { /* the limits leave room for what a multishot accept brings; be safe all the same */
+    if (index ==
+        SESSION_NONE) { /* the limits leave room for what a multishot accept brings; be safe all the same */
         sock_abort(fd);
         sock_close(fd);
         return;
@@ -84,7 +86,8 @@ static void accept_session(struct worker *worker, const struct worker_listener *
     struct conn *client = &session->conn[SIDE_CLIENT];
     if (!listener->local && sock_flow_key(fd, &key)) {
         set_source(session, &key);
-        client->flow = flow_table_claim(&worker->flows, &key, worker->slot_index, index, &worker->slot->flow_claim);
+        client->flow =
+            flow_table_claim(&worker->flows, &key, worker->slot_index, index, &worker->slot->flow_claim);
         relay_count(worker, &worker->slot->stats.flow_failures, client->flow == FLOW_NONE);
     }
     relay_step_in(worker, session, &(struct relay_event){.kind = RELAY_PLAN});

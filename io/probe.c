@@ -53,16 +53,18 @@ static void explain(struct probe_result *result, int error)
         if (disabled == 2) {
             text = "io_uring is disabled on this host; set the sysctl kernel.io_uring_disabled=0";
         } else if (disabled == 1) {
-            text = "io_uring is kept to privileged processes; set the sysctl kernel.io_uring_disabled=0, or start as "
-                   "root or in the group of kernel.io_uring_group";
+            text =
+                "io_uring is kept to privileged processes; set the sysctl kernel.io_uring_disabled=0, or start as "
+                "root or in the group of kernel.io_uring_group";
         } else {
             text = "io_uring is blocked, as container runtimes do by their default seccomp profile; allow "
                    "io_uring_setup, io_uring_enter and io_uring_register in it";
         }
         break;
     case ENOSYS:
-        text = "this kernel has no io_uring (CONFIG_IO_URING), or a seccomp profile hides it; Linux 6.1 or newer is "
-               "needed";
+        text =
+            "this kernel has no io_uring (CONFIG_IO_URING), or a seccomp profile hides it; Linux 6.1 or newer is "
+            "needed";
         break;
     case ENOMEM:
         text = "locked memory is exhausted; raise RLIMIT_MEMLOCK (systemd: LimitMEMLOCK=), 3 MiB a worker";
@@ -75,7 +77,8 @@ static void explain(struct probe_result *result, int error)
         text = "this kernel's io_uring is too old; Linux 6.1 or newer is needed";
         break;
     }
-    snprintf(result->cause, sizeof(result->cause), "%s (kernel %s: %s)", text, system.release, strerror(error));
+    snprintf(result->cause, sizeof(result->cause), "%s (kernel %s: %s)", text, system.release,
+             strerror(error));
 }
 
 static int try_setup(uint32_t flags)

@@ -34,8 +34,8 @@ uint32_t relay_share(const struct worker *worker)
 
     /* Of the large buffers only: when they run out a direction may hold one small buffer and no more, which leaves
      * the small ones to those that hold nothing yet. */
-    return share_bytes((uint64_t)large->total * BUFFER_LARGE_BYTES, (uint64_t)large->count * BUFFER_LARGE_BYTES,
-                       worker->active_directions);
+    return share_bytes((uint64_t)large->total * BUFFER_LARGE_BYTES,
+                       (uint64_t)large->count * BUFFER_LARGE_BYTES, worker->active_directions);
 }
 
 /* The large buffers run short: small messages move to small buffers. */
@@ -83,12 +83,21 @@ static struct ring_tag input_tag(const struct worker *worker, const struct sessi
     return tag;
 }
 
+/* The class the next receive takes from: large while the share allows it, the other where one's ring is empty. */
+static enum buffer_class receive_class(const struct worker *worker, uint32_t share)
+{
+    bool small_only = worker->ring_filled[BUFFER_LARGE] == 0;
+    bool large_only = worker->ring_filled[BUFFER_SMALL] == 0;
+
+    return !small_only && (large_only || share >= BUFFER_LARGE_BYTES) ? BUFFER_LARGE : BUFFER_SMALL;
+}
+
 static void arm_receive(struct worker *worker, struct session *session, enum side side)
 {
     struct conn *conn = &session->conn[side];
     struct ring_tag tag = tag_of(worker, session, side, RING_OP_RECV);
     uint32_t share = relay_share(worker);
-    bool large = worker->ring_filled[BUFFER_LARGE] > 0 && share >= BUFFER_LARGE_BYTES;
+    bool large = receive_class(worker, share) == BUFFER_LARGE;
     /* A multishot receive may bring this many buffers before it can be stopped. A stream gets it only where that is
      * within its share, small messages always; while others wait, one buffer each. */
     bool multishot = large && worker->waiting.count == 0 &&
@@ -148,8 +157,8 @@ static void send_chain(struct worker *worker, struct session *session, enum side
 static void watch_side(struct worker *worker, struct session *session, enum side side)
 {
     struct conn *conn = &session->conn[side];
-    uint64_t handle = (uint64_t)relay_index(worker, session) << 32 | (uint32_t)(uint16_t)session->generation << 16 |
-                      (uint32_t)side;
+    uint64_t handle = (uint64_t)relay_index(worker, session) << 32 |
+                      (uint32_t)(uint16_t)session->generation << 16 | (uint32_t)side;
 
     if (watch_add(worker->watch_fd, conn->fd, handle, (conn->flags & CONN_WATCHED) != 0) == 0) {
         conn->flags |= CONN_WATCHED;
@@ -310,7 +319,8 @@ static void log_session(struct worker *worker, const struct session *session)
     };
     memcpy(record->source_address, session->source_address, sizeof(record->source_address));
     relay_save(worker, &slot->log_head, sizeof(slot->log_head));
-    __atomic_store_n(&slot->log_head, slot->log_head + 1, __ATOMIC_RELEASE); /* pairs with the logger's acquire */
+    __atomic_store_n(&slot->log_head, slot->log_head + 1,
+                     __ATOMIC_RELEASE); /* pairs with the logger's acquire */
 }
 
 static void count_session(struct worker *worker, const struct session *session)
@@ -339,8 +349,8 @@ static void retire_flow(struct worker *worker, const struct session *session, en
     if (!flow_table_owned(&worker->flows, conn->flow, worker->slot_index, relay_index(worker, session))) {
         return;
     }
-    bool time_wait = !(session->flags & SESSION_ABORT) &&
-                     ((conn->flags & CONN_FIN_FIRST) || conn->source == SOURCE_OPEN);
+    bool time_wait =
+        !(session->flags & SESSION_ABORT) && ((conn->flags & CONN_FIN_FIRST) || conn->source == SOURCE_OPEN);
     if (time_wait) {
         flow_table_time_wait(&worker->flows, conn->flow, worker->now_ms, &worker->slot->flow_claim);
     } else {
@@ -416,7 +426,7 @@ static bool refill_id(struct worker *worker, enum buffer_class class, uint16_t i
     if (buffer == BUFFER_NONE) {
         return false;
     }
-    ring_buffers_add(worker->ring, (uint8_t)class, id, buffer_bank_address(&worker->bank, buffer),
+    ring_buffers_add(worker->ring, (uint8_t) class, id, buffer_bank_address(&worker->bank, buffer),
                      buffer_capacity(&worker->bank.table, buffer));
     worker->ring_filled[class]++;
     return true;
@@ -472,7 +482,8 @@ static void complete_receive(struct worker *worker, struct session *session,
 }
 
 /* What may end a connect: that, or the poll which waits for it after an adoption. Counts the outcome. */
-static void complete_connecting(struct worker *worker, struct session *session, const struct relay_event *event)
+static void complete_connecting(struct worker *worker, struct session *session,
+                                const struct relay_event *event)
 {
     uint16_t row = session->server_row;
     uint8_t tries = session->tries;
@@ -566,7 +577,7 @@ void relay_refill(struct worker *worker)
     refill_ring(worker, BUFFER_LARGE);
     refill_ring(worker, BUFFER_SMALL);
     /* One receiver a buffer, or they would race for it and the queue's order mean nothing. */
-    uint32_t grants = worker->ring_filled[BUFFER_LARGE] + worker->ring_filled[BUFFER_SMALL];
+    uint32_t grants = worker->ring_filled[receive_class(worker, relay_share(worker))];
     while (queue->head != SESSION_NONE && grants-- > 0) {
         uint32_t handle = queue->head;
         struct relay_event event = {.kind = RELAY_GRANTED, .side = (enum side)(handle % SIDE_COUNT)};
@@ -588,9 +599,11 @@ void relay_writable(struct worker *worker)
         for (uint32_t i = 0; i < count; i++) {
             uint32_t index = (uint32_t)(handles[i] >> 32);
             const struct session *session = &worker->slab.sessions[index];
-            if (session->phase == SESSION_OPEN && (uint16_t)session->generation == (uint16_t)(handles[i] >> 16)) {
-                relay_dispatch(worker, index,
-                               &(struct relay_event){.kind = RELAY_WRITABLE, .side = (enum side)(handles[i] & 1)});
+            if (session->phase == SESSION_OPEN &&
+                (uint16_t)session->generation == (uint16_t)(handles[i] >> 16)) {
+                relay_dispatch(
+                    worker, index,
+                    &(struct relay_event){.kind = RELAY_WRITABLE, .side = (enum side)(handles[i] & 1)});
             }
         }
     } while (count == WATCH_BATCH);

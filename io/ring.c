@@ -67,8 +67,9 @@ static struct ring_tag tag_unpack(uint64_t data)
 /* The ring can do what a worker does and nothing else: a seccomp filter does not see what is asked through it. */
 static int restrict_operations(struct io_uring *uring)
 {
-    static const uint8_t operations[] = {IORING_OP_ACCEPT,   IORING_OP_RECV,    IORING_OP_SEND,        IORING_OP_SENDMSG,
-                                         IORING_OP_POLL_ADD, IORING_OP_CONNECT, IORING_OP_ASYNC_CANCEL};
+    static const uint8_t operations[] = {IORING_OP_ACCEPT,      IORING_OP_RECV,     IORING_OP_SEND,
+                                         IORING_OP_SENDMSG,     IORING_OP_POLL_ADD, IORING_OP_CONNECT,
+                                         IORING_OP_ASYNC_CANCEL};
     static const uint8_t registrations[] = {IORING_REGISTER_RING_FDS, IORING_UNREGISTER_RING_FDS,
                                             IORING_REGISTER_PBUF_RING};
     struct io_uring_restriction list[sizeof(operations) + sizeof(registrations) + 1];
@@ -288,7 +289,9 @@ static int outcome(struct ring *ring, int result)
     if (io_uring_sq_ready(&ring->uring) == 0) {
         ring->scratch_used = 0;
     }
-    return result >= 0 || result == -EINTR || result == -EBUSY || result == -ETIME || result == -EAGAIN ? 0 : result;
+    return result >= 0 || result == -EINTR || result == -EBUSY || result == -ETIME || result == -EAGAIN
+               ? 0
+               : result;
 }
 
 int ring_submit(struct ring *ring)

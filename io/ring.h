@@ -50,8 +50,8 @@ struct ring_tag {
 struct ring_completion {
     struct ring_tag tag;
     int32_t result;
-    bool more;          /* the operation stays armed */
-    bool has_buffer;    /* `buffer` is an id of the tag's group */
+    bool more;       /* the operation stays armed */
+    bool has_buffer; /* `buffer` is an id of the tag's group */
     uint16_t buffer;
 };
 

@@ -53,7 +53,8 @@ static uint32_t server_sessions(const struct worker *worker, uint16_t row)
     uint32_t sessions = 0;
 
     for (uint32_t slot = 0; slot < worker->region.header->slot_count; slot++) {
-        sessions += __atomic_load_n(&region_server_counters(&worker->region, slot, row)->sessions, __ATOMIC_RELAXED);
+        sessions +=
+            __atomic_load_n(&region_server_counters(&worker->region, slot, row)->sessions, __ATOMIC_RELAXED);
     }
     return sessions;
 }
@@ -85,7 +86,8 @@ static struct server_counters *counters_of(const struct worker *worker, uint16_t
 
 static void add_session(struct server_counters *counters, int n)
 {
-    __atomic_store_n(&counters->sessions, counters->sessions + (uint32_t)n, __ATOMIC_RELAXED); /* read by all slots */
+    __atomic_store_n(&counters->sessions, counters->sessions + (uint32_t)n,
+                     __ATOMIC_RELAXED); /* read by all slots */
 }
 
 void upstream_choose(struct worker *worker, struct session *session)
@@ -162,7 +164,8 @@ void upstream_connect(struct worker *worker, struct session *session, struct rin
     struct endpoint gone = {.family = ENDPOINT_UNIX, .bytes = "/nonexistent"};
 
     if (to == NULL) {
-        to = &gone; /* a reload took the server away between choosing and connecting: fails, the next is tried */
+        to =
+            &gone; /* a reload took the server away between choosing and connecting: fails, the next is tried */
     } else if (to->family != ENDPOINT_UNIX) {
         choose_port(worker, server);
     }
@@ -178,8 +181,8 @@ void upstream_connected(struct worker *worker, struct session *session)
     relay_count(worker, &counters_of(worker, session->server_row)->connects, 1);
     relay_count(worker, &worker->slot->stats.connects, 1);
     if (sock_flow_key(server->fd, &key)) {
-        server->flow = flow_table_claim(&worker->flows, &key, worker->slot_index, relay_index(worker, session),
-                                        &worker->slot->flow_claim);
+        server->flow = flow_table_claim(&worker->flows, &key, worker->slot_index,
+                                        relay_index(worker, session), &worker->slot->flow_claim);
         relay_count(worker, &worker->slot->stats.flow_failures, server->flow == FLOW_NONE);
     }
 }

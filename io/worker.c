@@ -78,7 +78,7 @@ static int init_buffer_rings(struct worker *worker)
         entries = entries < SLOT_RING_BUFFERS ? entries : SLOT_RING_BUFFERS;
         worker->ring_entries[class] = entries;
         worker->ring_filled[class] = 0;
-        int result = ring_buffers_create(worker->ring, (uint8_t)class, entries);
+        int result = ring_buffers_create(worker->ring, (uint8_t) class, entries);
         if (result < 0) {
             return result;
         }
@@ -106,7 +106,8 @@ static int replace_ring(struct worker *worker, const struct worker_setup *setup)
 {
     struct worker_slot *slot = worker->slot;
     uint32_t next = (slot->epoch + 1) & 1;
-    int result = ring_create(&worker->ring, setup->ring_fds[next], completions_for(worker), slot->ring_params[next]);
+    int result =
+        ring_create(&worker->ring, setup->ring_fds[next], completions_for(worker), slot->ring_params[next]);
 
     if (result < 0) {
         return result;
@@ -161,8 +162,8 @@ int worker_start(struct worker *worker, const struct worker_setup *setup)
     slot->adoption_us = worker->now_us - started_us;
     __atomic_store_n(&slot->state, SLOT_SERVING, __ATOMIC_RELEASE);
     if (!first) {
-        log_line(LOG_LEVEL_WARNING, "event=adopted slot=%u incarnation=%u sessions=%u took_us=%lu", setup->slot,
-                 slot->epoch, worker->slab.active, (unsigned long)slot->adoption_us);
+        log_line(LOG_LEVEL_WARNING, "event=adopted slot=%u incarnation=%u sessions=%u took_us=%lu",
+                 setup->slot, slot->epoch, worker->slab.active, (unsigned long)slot->adoption_us);
     }
     return 0;
 }
@@ -209,7 +210,8 @@ static void stop_sessions(struct worker *worker)
 static void follow_run_state(struct worker *worker)
 {
     const struct region_header *header = worker->region.header;
-    uint32_t state = __atomic_load_n(&header->run_state, __ATOMIC_ACQUIRE); /* pairs with the supervisor's release */
+    uint32_t state =
+        __atomic_load_n(&header->run_state, __ATOMIC_ACQUIRE); /* pairs with the supervisor's release */
 
     if (state == RUN_SERVE) {
         return;
@@ -264,8 +266,9 @@ static void sweep_flows(struct worker *worker)
         return;
     }
     worker->sweep_after_ms = worker->now_ms + SWEEP_EVERY_MS;
-    flow_table_sweep(&worker->flows, &worker->sweep_cursor, slots, worker->flows.groups / slots / SWEEP_PARTS + 1,
-                     worker->now_ms, &worker->slot->flow_claim);
+    flow_table_sweep(&worker->flows, &worker->sweep_cursor, slots,
+                     worker->flows.groups / slots / SWEEP_PARTS + 1, worker->now_ms,
+                     &worker->slot->flow_claim);
     worker->slot->heap_bytes = heap_allocated_bytes();
 }
 

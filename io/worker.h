@@ -28,10 +28,10 @@ enum {
 /* A listening socket of this worker. */
 struct worker_listener {
     int fd;
-    bool local;       /* unix: polled and then accepted from, since workers share it */
-    bool readable;    /* unix: a poll said so and no accept since has found it empty */
-    bool multishot;   /* the accept in flight stays armed */
-    bool cancelling;  /* and is being cancelled */
+    bool local;      /* unix: polled and then accepted from, since workers share it */
+    bool readable;   /* unix: a poll said so and no accept since has found it empty */
+    bool multishot;  /* the accept in flight stays armed */
+    bool cancelling; /* and is being cancelled */
     bool closed;
     uint16_t row;
     uint32_t pending;  /* accepts or polls in flight */
@@ -40,7 +40,7 @@ struct worker_listener {
 
 /* What the current image says of a listener's row. */
 struct worker_route {
-    uint32_t pool;    /* index in the image */
+    uint32_t pool; /* index in the image */
     uint16_t pool_row;
     struct image_timeouts timeouts;
 };
@@ -70,7 +70,7 @@ struct worker {
     uint32_t listener_count;
     uint64_t accept_after_ms; /* accepting is paused until then */
     uint64_t pause_log_after_ms;
-    uint64_t rekick_ms; /* after an adoption: when accepts are armed once more; 0: done */
+    uint64_t rekick_ms;         /* after an adoption: when accepts are armed once more; 0: done */
     uint32_t descriptors_limit; /* RLIMIT_NOFILE */
     uint32_t descriptors_max;   /* what sessions may use of it */
 
@@ -85,7 +85,7 @@ struct worker {
     uint64_t sweep_after_ms;
     uint64_t now_us;
     uint64_t now_ms;
-    bool adopting; /* completions are applied, nothing is issued */
+    bool adopting;        /* completions are applied, nothing is issued */
     bool stopping;        /* accept nothing more */
     uint32_t drain_turns; /* turns of a drain in which nothing was accepted */
     int wake_fd;
@@ -98,9 +98,9 @@ struct worker {
 struct worker_setup {
     const struct region *region;
     uint32_t slot;
-    int ring_fds[2];  /* where the rings of even and odd epochs live */
-    int watch_fd;     /* where the set of io/watch.h lives */
-    int wake_fd;      /* eventfd: look at the run state and the image */
+    int ring_fds[2];         /* where the rings of even and odd epochs live */
+    int watch_fd;            /* where the set of io/watch.h lives */
+    int wake_fd;             /* eventfd: look at the run state and the image */
     const int *listener_fds; /* one a bind of the image, in its order */
     uint32_t listener_count;
     uint32_t descriptors_limit; /* RLIMIT_NOFILE */

@@ -33,8 +33,10 @@ int buffer_bank_open(struct buffer_bank *bank, const struct region *region, uint
         .bytes = region_row(region, TABLE_BANK, slot * pages),
         .budget_bytes = (uint64_t)large * BUFFER_LARGE_BYTES + (uint64_t)small * BUFFER_SMALL_BYTES,
     };
-    bank->stacks[BUFFER_LARGE] = (struct buffer_stack){.ids = calloc(large + 1, sizeof(uint32_t)), .total = large};
-    bank->stacks[BUFFER_SMALL] = (struct buffer_stack){.ids = calloc(small + 1, sizeof(uint32_t)), .total = small};
+    bank->stacks[BUFFER_LARGE] =
+        (struct buffer_stack){.ids = calloc(large + 1, sizeof(uint32_t)), .total = large};
+    bank->stacks[BUFFER_SMALL] =
+        (struct buffer_stack){.ids = calloc(small + 1, sizeof(uint32_t)), .total = small};
     if (bank->stacks[BUFFER_LARGE].ids == NULL || bank->stacks[BUFFER_SMALL].ids == NULL) {
         buffer_bank_close(bank);
         return -ENOMEM;

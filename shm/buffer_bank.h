@@ -52,8 +52,9 @@ static inline enum buffer_class buffer_bank_class(const struct buffer_bank *bank
 static inline unsigned char *buffer_bank_address(const struct buffer_bank *bank, uint32_t id)
 {
     uint32_t large = bank->table.large_count;
-    uint64_t offset = id < large ? (uint64_t)id * BUFFER_LARGE_BYTES
-                                 : (uint64_t)large * BUFFER_LARGE_BYTES + (uint64_t)(id - large) * BUFFER_SMALL_BYTES;
+    uint64_t offset =
+        id < large ? (uint64_t)id * BUFFER_LARGE_BYTES
+                   : (uint64_t)large * BUFFER_LARGE_BYTES + (uint64_t)(id - large) * BUFFER_SMALL_BYTES;
     return bank->bytes + offset;
 }
 

@@ -21,7 +21,8 @@ static uint32_t head_word(struct head head)
 
 static struct head get_head(const struct flow_entry *entry)
 {
-    uint32_t word = __atomic_load_n((const uint32_t *)(const void *)entry, __ATOMIC_ACQUIRE); /* pairs with set_head() */
+    uint32_t word =
+        __atomic_load_n((const uint32_t *)(const void *)entry, __ATOMIC_ACQUIRE); /* pairs with set_head() */
     struct head head;
     memcpy(&head, &word, sizeof(head));
     return head;
@@ -34,7 +35,8 @@ static uint8_t entry_state(const struct flow_entry *entry)
 
 static void set_head(struct flow_entry *entry, struct head head)
 {
-    __atomic_store_n((uint32_t *)(void *)entry, head_word(head), __ATOMIC_RELEASE); /* pairs with get_head() */
+    __atomic_store_n((uint32_t *)(void *)entry, head_word(head),
+                     __ATOMIC_RELEASE); /* pairs with get_head() */
 }
 
 /* The words behind the head. Written and read one by one, relaxed: a lookup may read an entry while it is claimed
@@ -192,7 +194,8 @@ void flow_table_time_wait(struct flow_table *table, uint32_t index, uint64_t now
     struct flow_entry *entry = &table->entries[index];
 
     note_intent(intent, index);
-    __atomic_store_n(&entry->expire_ms, (uint32_t)now_ms + FLOW_TWO_MSL_MS, __ATOMIC_RELAXED); /* before set_head */
+    __atomic_store_n(&entry->expire_ms, (uint32_t)now_ms + FLOW_TWO_MSL_MS,
+                     __ATOMIC_RELAXED); /* before set_head */
     set_head(entry, (struct head){.state = FLOW_TIME_WAIT});
 }
 

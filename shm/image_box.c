@@ -8,7 +8,8 @@
 const struct image *image_box_current(const struct region *region)
 {
     /* Acquire pairs with the release in image_box_publish(). */
-    return region_row(region, TABLE_IMAGES, __atomic_load_n(&region->header->image_current, __ATOMIC_ACQUIRE) & 1);
+    return region_row(region, TABLE_IMAGES,
+                      __atomic_load_n(&region->header->image_current, __ATOMIC_ACQUIRE) & 1);
 }
 
 bool image_box_taken(const struct region *region)

@@ -125,7 +125,8 @@ static void forget_current(const struct region *region)
     }
 }
 
-static int walk_pool(const struct region *region, enum walk walk, const struct image *image, struct image_pool *pool)
+static int walk_pool(const struct region *region, enum walk walk, const struct image *image,
+                     struct image_pool *pool)
 {
     int row = visit(region, walk, NAME_POOL, "", pool->name);
 
@@ -136,7 +137,8 @@ static int walk_pool(const struct region *region, enum walk walk, const struct i
     for (uint32_t i = 0; i < pool->server_count; i++) {
         struct image_server *server = (struct image_server *)image_server(image, pool->server_first + i);
         char text[ENDPOINT_TEXT_MAX];
-        row = visit(region, walk, NAME_SERVER, pool->name, endpoint_format(&server->address, text, sizeof(text)));
+        row = visit(region, walk, NAME_SERVER, pool->name,
+                    endpoint_format(&server->address, text, sizeof(text)));
         if (row < 0) {
             return row;
         }

@@ -52,7 +52,8 @@ static void count_rows(const struct region_header *header, uint64_t counts[TABLE
                              (uint64_t)header->small_per_slot * BUFFER_SMALL_BYTES;
 
     counts[TABLE_IMAGES] = 2;
-    counts[TABLE_NAMES] = name_rows_max(NAME_LISTENER) + name_rows_max(NAME_POOL) + name_rows_max(NAME_SERVER);
+    counts[TABLE_NAMES] =
+        name_rows_max(NAME_LISTENER) + name_rows_max(NAME_POOL) + name_rows_max(NAME_SERVER);
     counts[TABLE_SLOTS] = slots;
     counts[TABLE_SERVER_COUNTERS] = slots * IMAGE_SERVERS_MAX;
     counts[TABLE_LOG_RECORDS] = slots * LOG_RING_RECORDS;

@@ -51,8 +51,8 @@ struct region_header {
     char name[IMAGE_NAME_MAX];
     uint64_t segment_bytes[SEGMENT_COUNT];
     struct region_table_place tables[TABLE_COUNT];
-    uint32_t sessions_per_slot;     /* capacity of a slot's slab */
-    uint32_t large_per_slot;        /* buffers of each class in a slot's shard */
+    uint32_t sessions_per_slot; /* capacity of a slot's slab */
+    uint32_t large_per_slot;    /* buffers of each class in a slot's shard */
     uint32_t small_per_slot;
     uint32_t flow_groups;
     uint64_t flow_seed;
@@ -78,8 +78,8 @@ struct region_shape {
     const char *name;
     uint32_t slots;
     uint32_t sessions_per_slot;
-    uint64_t flows;            /* entries wanted, all slots together; rounded up to whole groups */
-    uint64_t bank_bytes;       /* all slots together */
+    uint64_t flows;      /* entries wanted, all slots together; rounded up to whole groups */
+    uint64_t bank_bytes; /* all slots together */
     uint64_t monotonic_us, realtime_us, seed;
 };
 

@@ -88,5 +88,6 @@ bool session_slab_read(const struct region *region, uint32_t slot, uint32_t inde
     }
     memcpy(copy, words, sizeof(*copy));
     __atomic_thread_fence(__ATOMIC_ACQUIRE); /* the copy before the second look at the generation */
-    return copy->phase != SESSION_FREE && __atomic_load_n(&session->generation, __ATOMIC_RELAXED) == generation;
+    return copy->phase != SESSION_FREE &&
+           __atomic_load_n(&session->generation, __ATOMIC_RELAXED) == generation;
 }

@@ -34,11 +34,11 @@ struct slot_stats {
 struct worker_slot {
     /* Who serves. `epoch` is stored last when a new ring is ready: its parity says which of the two rings lives. */
     uint32_t pid;
-    uint32_t keeper_pid; /* written by the keeper */
-    uint32_t state;      /* enum slot_state */
-    uint32_t epoch;      /* incarnations that got a ring */
-    uint32_t session_high; /* sessions ever used: 0..session_high-1 */
-    uint32_t fd_floor;     /* written by the keeper: descriptors below are not sessions' */
+    uint32_t keeper_pid;       /* written by the keeper */
+    uint32_t state;            /* enum slot_state */
+    uint32_t epoch;            /* incarnations that got a ring */
+    uint32_t session_high;     /* sessions ever used: 0..session_high-1 */
+    uint32_t fd_floor;         /* written by the keeper: descriptors below are not sessions' */
     uint64_t image_generation; /* the configuration taken */
     uint64_t serial;           /* sessions ever accepted */
     uint32_t flow_claim;       /* flow entry being claimed, see shm/flow_table.h; FLOW_NONE: none */
@@ -63,7 +63,8 @@ struct worker_slot {
     _Alignas(64) uint64_t log_tail; /* written by the logger */
 
     _Alignas(64) uint8_t ring_params[2][SLOT_RING_PARAMS_BYTES];
-    uint32_t ring_buffers[SLOT_CLASSES][SLOT_RING_BUFFERS]; /* buffer behind each id of the provided-buffer rings */
+    uint32_t ring_buffers[SLOT_CLASSES]
+                         [SLOT_RING_BUFFERS]; /* buffer behind each id of the provided-buffer rings */
 
     _Alignas(64) struct slot_stats stats;
     _Alignas(4096) struct undo_log undo;
@@ -117,9 +118,11 @@ static inline struct server_counters *region_server_counters(const struct region
 }
 
 /* A record of the slot's log ring; `number` counts from 0 and wraps in the ring. */
-static inline struct log_record *region_log_record(const struct region *region, uint32_t slot, uint64_t number)
+static inline struct log_record *region_log_record(const struct region *region, uint32_t slot,
+                                                   uint64_t number)
 {
-    return region_row(region, TABLE_LOG_RECORDS, (uint64_t)slot * LOG_RING_RECORDS + number % LOG_RING_RECORDS);
+    return region_row(region, TABLE_LOG_RECORDS,
+                      (uint64_t)slot * LOG_RING_RECORDS + number % LOG_RING_RECORDS);
 }
 
 /* Whether what a new incarnation relies on is sound. */

@@ -79,11 +79,12 @@ Test(long_bounds, user_memory_of_an_idle_session)
 /* The kernel's memory of the sockets that `filter` selects, in bytes. */
 static uint64_t socket_bytes(const char *filter)
 {
-    const char *argv[] = {"/bin/sh", "-c",
-                          bed_format("ss -tmnH '%s' | sed -n 's/.*skmem:(r\\([0-9]*\\),.*,f[0-9]*,w\\([0-9]*\\),.*/\\1 "
-                                     "\\2/p' | awk '{sum += $1 + $2} END {printf \"%%.0f\", sum}'",
-                                     filter),
-                          NULL};
+    const char *argv[] = {
+        "/bin/sh", "-c",
+        bed_format("ss -tmnH '%s' | sed -n 's/.*skmem:(r\\([0-9]*\\),.*,f[0-9]*,w\\([0-9]*\\),.*/\\1 "
+                   "\\2/p' | awk '{sum += $1 + $2} END {printf \"%%.0f\", sum}'",
+                   filter),
+        NULL};
     struct bed_process process;
 
     cr_assert_eq(bed_run(argv, &process), 0, "%s", bed_read_file(process.err));
@@ -99,8 +100,9 @@ Test(long_bounds, five_thousand_slow_readers)
         .limits = "sessions: 8192, buffers: 64MiB",
         .workers = 1,
     });
-    struct bed_process slow = load_start(bed_format(
-        "slow --connections %d --read-rate 1000 --seconds 20 --source-range 127.0.0.10-127.0.0.13", SLOW_SESSIONS));
+    struct bed_process slow = load_start(
+        bed_format("slow --connections %d --read-rate 1000 --seconds 20 --source-range 127.0.0.10-127.0.0.13",
+                   SLOW_SESSIONS));
     WAIT_UNTIL(penstock_number("phases.open") == SLOW_SESSIONS);
     bed_pause_ms(4000);
 

@@ -102,8 +102,9 @@ Test(long_streams, gigabytes_through_unix_sockets)
     origin = origin_start_at("auto", server);
     penstock_start(&(struct penstock_config){.servers = bed_format("\"%s\"", server),
                                              .bind = bed_format("\"%s\"", client)});
-    load_totals_add(&totals, load_run(bed_format("streams --connect %s --connections 50 --count 400 --max-bytes 100M",
-                                                 client)));
+    load_totals_add(
+        &totals,
+        load_run(bed_format("streams --connect %s --connections 50 --count 400 --max-bytes 100M", client)));
     load_totals_expect(&totals);
     cr_assert_eq(json_number(origin_stop(&origin), "mismatches"), 0);
     bed_end();

@@ -220,6 +220,7 @@ int net_connect(struct net_conn *conn, struct net_conn *client, uint16_t remote_
     }
     conn->remote_port = remote_port;
     conn->state = NET_CONNECTING;
+    conn->failed = 0; /* of another port */
     conn->connect_result = draw_outcome(conn);
     net.connecting[net.connecting_count++] = conn->id;
     return -EINPROGRESS;
