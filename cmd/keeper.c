@@ -16,12 +16,13 @@
 
 #include "cmd/descriptors.h"
 #include "cmd/worker_process.h"
+#include "io/clock.h"
 #include "io/log.h"
 #include "io/worker.h"
 
 enum {
-    PROGRESS_MS = 50,  /* a worker that lived this long made progress */
-    BACKOFF_AFTER = 3, /* deaths without progress before the next is delayed */
+    PROGRESS_US = 50000, /* a worker that lived this long made progress */
+    BACKOFF_AFTER = 3,   /* deaths without progress before the next is delayed */
     BACKOFF_MAX_MS = 1000,
     MOVE_ABOVE = FD_LISTENERS, /* where descriptors are parked while the low numbers are laid out */
 };
@@ -31,16 +32,8 @@ struct keeper {
     struct worker_slot *slot;
     uint32_t listeners;
     uint32_t deaths_in_a_row;
-    uint64_t started_ms;
+    uint64_t started_us;
 };
-
-static uint64_t now_ms(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
 
 static _Noreturn void die(const char *what, int error)
 {
@@ -151,7 +144,7 @@ static pid_t start_worker(struct keeper *keeper)
         .user = keeper->setup->user,
     };
 
-    keeper->started_ms = now_ms();
+    keeper->started_us = clock_now_us();
     /* The C library's fork() would copy the table. The child's cached thread id is stale from here on. */
     pid_t pid = (pid_t)syscall(SYS_clone, CLONE_FILES | SIGCHLD, NULL, NULL, NULL, 0);
     if (pid == 0) {
@@ -190,7 +183,8 @@ static bool wait_for_worker(struct keeper *keeper, pid_t pid)
         return true;
     }
     keeper->slot->deaths++;
-    keeper->deaths_in_a_row = now_ms() - keeper->started_ms < PROGRESS_MS ? keeper->deaths_in_a_row + 1 : 0;
+    keeper->deaths_in_a_row =
+        clock_now_us() - keeper->started_us < PROGRESS_US ? keeper->deaths_in_a_row + 1 : 0;
     log_line(LOG_LEVEL_WARNING, "event=worker_died slot=%u pid=%d cause=\"%s\" deaths=%u",
              keeper->setup->slot, info.si_pid, describe(&info, text, sizeof(text)), keeper->slot->deaths);
     return false;

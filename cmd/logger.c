@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "io/clock.h"
 #include "io/log.h"
 #include "shm/image_box.h"
 #include "shm/name_row.h"
@@ -118,14 +119,6 @@ static void flush(struct logger *logger)
     logger->used = 0;
 }
 
-static uint64_t now_ms(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
 /* Opens what the current configuration names. */
 static void open_log(struct logger *logger)
 {
@@ -134,7 +127,7 @@ static void open_log(struct logger *logger)
     bool same = strcmp(path, logger->path) == 0;
 
     log_set_level(image->log_level);
-    if (same && !reopen_wanted && (logger->fd >= 0 || now_ms() < logger->retry_ms)) {
+    if (same && !reopen_wanted && (logger->fd >= 0 || clock_now_us() / 1000 < logger->retry_ms)) {
         return;
     }
     reopen_wanted = 0;
@@ -142,7 +135,7 @@ static void open_log(struct logger *logger)
         close(logger->fd);
     }
     snprintf(logger->path, sizeof(logger->path), "%s", path);
-    logger->retry_ms = now_ms() + RETRY_OPEN_MS;
+    logger->retry_ms = clock_now_us() / 1000 + RETRY_OPEN_MS;
     logger->fd = -1;
     if (path[0] == '\0') {
         logger->fd = STDERR_FILENO;

@@ -1,9 +1,9 @@
 #include "cmd/summary.h"
 
 #include <string.h>
-#include <time.h>
 
 #include "core/chain.h"
+#include "io/clock.h"
 #include "shm/image_box.h"
 #include "shm/session_slab.h"
 
@@ -65,12 +65,10 @@ void summary_read(struct summary *summary, const struct region *region)
 {
     const struct region_header *header = region->header;
     const struct image *image = image_box_current(region);
-    struct timespec now;
 
     memset(summary, 0, sizeof(*summary));
-    clock_gettime(CLOCK_MONOTONIC, &now);
     summary->generation = image->generation;
-    summary->up_seconds = (uint64_t)now.tv_sec - header->created_monotonic_us / 1000000;
+    summary->up_seconds = (clock_now_us() - header->created_monotonic_us) / 1000000;
     summary->sessions_limit = image->sessions_limit;
     summary->workers = header->slot_count;
     summary->buffer_budget_bytes =

@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "io/clock.h"
 #include "io/heap.h"
 #include "io/log.h"
 #include "io/probe.h"
@@ -28,11 +29,11 @@ enum {
     FLOW_LOAD_PERCENT = 60, /* of the flow table; its buckets rarely overflow below that */
 };
 
-static uint64_t clock_us(clockid_t clock)
+static uint64_t realtime_us(void)
 {
     struct timespec now;
 
-    clock_gettime(clock, &now);
+    clock_gettime(CLOCK_REALTIME, &now);
     return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
 }
 
@@ -45,8 +46,8 @@ static int create_region(struct supervisor *supervisor)
         .sessions_per_slot = (uint32_t)(image->sessions_limit * SESSION_GROWTH + SESSION_MARGIN),
         .flows = image->sessions_limit * SIDE_COUNT * 100 / FLOW_LOAD_PERCENT,
         .bank_bytes = image->buffer_bytes_limit,
-        .monotonic_us = clock_us(CLOCK_MONOTONIC),
-        .realtime_us = clock_us(CLOCK_REALTIME),
+        .monotonic_us = clock_now_us(),
+        .realtime_us = realtime_us(),
     };
 
     if (getrandom(&shape.seed, sizeof(shape.seed), 0) != (ssize_t)sizeof(shape.seed)) {
@@ -172,7 +173,7 @@ static void set_run_state(struct supervisor *supervisor, enum run_state state)
         supervisor_close_listeners(supervisor);
     }
     supervisor->stopping = true;
-    header->run_state_since_ms = clock_us(CLOCK_MONOTONIC) / 1000;
+    header->run_state_since_ms = clock_now_us() / 1000;
     __atomic_store_n(&header->run_state, (uint32_t)state,
                      __ATOMIC_RELEASE); /* pairs with follow_run_state() */
     supervisor_wake_all(supervisor);

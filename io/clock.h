@@ -1,5 +1,5 @@
 /*
- * The worker's clock. A file of its own, so that the simulation can bring another.
+ * The clock. A file of its own, so that the simulation can bring another.
  */
 #ifndef PENSTOCK_IO_CLOCK_H
 #define PENSTOCK_IO_CLOCK_H
