@@ -22,7 +22,24 @@ static int send_signal(const struct instance *instance, int signal)
     return EXIT_SUCCESS;
 }
 
-static int signal_instance(const struct command_options *options, int signal)
+int command_drain(const struct command_options *options)
+{
+    struct instance instance;
+    struct region region;
+
+    if (instance_open(&instance, &region, options) != 0) {
+        return EXIT_FAILURE;
+    }
+    bool serves = region.header->run_state == RUN_SERVE;
+    region_detach(&region);
+    if (!serves) { /* a second SIGTERM would end it now */
+        printf("instance drains already; `penstock stop` ends it now\n");
+        return EXIT_SUCCESS;
+    }
+    return send_signal(&instance, SIGTERM);
+}
+
+int command_stop(const struct command_options *options)
 {
     struct instance instance;
     struct region region;
@@ -31,17 +48,7 @@ static int signal_instance(const struct command_options *options, int signal)
         return EXIT_FAILURE;
     }
     region_detach(&region);
-    return send_signal(&instance, signal);
-}
-
-int command_drain(const struct command_options *options)
-{
-    return signal_instance(options, SIGTERM);
-}
-
-int command_stop(const struct command_options *options)
-{
-    return signal_instance(options, SIGINT);
+    return send_signal(&instance, SIGINT);
 }
 
 /* Waits until every worker has taken a newer configuration than `generation`, or the supervisor refused it. */

@@ -2,12 +2,16 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
+
+enum { CLAIM_TRIES = 50 };
 
 /* The directory of the name files. */
 static const char *directory(void)
@@ -39,28 +43,46 @@ static int read_file(int fd, pid_t *pid, int *tables_fd)
     return 0;
 }
 
+/* One try to lock the file. -EAGAIN where it was removed meanwhile by an instance that ended, or somebody only looked
+ * whether it is locked. */
+static int claim_file(struct instance *instance)
+{
+    struct stat ours;
+    struct stat now;
+    struct timespec pause = {.tv_nsec = 5000000};
+    int ignored;
+    int fd = open(instance->path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+
+    if (fd < 0) {
+        return -errno;
+    }
+    if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+        bool runs = read_file(fd, &instance->pid, &ignored) == 0 && kill(instance->pid, 0) == 0;
+        close(fd);
+        nanosleep(&pause, NULL);
+        return runs ? -EBUSY : -EAGAIN;
+    }
+    if (fstat(fd, &ours) != 0 || stat(instance->path, &now) != 0 || ours.st_ino != now.st_ino) {
+        close(fd);
+        return -EAGAIN;
+    }
+    instance->fd = fd;
+    instance->pid = getpid();
+    return 0;
+}
+
 int instance_claim(struct instance *instance, const char *name)
 {
-    int ignored;
-
     *instance = (struct instance){.fd = -1};
     set_path(instance, name);
     if (mkdir(directory(), 0755) != 0 && errno != EEXIST) {
         return -errno;
     }
-    int fd = open(instance->path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
-    if (fd < 0) {
-        return -errno;
+    int result = -EAGAIN;
+    for (int i = 0; i < CLAIM_TRIES && result == -EAGAIN; i++) {
+        result = claim_file(instance);
     }
-    if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
-        int error = errno;
-        (void)read_file(fd, &instance->pid, &ignored);
-        close(fd);
-        return -error;
-    }
-    instance->fd = fd;
-    instance->pid = getpid();
-    return 0;
+    return result;
 }
 
 int instance_publish(const struct instance *instance, int tables_fd)

@@ -18,7 +18,7 @@ struct instance {
     int fd;         /* the claim's lock; -1 for others */
 };
 
-/* Claims the name for this process. 0, -EWOULDBLOCK where an instance of that name runs (its pid in `instance`), or
+/* Claims the name for this process. 0, -EBUSY where an instance of that name runs (its pid in `instance`), or
  * -errno. */
 int instance_claim(struct instance *instance, const char *name);
 

@@ -187,6 +187,11 @@ static bool wait_for_worker(struct keeper *keeper, pid_t pid)
         clock_now_us() - keeper->started_us < PROGRESS_US ? keeper->deaths_in_a_row + 1 : 0;
     log_line(LOG_LEVEL_WARNING, "event=worker_died slot=%u pid=%d cause=\"%s\" deaths=%u",
              keeper->setup->slot, info.si_pid, describe(&info, text, sizeof(text)), keeper->slot->deaths);
+    if (__atomic_load_n(&keeper->setup->region->header->run_state, __ATOMIC_ACQUIRE) == RUN_STOP) {
+        __atomic_store_n(&keeper->slot->state, SLOT_DONE,
+                         __ATOMIC_RELEASE); /* no use in another incarnation */
+        return true;
+    }
     return false;
 }
 
@@ -212,7 +217,10 @@ void keeper_main(const struct keeper_setup *setup)
     (void)prctl(PR_SET_NAME, name, 0, 0, 0);
     signal(SIGINT, SIG_IGN); /* the terminal's Ctrl-C is the supervisor's business */
     signal(SIGTERM, SIG_IGN);
+    signal(SIGQUIT, SIG_IGN); /* and what is sent to a whole control group */
     signal(SIGHUP, SIG_IGN);
+    signal(SIGUSR1, SIG_IGN);
+    signal(SIGUSR2, SIG_IGN);
     signal(SIGPIPE, SIG_IGN);
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);

@@ -59,6 +59,9 @@ static const char *format_source(const struct log_record *record, char *text, si
     if (record->source_family == ENDPOINT_UNIX) {
         return "unix:";
     }
+    if (record->source_family == ENDPOINT_NONE) {
+        return "-";
+    }
     memcpy(source.bytes, record->source_address, sizeof(record->source_address));
     return endpoint_format(&source, text, size);
 }
@@ -155,7 +158,8 @@ static void take_records(struct logger *logger, uint32_t index)
     struct worker_slot *slot = region_slot(logger->region, index);
     uint64_t head = __atomic_load_n(&slot->log_head, __ATOMIC_ACQUIRE); /* pairs with the worker's release */
 
-    for (uint64_t tail = slot->log_tail; tail != head; tail++) {
+    /* Signed: a worker's death may take the head back behind a record that was read already. */
+    for (uint64_t tail = slot->log_tail; (int64_t)(head - tail) > 0; tail++) {
         if (sizeof(logger->batch) - logger->used < LINE_MAX_BYTES) {
             flush(logger);
         }
@@ -178,6 +182,7 @@ void logger_main(const struct region *region)
     sigaction(SIGUSR1, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
     signal(SIGINT, SIG_IGN);
+    signal(SIGQUIT, SIG_IGN);
     signal(SIGHUP, SIG_IGN);
     signal(SIGPIPE, SIG_IGN);
     sigemptyset(&none);

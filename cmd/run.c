@@ -21,7 +21,7 @@ int command_run(const struct command_options *options)
     }
     log_init(supervisor.image->log_level, "supervisor");
     int result = instance_claim(&supervisor.instance, supervisor.image->name);
-    if (result == -EWOULDBLOCK) {
+    if (result == -EBUSY) {
         log_line(
             LOG_LEVEL_ERROR,
             "event=start_failed what=\"an instance named %s runs already, process %d; choose another name or stop "

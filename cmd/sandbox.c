@@ -22,10 +22,12 @@ static const int allowed[] = {
     SCMP_SYS(getpeername),
     SCMP_SYS(getsockname),
     SCMP_SYS(shutdown),
+    SCMP_SYS(ioctl), /* SIOCOUTQ */
     SCMP_SYS(close),
     SCMP_SYS(dup3),
     SCMP_SYS(epoll_ctl),
     SCMP_SYS(epoll_wait),
+    SCMP_SYS(epoll_pwait),
     SCMP_SYS(read),
     SCMP_SYS(write),
     SCMP_SYS(clock_gettime),

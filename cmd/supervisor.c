@@ -1,6 +1,7 @@
 #include "cmd/supervisor.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -9,6 +10,7 @@
 #include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -138,7 +140,7 @@ static int start(struct supervisor *supervisor)
     }
     for (uint32_t i = 0; i < supervisor->image->workers && result == 0; i++) {
         result = supervisor_start_keeper(supervisor, i);
-        supervisor->slot_count = i + 1;
+        supervisor->slot_count += result == 0;
     }
     if (result < 0) {
         log_line(LOG_LEVEL_ERROR, "event=start_failed error=\"%s\"", strerror(-result));
@@ -197,7 +199,9 @@ static void follow_signals(struct supervisor *supervisor)
             supervisor_reload(supervisor);
             break;
         case SIGUSR1:
-            kill(supervisor->logger, SIGUSR1);
+            if (supervisor->logger_pidfd >= 0) {
+                kill(supervisor->logger, SIGUSR1);
+            }
             break;
         default:
             break;
@@ -205,19 +209,54 @@ static void follow_signals(struct supervisor *supervisor)
     }
 }
 
+/* A worker that has lost its keeper and then died itself: nobody will take the slot's connections any more. */
+static void reap_orphan(struct supervisor *supervisor, uint32_t index)
+{
+    struct supervised_slot *slot = &supervisor->slots[index];
+    struct worker_slot *shared = region_slot(&supervisor->region, index);
+
+    close(slot->pidfd);
+    slot->pidfd = -1;
+    for (uint32_t i = 0; i < supervisor->listener_count; i++) {
+        (void)dup3(slot->wake, slot->listeners[i],
+                   O_CLOEXEC); /* closed, or it would accept into a black hole */
+    }
+    __atomic_store_n(&shared->sessions_active, 0u, __ATOMIC_RELAXED);
+    __atomic_store_n(&shared->state, (uint32_t)SLOT_DONE, __ATOMIC_RELEASE);
+    log_line(LOG_LEVEL_ERROR,
+             "event=slot_lost slot=%u what=\"keeper and worker died; restart to serve with all\"", index);
+}
+
 static void reap_keeper(struct supervisor *supervisor, uint32_t index)
 {
     struct supervised_slot *slot = &supervisor->slots[index];
+    const struct worker_slot *shared = region_slot(&supervisor->region, index);
     int status = 0;
 
     waitpid(slot->keeper, &status, 0);
+    slot->keeper = 0;
     close(slot->pidfd);
     slot->pidfd = -1;
-    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
-        log_line(
-            LOG_LEVEL_ERROR,
-            "event=keeper_died slot=%u status=%d what=\"its worker serves on, but will not be replaced\"",
-            index, status);
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 0) {
+        return;
+    }
+    log_line(LOG_LEVEL_ERROR,
+             "event=keeper_died slot=%u status=%d what=\"its worker serves on, but will not be replaced\"",
+             index, status);
+    slot->pidfd =
+        (int)syscall(SYS_pidfd_open, shared->pid, 0); /* from here on the worker itself is watched */
+    if (slot->pidfd < 0) {
+        slot->pidfd = dup(slot->wake);
+        reap_orphan(supervisor, index);
+    }
+}
+
+static void reap_slot(struct supervisor *supervisor, uint32_t index)
+{
+    if (supervisor->slots[index].keeper != 0) {
+        reap_keeper(supervisor, index);
+    } else {
+        reap_orphan(supervisor, index);
     }
 }
 
@@ -226,7 +265,16 @@ static void reap_logger(struct supervisor *supervisor)
     waitpid(supervisor->logger, NULL, 0);
     close(supervisor->logger_pidfd);
     supervisor->logger_pidfd = -1;
-    log_line(LOG_LEVEL_WARNING, "event=logger_died what=\"started again\"");
+    log_line(LOG_LEVEL_WARNING, "event=logger_died what=\"started again within a second\"");
+}
+
+/* At most once a turn of a second, however often it dies. */
+static void restart_logger(struct supervisor *supervisor)
+{
+    if (supervisor->logger_pidfd >= 0 || clock_now_us() < supervisor->logger_after_us) {
+        return;
+    }
+    supervisor->logger_after_us = clock_now_us() + LOOK_EVERY_MS * 1000;
     int result = supervisor_start_logger(supervisor);
     if (result < 0) {
         log_line(LOG_LEVEL_ERROR, "event=logger_failed error=\"%s\"", strerror(-result));
@@ -271,9 +319,10 @@ static void supervise(struct supervisor *supervisor)
         }
         for (uint32_t i = 0; i < supervisor->slot_count; i++) {
             if (polls[i + 2].fd >= 0 && polls[i + 2].revents) {
-                reap_keeper(supervisor, i);
+                reap_slot(supervisor, i);
             }
         }
+        restart_logger(supervisor);
         note_reload(supervisor);
     }
 }
@@ -289,7 +338,9 @@ static void end_children(struct supervisor *supervisor)
         struct supervised_slot *slot = &supervisor->slots[i];
         close(slot->control); /* a keeper that still waits for its sockets ends */
         if (slot->pidfd >= 0) {
-            waitpid(slot->keeper, NULL, 0);
+            if (slot->keeper != 0) {
+                waitpid(slot->keeper, NULL, 0);
+            }
             close(slot->pidfd);
         }
     }

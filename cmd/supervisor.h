@@ -13,8 +13,8 @@
 #include "cmd/instance.h"
 
 struct supervised_slot {
-    pid_t keeper;
-    int pidfd; /* of the keeper; -1: gone */
+    pid_t keeper; /* 0: gone */
+    int pidfd;    /* of the keeper, or of a worker that has lost it; -1: nobody left */
     int control;
     int wake;
     int listeners[IMAGE_BINDS_MAX];
@@ -29,7 +29,8 @@ struct supervisor {
     uint32_t slot_count;
     uint32_t listener_count;
     pid_t logger;
-    int logger_pidfd;
+    int logger_pidfd;         /* -1: does not run */
+    uint64_t logger_after_us; /* when it may be started again */
     int signal_fd;
     bool stopping;
     bool reload_pending; /* published and not yet taken by every worker */

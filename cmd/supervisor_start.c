@@ -2,6 +2,7 @@
  * The supervisor's children and sockets: keepers, the logger, listening sockets.
  */
 #include <errno.h>
+#include <linux/filter.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -45,15 +46,17 @@ int supervisor_start_keeper(struct supervisor *supervisor, uint32_t index)
     if (pid == 0) {
         keeper_main(&setup);
     }
+    int error = errno;
     close(pair[1]);
-    if (pid < 0) {
-        close(pair[0]);
-        return -errno;
-    }
-    slot->keeper = pid;
     slot->control = pair[0];
-    slot->pidfd = open_pidfd(pid);
-    return slot->pidfd < 0 ? -errno : 0;
+    slot->keeper = pid;
+    slot->pidfd = pid < 0 ? -1 : open_pidfd(pid);
+    if (slot->pidfd < 0) { /* a keeper that waits for its sockets ends with the other end of the pair */
+        error = pid < 0 ? error : errno;
+        close(slot->control);
+        return -error;
+    }
+    return 0;
 }
 
 int supervisor_start_logger(struct supervisor *supervisor)
@@ -128,10 +131,36 @@ int supervisor_open_listeners(struct supervisor *supervisor)
     return 0;
 }
 
+/* From here on a listening socket takes no SYN. Who is half open or in the accept queue is not touched: workers take
+ * them and then find the queue empty, however many others keep coming. Accepted sockets inherit the filter, which
+ * means nothing to them. */
+static void refuse_syns(int fd)
+{
+    enum {
+        FLAGS_OFFSET = 13,
+        SYN = 0x02,
+        ACK = 0x10
+    }; /* of the TCP header, where a socket's filter begins */
+    static struct sock_filter filter[] = {
+        BPF_STMT(BPF_LD | BPF_B | BPF_ABS, FLAGS_OFFSET),
+        BPF_STMT(BPF_ALU | BPF_AND | BPF_K, SYN | ACK),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYN, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, 0),
+        BPF_STMT(BPF_RET | BPF_K, UINT32_MAX),
+    };
+    const struct sock_fprog program = {.len = sizeof(filter) / sizeof(filter[0]), .filter = filter};
+
+    (void)setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program,
+                     sizeof(program)); /* a drain takes longer without */
+}
+
 void supervisor_close_listeners(struct supervisor *supervisor)
 {
     for (uint32_t i = 0; i < supervisor->slot_count; i++) {
         for (uint32_t k = 0; k < supervisor->listener_count; k++) {
+            if (image_bind(supervisor->image, k)->endpoint.family != ENDPOINT_UNIX) {
+                refuse_syns(supervisor->slots[i].listeners[k]);
+            }
             close(supervisor->slots[i].listeners[k]);
         }
     }

@@ -67,23 +67,20 @@ static void settle_session(struct worker *worker, struct session *session)
     session->wheel_slot = SESSION_NONE;
     bool client_lost = !holds(client);
     bool server_lost = server->fd >= 0 && !holds(server);
-    if (client_lost) {
-        client->fd = -1;
-    }
-    if (server_lost) {
-        server->fd = -1;
-    }
-    if (session->phase == SESSION_CHOOSING) {
-        server->fd = -1; /* its connect failed in the dead ring: closed with the descriptors nobody owns */
-    }
-    if (session->phase == SESSION_CONNECTING && server_lost && !client_lost) {
-        session_set_phase(session, SESSION_CHOOSING,
-                          worker->now_ms); /* its connect had failed: see upstream_drop() */
+    /* The phase before the descriptors: a death in between leaves a sound record. */
+    if (client_lost || (session->phase == SESSION_OPEN && server_lost)) {
+        session_close(session, CLOSE_LOST, true, worker->now_ms);
+    } else if (session->phase == SESSION_CONNECTING &&
+               server_lost) { /* its connect had failed: upstream_drop() */
+        session_set_phase(session, SESSION_CHOOSING, worker->now_ms);
     } else if (session->phase == SESSION_CONNECTING) {
         server->flags |= CONN_CONNECT_POLL;
     }
-    if (client_lost || (session->phase == SESSION_OPEN && server_lost)) {
-        session_close(session, CLOSE_LOST, true, worker->now_ms);
+    if (client_lost) {
+        client->fd = -1;
+    }
+    if (server_lost || session->phase == SESSION_CHOOSING) { /* what a failed connect left is nobody's */
+        server->fd = -1;
     }
 }
 
@@ -179,19 +176,38 @@ static void close_orphans(uint32_t floor, const uint8_t *owned, uint32_t descrip
     sock_close_range(first, UINT32_MAX);
 }
 
+/* One more than the highest descriptor a session names, within the limit. */
+static uint32_t descriptors_named(const struct worker *worker)
+{
+    uint32_t count = 0;
+
+    for (uint32_t index = 0; index < worker->slot->session_high; index++) {
+        const struct session *session = &worker->slab.sessions[index];
+        for (int side = 0; session->phase != SESSION_FREE && side < SIDE_COUNT; side++) {
+            int fd = session->conn[side].fd;
+            if (fd >= 0 && (uint32_t)fd < worker->descriptors_limit && (uint32_t)fd >= count) {
+                count = (uint32_t)fd + 1;
+            }
+        }
+    }
+    return count;
+}
+
 int adopt_state(struct worker *worker, int ring_fd)
 {
-    uint32_t descriptors = worker->descriptors_limit;
     uint8_t *held = calloc(worker->bank.table.count, 1);
-    uint8_t *owned = calloc(descriptors, 1);
-    int result = held == NULL || owned == NULL ? -ENOMEM : 0;
+    uint8_t *owned = NULL;
+    int result = held == NULL ? -ENOMEM : 0;
 
     if (result == 0 && ring_fd >= 0) {
         worker->adopting = true;
         result = settle_ring(worker, ring_fd);
         worker->adopting = false;
     }
-    if (result < 0) {
+    uint32_t descriptors = descriptors_named(worker); /* the completions may have brought some */
+    owned = calloc(descriptors + 1, 1);
+    if (result < 0 || owned == NULL) {
+        result = result < 0 ? result : -ENOMEM;
         goto out;
     }
     undo_commit(&worker->slot->undo); /* void: the next ring counts its head from 0 again */
@@ -215,7 +231,8 @@ void adopt_resume(struct worker *worker)
         }
         uint32_t generation = session->generation;
         relay_dispatch(worker, index, &(struct relay_event){.kind = RELAY_PLAN});
-        if (session->generation == generation && session->phase != SESSION_FREE) {
+        if (session->generation == generation && session->phase != SESSION_FREE &&
+            session->phase != SESSION_CLOSING) {
             relay_schedule(worker, session);
         }
     }

@@ -8,8 +8,8 @@
 #define IP_LOCAL_PORT_RANGE 51 /* linux/in.h, since Linux 6.3: ip(7) */
 #endif
 
-#ifndef CLONE_PIDFD
-#define CLONE_PIDFD 0x00001000
+#ifndef IORING_ACCEPT_DONTWAIT
+#define IORING_ACCEPT_DONTWAIT (1U << 1) /* linux/io_uring.h, since Linux 6.10: io_uring_prep_accept(3) */
 #endif
 
 #endif

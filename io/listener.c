@@ -24,8 +24,8 @@ uint32_t listener_room(const struct worker *worker)
     }
     uint64_t room = active < limit ? limit - active : 0;
     uint32_t slab = session_slab_room(&worker->slab);
-    uint32_t descriptors = worker->descriptors_max / SIDE_COUNT;
-    uint32_t own = worker->slab.active < descriptors ? descriptors - worker->slab.active : 0;
+    uint32_t own =
+        worker->slab.active < worker->sessions_max ? worker->sessions_max - worker->slab.active : 0;
 
     room = room < slab ? room : slab;
     return room < own ? (uint32_t)room : own;
@@ -82,7 +82,8 @@ static void accept_session(struct worker *worker, const struct worker_listener *
     session->serial = worker->slot->serial++;
     session->listener_row = listener->row;
     session->pool_row = worker->routes[listener->row].pool_row;
-    session->source_family = ENDPOINT_UNIX;
+    session->source_family =
+        listener->local ? ENDPOINT_UNIX : ENDPOINT_NONE; /* gone already: no address to be had */
     struct conn *client = &session->conn[SIDE_CLIENT];
     if (!listener->local && sock_flow_key(fd, &key)) {
         set_source(session, &key);
@@ -168,6 +169,9 @@ void listener_cancel(struct worker *worker, uint32_t index)
     struct worker_listener *listener = &worker->listeners[index];
 
     if (listener->pending > 0 && !listener->cancelling) {
+        if (ring_space(worker->ring) == 0) {
+            (void)ring_submit(worker->ring);
+        }
         bool polled = listener->local && !listener->readable;
         ring_cancel(worker->ring, tag_of(index, polled ? RING_OP_LISTEN_POLL : RING_OP_ACCEPT));
         listener->cancelling = true;

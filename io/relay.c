@@ -14,6 +14,8 @@
 enum {
     EXPIRE_BATCH = 1024, /* timeouts handled in one turn of the loop; the rest follow in the next */
     WATCH_BATCH = 256,
+    LINGER_MAX_MS = 5000,
+    LINGER_LOOK_MS = 20,
     MULTISHOT_BURST = 32, /* the kernel's limit of receives in one go: MULTISHOT_MAX_RETRY */
 };
 
@@ -222,7 +224,6 @@ static void carry_out_side(struct worker *worker, struct session *session, uint3
 
     if (todo & RELAY_DO_SHUTDOWN << side) {
         sock_shutdown(conn->fd); /* may be repeated after a death: harmless */
-        relay_schedule(worker, session);
     }
     if (todo & RELAY_DO_CANCEL_INPUT << side) {
         ring_cancel(worker->ring, input_tag(worker, session, side));
@@ -244,13 +245,29 @@ static void carry_out_side(struct worker *worker, struct session *session, uint3
     }
 }
 
+/* Whether the RST has to wait: it would throw away what one side said before its end and the other has not yet
+ * acknowledged. A peer that takes nothing is waited for no longer than LINGER_MAX_MS. */
+static bool must_linger(const struct worker *worker, const struct session *session)
+{
+    bool passes_on = session->reason == CLOSE_CLIENT_RESET || session->reason == CLOSE_SERVER_RESET;
+    enum side other = session->reason == CLOSE_CLIENT_RESET ? SIDE_SERVER : SIDE_CLIENT;
+
+    return passes_on && session->conn[other].sink == SINK_OPEN &&
+           worker->now_ms < session->active_ms + LINGER_MAX_MS &&
+           sock_unacknowledged(session->conn[other].fd) > 0;
+}
+
 static void carry_out(struct worker *worker, struct session *session, uint32_t todo)
 {
     if (todo & RELAY_DO_DROP_SERVER) {
         upstream_drop(worker, session);
     }
     if (todo & RELAY_DO_FINISH) {
-        worker->finishing = relay_index(worker, session);
+        if (must_linger(worker, session)) {
+            wheel_set(&worker->wheel, relay_index(worker, session), worker->now_ms + LINGER_LOOK_MS);
+        } else {
+            worker->finishing = relay_index(worker, session);
+        }
         return;
     }
     for (int side = 0; side < SIDE_COUNT; side++) {
@@ -269,10 +286,16 @@ static uint32_t directions_with_data(const struct session *session)
     return (session->conn[SIDE_CLIENT].held_bytes > 0) + (session->conn[SIDE_SERVER].held_bytes > 0);
 }
 
+static uint32_t sinks_of(const struct session *session)
+{
+    return (uint32_t)session->conn[SIDE_CLIENT].sink << 8 | session->conn[SIDE_SERVER].sink;
+}
+
 void relay_step_in(struct worker *worker, struct session *session, const struct relay_event *event)
 {
     struct relay_env env = env_of(worker, session, event->kind);
     uint32_t before = directions_with_data(session);
+    uint32_t sinks = sinks_of(session);
     struct relay_actions actions = relay_step(session, event, &env);
 
     if (worker->adopting) {
@@ -281,6 +304,11 @@ void relay_step_in(struct worker *worker, struct session *session, const struct 
     worker->active_directions += directions_with_data(session) - before;
     buffer_bank_release_list(&worker->bank, actions.released);
     carry_out(worker, session, actions.todo);
+    /* A half-closed session has less time, and one that had no deadline may have one now. */
+    if (session->phase == SESSION_OPEN &&
+        (sinks != sinks_of(session) || session->wheel_slot == SESSION_NONE)) {
+        relay_schedule(worker, session);
+    }
 }
 
 void relay_schedule(struct worker *worker, const struct session *session)
@@ -296,7 +324,8 @@ static void log_session(struct worker *worker, const struct session *session)
     struct worker_slot *slot = worker->slot;
     uint64_t tail = __atomic_load_n(&slot->log_tail, __ATOMIC_ACQUIRE); /* pairs with the logger's release */
 
-    if (slot->log_head - tail >= LOG_RING_RECORDS) {
+    if ((int64_t)(slot->log_head - tail) >=
+        LOG_RING_RECORDS) { /* signed: see take_records() in cmd/logger.c */
         relay_count(worker, &slot->stats.log_dropped, 1);
         return;
     }
@@ -586,6 +615,11 @@ void relay_refill(struct worker *worker)
     }
 }
 
+bool relay_can_grant(const struct worker *worker)
+{
+    return worker->waiting.count > 0 && worker->ring_filled[receive_class(worker, relay_share(worker))] > 0;
+}
+
 void relay_writable(struct worker *worker)
 {
     uint64_t handles[WATCH_BATCH];
@@ -624,7 +658,8 @@ void relay_expire(struct worker *worker)
         struct session *session = &worker->slab.sessions[index];
         uint32_t generation = session->generation;
         relay_dispatch(worker, index, &(struct relay_event){.kind = RELAY_TIMED_OUT});
-        if (session->generation == generation && session->phase != SESSION_FREE) {
+        if (session->generation == generation && session->phase != SESSION_FREE &&
+            session->phase != SESSION_CLOSING) {
             relay_schedule(worker, session);
         }
     }

@@ -21,6 +21,9 @@ void relay_refill(struct worker *worker);
 /* Goes on sending where the kernel takes bytes again, and watches on. */
 void relay_writable(struct worker *worker);
 
+/* Whether a receiver waits for a buffer and there is one. */
+bool relay_can_grant(const struct worker *worker);
+
 /* What a direction may hold now, in bytes. */
 uint32_t relay_share(const struct worker *worker);
 

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "core/check.h"
+#include "io/kernel.h"
 #include "io/sock.h"
 
 #ifndef IORING_RECV_MULTISHOT
@@ -45,6 +46,10 @@ struct ring {
     uint32_t scratch_used;
     struct scratch scratch[RING_SUBMISSIONS];
 };
+
+/* Found out by the first accept of a unix listener: before Linux 6.10 accepts of a ring wait even for a non-blocking
+ * socket. */
+static bool accept_waits;
 
 /* Tags as the kernel carries them: op 0-3, side 4, group 5, generation 16-31, index 32-63. */
 static uint64_t tag_pack(struct ring_tag tag)
@@ -186,6 +191,7 @@ bool ring_peek(const struct ring *ring, struct ring_completion *completion)
         .has_buffer = (cqe->flags & IORING_CQE_F_BUFFER) != 0,
         .buffer = (uint16_t)(cqe->flags >> IORING_CQE_BUFFER_SHIFT),
     };
+    accept_waits = accept_waits || (completion->tag.op == RING_OP_ACCEPT && completion->result == -EINVAL);
     return true;
 }
 
@@ -218,6 +224,14 @@ static struct scratch *scratch(struct ring *ring)
     return &ring->scratch[ring->scratch_used++];
 }
 
+static bool is_local(int fd)
+{
+    int domain = AF_UNSPEC;
+    socklen_t length = sizeof(domain);
+
+    return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &length) == 0 && domain == AF_UNIX;
+}
+
 void ring_accept(struct ring *ring, struct ring_tag tag, int fd, bool multishot)
 {
     struct io_uring_sqe *sqe = submission(ring);
@@ -226,6 +240,7 @@ void ring_accept(struct ring *ring, struct ring_tag tag, int fd, bool multishot)
         io_uring_prep_multishot_accept(sqe, fd, NULL, NULL, 0);
     } else {
         io_uring_prep_accept(sqe, fd, NULL, NULL, 0);
+        sqe->ioprio |= !accept_waits && is_local(fd) ? IORING_ACCEPT_DONTWAIT : 0;
     }
     io_uring_sqe_set_data64(sqe, tag_pack(tag));
 }
@@ -280,7 +295,8 @@ void ring_cancel(struct ring *ring, struct ring_tag tag)
 {
     struct io_uring_sqe *sqe = submission(ring);
 
-    io_uring_prep_cancel64(sqe, tag_pack(tag), 0);
+    io_uring_prep_cancel64(sqe, tag_pack(tag),
+                           IORING_ASYNC_CANCEL_ALL); /* accepts of a unix listener share one */
     io_uring_sqe_set_data64(sqe, tag_pack((struct ring_tag){.op = RING_OP_NONE}));
 }
 

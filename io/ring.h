@@ -75,6 +75,8 @@ void ring_advance(struct ring *ring);
 /* Free submission entries. */
 uint32_t ring_space(const struct ring *ring);
 
+/* Of a unix listener, which workers share, it never waits: -EAGAIN where there is nothing (-EINVAL once before Linux 6.10,
+ * from then on it waits). */
 void ring_accept(struct ring *ring, struct ring_tag tag, int fd, bool multishot);
 void ring_receive(struct ring *ring, struct ring_tag tag, int fd, bool multishot);
 /* Never waits: completes at once with what the kernel took, or -EAGAIN. See io/watch.h. */

@@ -2,11 +2,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -83,9 +85,9 @@ static int remove_stale_path(const struct endpoint *endpoint)
         return -errno;
     }
     socklen_t length = sock_address(endpoint, &address);
-    bool alive = connect(fd, (struct sockaddr *)&address, length) == 0 || errno == EAGAIN;
+    bool dead = connect(fd, (struct sockaddr *)&address, length) != 0 && errno == ECONNREFUSED;
     close(fd);
-    if (alive) {
+    if (!dead) { /* somebody listens, or it is a socket of another kind */
         return -EADDRINUSE;
     }
     return unlink(path) == 0 ? 0 : -errno;
@@ -228,6 +230,13 @@ void sock_abort(int fd)
     struct linger linger = {.l_onoff = 1, .l_linger = 0};
 
     (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
+}
+
+uint32_t sock_unacknowledged(int fd)
+{
+    int bytes = 0;
+
+    return ioctl(fd, SIOCOUTQ, &bytes) == 0 && bytes > 0 ? (uint32_t)bytes : 0;
 }
 
 void sock_close(int fd)

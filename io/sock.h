@@ -42,6 +42,9 @@ void sock_abort(int fd);
 
 void sock_close(int fd);
 
+/* Bytes handed to the kernel that the peer has not acknowledged (TCP) or read (unix): tcp(7), SIOCOUTQ. */
+uint32_t sock_unacknowledged(int fd);
+
 /* Closes `fd` and keeps its number taken, by a copy of `stand_in`. */
 void sock_retire(int fd, int stand_in);
 

@@ -20,8 +20,9 @@ enum {
     REKICK_MS = 20,        /* a ring that is being torn down may still take an accept's wake-up */
     SWEEP_EVERY_MS = 1000, /* a sixteenth of the slot's flow groups each time: once round well within 2MSL */
     SWEEP_PARTS = 16,
-    COMPLETIONS_MIN = 4096,
-    COMPLETIONS_PER_SESSION = 6, /* receive, send, poll or cancel of both sides */
+    COMPLETIONS_RESERVE = 8192,  /* accepts, buffers, and what one turn submits beyond the sessions' own */
+    COMPLETIONS_PER_SESSION = 4, /* a receive and a send of each side */
+    STOP_BATCH = 1024,           /* sessions ended in one turn of the loop */
 };
 
 static void tick(struct worker *worker)
@@ -86,18 +87,15 @@ static int init_buffer_rings(struct worker *worker)
     return 0;
 }
 
-static uint32_t completions_for(const struct worker *worker)
+/* How many sessions the descriptors and the completion queue allow: it must never overflow. */
+static uint32_t sessions_for(const struct worker *worker)
 {
-    uint64_t sessions = worker->descriptors_max / SIDE_COUNT;
+    uint32_t by_descriptors =
+        (worker->descriptors_limit - worker->slot->fd_floor - DESCRIPTORS_SPARE) / SIDE_COUNT;
+    uint32_t by_completions = (RING_COMPLETIONS_MAX - COMPLETIONS_RESERVE) / COMPLETIONS_PER_SESSION;
+    uint32_t sessions = by_descriptors < by_completions ? by_descriptors : by_completions;
 
-    if (sessions > worker->slab.capacity) {
-        sessions = worker->slab.capacity;
-    }
-    uint64_t wanted = sessions * COMPLETIONS_PER_SESSION;
-    if (wanted < COMPLETIONS_MIN) {
-        return COMPLETIONS_MIN;
-    }
-    return wanted > RING_COMPLETIONS_MAX ? RING_COMPLETIONS_MAX : (uint32_t)wanted;
+    return sessions < worker->slab.capacity ? sessions : worker->slab.capacity;
 }
 
 /* A new ring under the other parity's descriptor; the epoch's store makes it the slot's. The dead ring is closed
@@ -106,8 +104,9 @@ static int replace_ring(struct worker *worker, const struct worker_setup *setup)
 {
     struct worker_slot *slot = worker->slot;
     uint32_t next = (slot->epoch + 1) & 1;
-    int result =
-        ring_create(&worker->ring, setup->ring_fds[next], completions_for(worker), slot->ring_params[next]);
+    int result = ring_create(&worker->ring, setup->ring_fds[next],
+                             COMPLETIONS_RESERVE + worker->sessions_max * COMPLETIONS_PER_SESSION,
+                             slot->ring_params[next]);
 
     if (result < 0) {
         return result;
@@ -132,7 +131,6 @@ int worker_start(struct worker *worker, const struct worker_setup *setup)
     worker->wake_fd = setup->wake_fd;
     worker->watch_fd = setup->watch_fd;
     worker->descriptors_limit = setup->descriptors_limit;
-    worker->descriptors_max = setup->descriptors_limit - slot->fd_floor - DESCRIPTORS_SPARE;
     worker->sweep_cursor = setup->slot;
     tick(worker);
     uint64_t started_us = worker->now_us;
@@ -143,6 +141,7 @@ int worker_start(struct worker *worker, const struct worker_setup *setup)
     upstream_init_ports(worker);
     flow_table_open(&worker->flows, &worker->region);
     session_slab_open(&worker->slab, &worker->region, setup->slot);
+    worker->sessions_max = sessions_for(worker);
     wheel_init(&worker->wheel, worker->slab.sessions, worker->now_ms);
     int result = buffer_bank_open(&worker->bank, &worker->region, setup->slot);
     if (result == 0) {
@@ -196,11 +195,13 @@ static void arm_wake(struct worker *worker)
 static void stop_sessions(struct worker *worker)
 {
     struct relay_event event = {.kind = RELAY_STOP, .reason = CLOSE_STOPPED};
+    uint32_t stopped = 0;
 
-    for (uint32_t index = 0; index < worker->slot->session_high; index++) {
+    for (uint32_t index = 0; index < worker->slot->session_high && stopped < STOP_BATCH; index++) {
         uint8_t phase = worker->slab.sessions[index].phase;
         if (phase != SESSION_FREE && phase != SESSION_CLOSING) {
             relay_dispatch(worker, index, &event);
+            stopped++;
         }
     }
 }
@@ -223,7 +224,9 @@ static void follow_run_state(struct worker *worker)
         accepted += worker->listeners[i].accepted;
         worker->listeners[i].accepted = 0;
     }
-    worker->drain_turns = accepted > 0 ? 0 : worker->drain_turns + 1;
+    if (!worker->slot->accept_paused) { /* at a limit the queues wait for room */
+        worker->drain_turns = accepted > 0 ? 0 : worker->drain_turns + 1;
+    }
     if (state == RUN_STOP || late) {
         worker->stopping = true;
         stop_sessions(worker);
@@ -289,6 +292,10 @@ static void publish(struct worker *worker)
 static uint32_t wait_ms(const struct worker *worker)
 {
     uint32_t wait = wheel_wait_ms(&worker->wheel, worker->now_ms);
+
+    if (relay_can_grant(worker)) { /* the queue gets shorter with every turn */
+        return 0;
+    }
 
     if (worker->rekick_ms != 0 && wait > REKICK_MS) {
         wait = REKICK_MS;

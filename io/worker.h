@@ -72,7 +72,7 @@ struct worker {
     uint64_t pause_log_after_ms;
     uint64_t rekick_ms;         /* after an adoption: when accepts are armed once more; 0: done */
     uint32_t descriptors_limit; /* RLIMIT_NOFILE */
-    uint32_t descriptors_max;   /* what sessions may use of it */
+    uint32_t sessions_max;      /* what descriptors and the completion queue allow this worker */
 
     struct wait_queue waiting;
     uint32_t ring_entries[BUFFER_CLASSES]; /* size of each provided-buffer ring */

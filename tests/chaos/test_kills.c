@@ -58,8 +58,9 @@ Test(kills, under_everything_at_once)
     struct scene scene;
 
     begin(&scene);
-    add_load(&scene, "streams --connections 60 --seconds 18 --max-bytes 8M --slow-readers 20 --slow-origin 10 "
-                     "--early-fin 20 --late-fin 20");
+    add_load(&scene,
+             "streams --connections 60 --seconds 18 --max-bytes 8M --slow-readers 20 --slow-origin 10 "
+             "--early-fin 20 --late-fin 20");
     add_load(&scene, "connect --connections 4 --seconds 18");
     add_load(&scene, "idle --connections 300 --seconds 18 --touch --verify");
     killer_run(&scene.killer, 100, 20, 300, 0);
@@ -106,8 +107,9 @@ Test(kills, of_streams_through_unix_sockets)
     penstock_start(&(struct penstock_config){.servers = bed_format("\"%s\"", server),
                                              .bind = bed_format("\"%s\"", client)});
     killer_begin(&scene.killer, WORKERS);
-    add_load(&scene, bed_format("streams --connect %s --connections 40 --seconds 5 --max-bytes 4M --slow-readers 20",
-                                client));
+    add_load(&scene,
+             bed_format("streams --connect %s --connections 40 --seconds 5 --max-bytes 4M --slow-readers 20",
+                        client));
     killer_run(&scene.killer, 0, 20, 200, scene.loads[0].pid);
     expect_unharmed(&scene);
 }
@@ -120,7 +122,8 @@ Test(kills, while_buffers_are_scarce)
     penstock_start(&(struct penstock_config){.servers = bed_format("127.0.0.1:%u", scene.origin.port),
                                              .limits = "sessions: 2000, buffers: 4MiB"});
     killer_begin(&scene.killer, WORKERS);
-    add_load(&scene, "streams --connections 200 --seconds 6 --max-bytes 4M --slow-readers 50 --slow-origin 20");
+    add_load(&scene,
+             "streams --connections 200 --seconds 6 --max-bytes 4M --slow-readers 50 --slow-origin 20");
     killer_run(&scene.killer, 0, 20, 200, scene.loads[0].pid);
     expect_unharmed(&scene);
 }

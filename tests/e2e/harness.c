@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -20,6 +21,8 @@
 #include "bench/address.h"
 #include "tests/e2e/harness_guard.h"
 #include "tests/e2e/harness_penstock.h"
+
+enum { PORT_LOW = 10000, PORT_HIGH = 32768, PORT_TRIES = 1000 };
 
 struct bed bed;
 
@@ -250,20 +253,42 @@ int bed_run(const char *const *argv, struct bed_process *process)
     return bed_wait(process->pid);
 }
 
-uint16_t bed_reserve_port(const char *host)
+static in_port_t *port_of(struct address *address)
+{
+    return address->any.sa_family == AF_INET ? &address->in4.sin_port : &address->in6.sin6_port;
+}
+
+/* Below the range the kernel takes ports of outgoing connections from: after much load all of that is in TIME_WAIT. */
+uint16_t bed_bind(int fd, const char *host)
 {
     struct address address;
-    int one = 1;
-    const char *text = bed_format(strchr(host, ':') != NULL ? "[%s]:0" : "%s:0", host);
+    uint16_t port = 0;
+    const char *text = bed_format(strchr(host, ':') != NULL ? "[%s]:1" : "%s:1", host);
 
     cr_assert_eq(address_parse(text, &address), 0);
-    int fd = socket(address.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    for (int i = 0; i < PORT_TRIES; i++) {
+        cr_assert_eq(getrandom(&port, sizeof(port), 0), (ssize_t)sizeof(port));
+        port = (uint16_t)(PORT_LOW + port % (PORT_HIGH - PORT_LOW));
+        *port_of(&address) = htons(port);
+        if (bind(fd, &address.any, address.length) == 0) { /* without sharing: the port is nobody else's */
+            return port;
+        }
+        cr_assert_eq(errno, EADDRINUSE, "bind %s: %s", host, strerror(errno));
+    }
+    cr_assert_fail("no port is free on %s", host);
+    return 0;
+}
+
+uint16_t bed_reserve_port(const char *host)
+{
+    int one = 1;
+    int fd = socket(strchr(host, ':') != NULL ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
     cr_assert(fd >= 0);
+    uint16_t port = bed_bind(fd, host);
     cr_assert_eq(setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)), 0);
     cr_assert_eq(setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one)), 0);
-    cr_assert_eq(bind(fd, &address.any, address.length), 0, "bind %s: %s", text, strerror(errno));
-    cr_assert_eq(getsockname(fd, &address.any, &address.length), 0);
-    return ntohs(address.any.sa_family == AF_INET ? address.in4.sin_port : address.in6.sin6_port);
+    return port;
 }
 
 unsigned bed_count_descriptors(pid_t pid)

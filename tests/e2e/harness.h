@@ -30,7 +30,7 @@ struct bed {
     char name[48]; /* of the Penstock instance */
     int guard_fd;  /* its other end is the guard's; closed on exec */
     pid_t guard;
-    pid_t group; /* every process of the test is in it */
+    pid_t group;    /* every process of the test is in it */
     pid_t penstock; /* 0: does not run */
     uint16_t port;  /* reserved for its listener */
     unsigned outputs;
@@ -47,16 +47,16 @@ void bed_fini(void);
 void bed_end(void);
 
 /* Texts that the condition formats do not outlive it. */
-#define WAIT_UNTIL(condition)                                                                                \
-    do {                                                                                                     \
-        uint64_t give_up_ms = bed_now_ms() + WAIT_LIMIT_MS;                                                  \
-        size_t texts = bed_mark();                                                                           \
-        while (!(condition)) {                                                                               \
-            cr_assert(bed_now_ms() < give_up_ms, "never came true: %s", #condition);                         \
-            bed_release(texts);                                                                              \
-            bed_pause_ms(5);                                                                                 \
-        }                                                                                                    \
-        bed_release(texts);                                                                                  \
+#define WAIT_UNTIL(condition)                                                        \
+    do {                                                                             \
+        uint64_t give_up_ms = bed_now_ms() + WAIT_LIMIT_MS;                          \
+        size_t texts = bed_mark();                                                   \
+        while (!(condition)) {                                                       \
+            cr_assert(bed_now_ms() < give_up_ms, "never came true: %s", #condition); \
+            bed_release(texts);                                                      \
+            bed_pause_ms(5);                                                         \
+        }                                                                            \
+        bed_release(texts);                                                          \
     } while (0)
 
 uint64_t bed_now_ms(void);
@@ -102,6 +102,9 @@ int bed_wait(pid_t pid);
 
 /* Runs a program to its end. */
 int bed_run(const char *const *argv, struct bed_process *process);
+
+/* Binds a TCP socket to a free port of the IP address `host`; returns the port. */
+uint16_t bed_bind(int fd, const char *host);
 
 /* A TCP port that stays reserved for the test, though Penstock can listen on it: bound, never listening. `host` is an
  * IP address. */

@@ -26,7 +26,6 @@ void killer_begin(struct killer *killer, unsigned workers)
     } else {
         cr_assert_eq(getrandom(&killer->seed, sizeof(killer->seed), 0), (ssize_t)sizeof(killer->seed));
     }
-    fprintf(stderr, "chaos: CHAOS_SEED=%#lx repeats the choices of this run\n", (unsigned long)killer->seed);
     rng_init(&killer->rng, killer->seed);
     killer->lent_bytes = penstock_number("buffer_lent_bytes");
     for (unsigned slot = 0; slot < workers; slot++) {
@@ -59,7 +58,8 @@ static bool has_ended(pid_t pid)
 {
     siginfo_t info = {0};
 
-    return pid != 0 && waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid == pid;
+    return pid != 0 && waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+           info.si_pid == pid;
 }
 
 static void pause_us(uint64_t us)
@@ -73,6 +73,7 @@ void killer_run(struct killer *killer, unsigned count, unsigned min_ms, unsigned
 {
     unsigned before = killer->kills;
 
+    fprintf(stderr, "chaos: CHAOS_SEED=%#lx repeats the choices of this run\n", (unsigned long)killer->seed);
     while ((count == 0 || killer->kills - before < count) && !has_ended(until)) {
         unsigned slot = (unsigned)rng_below(&killer->rng, killer->workers);
         pause_us(min_ms * 1000 + rng_below(&killer->rng, (uint64_t)(max_ms - min_ms) * 1000));
@@ -97,6 +98,7 @@ void killer_expect_all_back(const struct killer *killer)
         deaths += json_number(status, bed_format("workers.%u.deaths", slot));
     }
     cr_assert_leq(deaths, killer->kills, "workers died by themselves: %s", penstock_log());
-    fprintf(stderr, "chaos: %u kills, %lu deaths, %lu transactions cut short\n", killer->kills, (unsigned long)deaths,
-            (unsigned long)json_number(status, "stats.undone"));
-}
+    if (killer->kills > 0) {
+        fprintf(stderr, "chaos: %u kills, %lu deaths, %lu transactions cut short\n", killer->kills,
+                (unsigned long)deaths, (unsigned long)json_number(status, "stats.undone"));
+    }

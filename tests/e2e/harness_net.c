@@ -27,15 +27,11 @@ static void bound_waits(int fd)
 
 int net_listen(uint16_t *port, int backlog)
 {
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t length = sizeof(address);
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
     cr_assert(fd >= 0);
-    cr_assert_eq(bind(fd, (struct sockaddr *)&address, length), 0);
+    *port = bed_bind(fd, "127.0.0.1");
     cr_assert_eq(listen(fd, backlog), 0);
-    cr_assert_eq(getsockname(fd, (struct sockaddr *)&address, &length), 0);
-    *port = ntohs(address.sin_port);
     return fd;
 }
 
@@ -57,6 +53,17 @@ int net_connect_to(const char *text)
     bound_waits(fd);
     cr_assert_eq(connect(fd, &address.any, address.length), 0, "connect %s: %s", text, strerror(errno));
     return fd;
+}
+
+bool net_can_connect(const char *text)
+{
+    struct address address;
+
+    cr_assert_eq(address_parse(text, &address), 0, "%s", text);
+    int fd = socket(address.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bool connected = connect(fd, &address.any, address.length) == 0;
+    close(fd);
+    return connected;
 }
 
 int net_connect(uint16_t port)

@@ -28,6 +28,9 @@ int net_connect(uint16_t port);
 /* "127.0.0.1:1", "[::1]:1", "unix:/path" */
 int net_connect_to(const char *address);
 
+/* Whether a connection to the address is taken; it is closed again. */
+bool net_can_connect(const char *address);
+
 int net_accept(int listener);
 
 uint16_t net_local_port(int fd);

@@ -11,7 +11,7 @@
 
 static struct bed_process running;
 
-static const char *or(const char *given, const char *otherwise)
+static const char * or (const char *given, const char *otherwise)
 {
     return given != NULL ? given : otherwise;
 }
@@ -33,11 +33,11 @@ const char *penstock_configure(const struct penstock_config *config)
                                     "%s",
                                     bed.name, config->workers > 0 ? config->workers : 2,
                                     geteuid() == 0 ? "user: " : "",
-                                    geteuid() == 0 ? or(config->user, "nobody") : "",
-                                    or(config->limits, "sessions: 2000, buffers: 64MiB"),
-                                    or(config->timeouts, "connect: 5s"), bed.dir,
-                                    or(config->bind, bed_format("127.0.0.1:%u", bed.port)), config->servers,
-                                    or(config->pool, "retries: 3"), or(config->more, "")));
+                                    geteuid() == 0 ? or (config->user, "nobody") : "",
+                                    or (config->limits, "sessions: 2000, buffers: 64MiB"),
+                                    or (config->timeouts, "connect: 5s"), bed.dir,
+                                    or (config->bind, bed_format("127.0.0.1:%u", bed.port)), config->servers,
+                                    or (config->pool, "retries: 3"), or (config->more, "")));
     return path;
 }
 
@@ -52,8 +52,8 @@ void penstock_start(const struct penstock_config *config)
 {
     running = penstock_spawn(penstock_configure(config), config->before_exec);
     bed.penstock = running.pid;
-    WAIT_UNTIL(strstr(penstock_log(), "event=ready") != NULL || strstr(penstock_log(), "event=ended") != NULL ||
-               kill(running.pid, 0) != 0);
+    WAIT_UNTIL(strstr(penstock_log(), "event=ready") != NULL ||
+               strstr(penstock_log(), "event=ended") != NULL || kill(running.pid, 0) != 0);
     cr_assert(strstr(penstock_log(), "event=ready") != NULL, "penstock run: %s", penstock_log());
 }
 

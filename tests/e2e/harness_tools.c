@@ -18,7 +18,8 @@ struct origin origin_start_at(const char *mode, const char *address)
     struct origin origin = {.process = bed_spawn(argv, NULL)};
     const char *line = NULL;
 
-    WAIT_UNTIL((line = strstr(bed_read_file(origin.process.out), "listening ")) != NULL && strchr(line, '\n'));
+    WAIT_UNTIL((line = strstr(bed_read_file(origin.process.out), "listening ")) != NULL &&
+               strchr(line, '\n'));
     if (strncmp(address, "unix:", 5) != 0) {
         const char *colon = strrchr(line, ':');
         cr_assert_not_null(colon);
@@ -31,7 +32,7 @@ struct origin origin_start_at(const char *mode, const char *address)
 
 struct origin origin_start(const char *mode)
 {
-    return origin_start_at(mode, "127.0.0.1:0");
+    return origin_start_at(mode, bed_format("127.0.0.1:%u", bed_reserve_port("127.0.0.1")));
 }
 
 const char *origin_stop(const struct origin *origin)
@@ -91,13 +92,16 @@ void load_totals_expect(const struct load_totals *totals)
 {
     WAIT_UNTIL(penstock_number("sessions") == 0);
     const char *status = penstock_status();
-    cr_assert_eq(json_number(status, "stats.accepted"), totals->opened, "%lu were opened: %s", totals->opened, status);
-    cr_assert_eq(json_number(status, "stats.connects"), totals->opened, "%lu were opened: %s", totals->opened, status);
-    cr_assert_eq(json_number(status, "stats.client_bytes"), totals->bytes_up, "%lu went up: %s", totals->bytes_up,
+    cr_assert_eq(json_number(status, "stats.accepted"), totals->opened, "%lu were opened: %s", totals->opened,
                  status);
+    cr_assert_eq(json_number(status, "stats.connects"), totals->opened, "%lu were opened: %s", totals->opened,
+                 status);
+    cr_assert_eq(json_number(status, "stats.client_bytes"), totals->bytes_up, "%lu went up: %s",
+                 totals->bytes_up, status);
     cr_assert_eq(json_number(status, "stats.server_bytes"), totals->bytes_down, "%lu went down: %s",
                  totals->bytes_down, status);
-    uint64_t closed = json_number(status, "closes.client_closed") + json_number(status, "closes.server_closed");
+    uint64_t closed =
+        json_number(status, "closes.client_closed") + json_number(status, "closes.server_closed");
     cr_assert_eq(closed, totals->opened, "%s", status);
     cr_assert_eq(json_number(status, "stats.damaged"), 0, "%s", status);
 }

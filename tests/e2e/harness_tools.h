@@ -14,7 +14,7 @@ struct origin {
 /* Starts an origin on a port of its own; mode "auto" decides by the first bytes. */
 struct origin origin_start(const char *mode);
 
-/* The same on `address`, "unix:/path" or "[::1]:0". */
+/* The same on `address`, "unix:/path" or "[::1]:1234". */
 struct origin origin_start_at(const char *mode, const char *address);
 
 /* Ends it; its totals as JSON. */

@@ -33,9 +33,10 @@ static void parse_line(struct line *line, const char *text)
 {
     unsigned year;
     int used = 0;
-    int fields = sscanf(text, "%4u-%*2u-%*2uT%*2u:%*2u:%*2u.%*6uZ %63s %31s %63s %79s %lu %lu %31s %u %u %lu%n",
-                        &year, line->source, line->listener, line->server, line->times, &line->client_bytes,
-                        &line->server_bytes, line->reason, &line->tries, &line->slot, &line->serial, &used);
+    int fields =
+        sscanf(text, "%4u-%*2u-%*2uT%*2u:%*2u:%*2u.%*6uZ %63s %31s %63s %79s %lu %lu %31s %u %u %lu%n", &year,
+               line->source, line->listener, line->server, line->times, &line->client_bytes,
+               &line->server_bytes, line->reason, &line->tries, &line->slot, &line->serial, &used);
 
     cr_assert_eq(fields, 11, "%.200s", text);
     cr_assert_eq(text[used], '\n', "%.200s", text);
@@ -118,7 +119,8 @@ static void expect_agreement(const char *figures)
     cr_assert_eq(json_number(status, "servers.0.bytes_to"), up);
     cr_assert_eq(json_number(status, "servers.0.bytes_from"), down);
     cr_assert_eq(json_number(status, "servers.0.sessions"), 0);
-    cr_assert_eq(json_number(status, "closes.client_closed") + json_number(status, "closes.server_closed"), opened);
+    cr_assert_eq(json_number(status, "closes.client_closed") + json_number(status, "closes.server_closed"),
+                 opened);
     cr_assert_eq(json_number(status, "stats.log_dropped"), 0);
     WAIT_UNTIL(bed_count_lines(bed_path("access.log")) == opened);
     add_up_log(penstock_access_log(), (unsigned)opened, &sum);
@@ -131,7 +133,8 @@ Test(accounting, streams)
     struct origin origin = origin_start("auto");
 
     penstock_start_to(origin.port);
-    const char *figures = load_run(bed_format("streams --count %d --connections 50 --slow-readers 10", STREAMS));
+    const char *figures =
+        load_run(bed_format("streams --count %d --connections 50 --slow-readers 10", STREAMS));
     expect_agreement(figures);
     const char *totals = origin_stop(&origin);
     cr_assert_eq(json_number(totals, "bytes_received"), json_number(figures, "bytes_up"), "%s", totals);

@@ -22,9 +22,10 @@ Test(balance, round_robin_follows_weights)
     struct origin origins[3] = {origin_start("auto"), origin_start("auto"), origin_start("auto")};
 
     penstock_start(&(struct penstock_config){
-        .servers = bed_format("{ address: \"127.0.0.1:%u\", weight: 3 }, { address: \"127.0.0.1:%u\", weight: 2 }, "
-                              "127.0.0.1:%u",
-                              origins[0].port, origins[1].port, origins[2].port)});
+        .servers =
+            bed_format("{ address: \"127.0.0.1:%u\", weight: 3 }, { address: \"127.0.0.1:%u\", weight: 2 }, "
+                       "127.0.0.1:%u",
+                       origins[0].port, origins[1].port, origins[2].port)});
     load_run(bed_format("connect --count %d --connections 8", LOADED));
     const char *status = penstock_status();
     cr_assert_eq(connects(status, 0) + connects(status, 1) + connects(status, 2), LOADED);
@@ -40,7 +41,8 @@ Test(balance, backup_waits_for_need)
     struct origin backup = origin_start("auto");
 
     penstock_start(&(struct penstock_config){
-        .servers = bed_format("127.0.0.1:%u, { address: \"127.0.0.1:%u\", backup: true }", first.port, backup.port)});
+        .servers = bed_format("127.0.0.1:%u, { address: \"127.0.0.1:%u\", backup: true }", first.port,
+                              backup.port)});
     load_run("connect --count 100 --connections 4");
     const char *status = penstock_status();
     cr_assert_eq(connects(status, 0), 100);
@@ -73,8 +75,9 @@ Test(balance, least_sessions_fills_up_the_emptier)
     struct net_pair more[HELD];
     unsigned counts[2] = {0};
 
-    penstock_start(&(struct penstock_config){
-        .servers = bed_format("127.0.0.1:%u, 127.0.0.1:%u", ports[0], ports[1]), .pool = "balance: least_sessions"});
+    penstock_start(
+        &(struct penstock_config){.servers = bed_format("127.0.0.1:%u, 127.0.0.1:%u", ports[0], ports[1]),
+                                  .pool = "balance: least_sessions"});
     open_sessions(listeners, held, counts);
     cr_assert_eq(counts[0], HELD / 2);
     /* All of one server end: the next as many are all its own. */
@@ -90,6 +93,7 @@ Test(balance, least_sessions_fills_up_the_emptier)
     WAIT_UNTIL(penstock_number("servers.0.sessions") == 0);
     counts[0] = counts[1] = 0;
     open_sessions(listeners, more, counts);
-    cr_assert_eq(counts[0], HELD / 2 + HELD / 4, "10 to draw level, then in turn: %u and %u", counts[0], counts[1]);
+    cr_assert_eq(counts[0], HELD / 2 + HELD / 4, "10 to draw level, then in turn: %u and %u", counts[0],
+                 counts[1]);
     bed_end();
 }

@@ -54,9 +54,9 @@ Test(connect, refused_goes_to_the_next_server)
 
 Test(connect, refused_by_all_resets_the_client)
 {
-    penstock_start(&(struct penstock_config){
-        .servers = bed_format("127.0.0.1:%u, 127.0.0.1:%u", bed_reserve_port("127.0.0.1"),
-                              bed_reserve_port("127.0.0.1"))});
+    penstock_start(&(struct penstock_config){.servers = bed_format("127.0.0.1:%u, 127.0.0.1:%u",
+                                                                   bed_reserve_port("127.0.0.1"),
+                                                                   bed_reserve_port("127.0.0.1"))});
     expect_no_server("connect_refused", 2);
     bed_end();
 }
@@ -100,8 +100,8 @@ Test(connect, timeout_of_all_resets_the_client)
     int filler;
 
     net_listen_full(&port, &filler);
-    penstock_start(&(struct penstock_config){.servers = bed_format("127.0.0.1:%u", port),
-                                             .timeouts = "connect: 100ms"});
+    penstock_start(
+        &(struct penstock_config){.servers = bed_format("127.0.0.1:%u", port), .timeouts = "connect: 100ms"});
     expect_no_server("connect_timeout", 1);
     bed_end();
 }

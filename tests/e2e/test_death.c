@@ -53,7 +53,8 @@ static void kill_workers(int signal)
         cr_assert_eq(kill(penstock_worker(slot), signal), 0);
     }
     exchange_all();
-    WAIT_UNTIL(penstock_number("workers.0.incarnation") == 2 && penstock_number("workers.1.incarnation") == 2);
+    WAIT_UNTIL(penstock_number("workers.0.incarnation") == 2 &&
+               penstock_number("workers.1.incarnation") == 2);
     cr_assert_eq(penstock_number("sessions"), SESSIONS);
     struct net_pair new = net_pair(listener); /* accepted as before */
     net_write_text(new.client, "new");

@@ -50,6 +50,7 @@ Test(listen, unix_file_of_one_that_died_is_replaced)
     kill(bed.penstock, SIGKILL);
     bed_wait(bed.penstock);
     cr_assert_eq(access(bed_path("client.sock"), F_OK), 0);
+    WAIT_UNTIL(!net_can_connect(address)); /* the kernel ends the rings of the dead after them */
     penstock_start(&config);
     int client = net_connect_to(address);
     int server = net_accept(listener);
@@ -65,9 +66,15 @@ Test(listen, unix_with_a_stopped_worker)
     int listener = net_listen(&port, 64);
     const char *address = bed_format("unix:%s/client.sock", bed.dir);
 
-    penstock_start(
-        &(struct penstock_config){.servers = bed_format("127.0.0.1:%u", port), .bind = bed_format("\"%s\"", address)});
+    penstock_start(&(struct penstock_config){.servers = bed_format("127.0.0.1:%u", port),
+                                             .bind = bed_format("\"%s\"", address)});
     pid_t stopped = penstock_worker(0);
+    /* It has served some before: nothing of that may wait on the socket any more. */
+    cr_assert_eq(kill(penstock_worker(1), SIGSTOP), 0);
+    int first = net_connect_to(address);
+    net_accept(listener);
+    cr_assert_eq(kill(penstock_worker(1), SIGCONT), 0);
+    WAIT_UNTIL(penstock_number("workers.0.sessions") == 1);
     cr_assert_eq(kill(stopped, SIGSTOP), 0);
     for (int i = 0; i < SESSIONS; i++) {
         int client = net_connect_to(address);
@@ -79,13 +86,15 @@ Test(listen, unix_with_a_stopped_worker)
     }
     cr_assert_eq(penstock_number("workers.1.sessions"), SESSIONS);
     cr_assert_eq(kill(stopped, SIGCONT), 0);
+    close(first);
     bed_end();
 }
 
 static bool have_ipv6(void)
 {
     int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    bool have = fd >= 0 && access("/proc/net/if_inet6", F_OK) == 0 && bed_read_file("/proc/net/if_inet6")[0] != '\0';
+    bool have =
+        fd >= 0 && access("/proc/net/if_inet6", F_OK) == 0 && bed_read_file("/proc/net/if_inet6")[0] != '\0';
 
     if (fd >= 0) {
         close(fd);
@@ -98,13 +107,13 @@ Test(listen, ipv6_both_sides)
     if (!have_ipv6()) {
         cr_skip("no IPv6 here");
     }
-    struct origin origin = origin_start_at("auto", "[::1]:0");
+    struct origin origin = origin_start_at("auto", bed_format("[::1]:%u", bed_reserve_port("::1")));
     uint16_t port = bed_reserve_port("::1");
 
     penstock_start(&(struct penstock_config){.servers = bed_format("\"[::1]:%u\"", origin.port),
                                              .bind = bed_format("\"[::1]:%u\"", port)});
-    const char *figures = load_run(
-        bed_format("streams --connect [::1]:%u --connections 20 --count 200 --max-bytes 1M", port));
+    const char *figures =
+        load_run(bed_format("streams --connect [::1]:%u --connections 20 --count 200 --max-bytes 1M", port));
     WAIT_UNTIL(penstock_number("sessions") == 0);
     cr_assert_eq(penstock_number("client_bytes"), json_number(figures, "bytes_up"));
     WAIT_UNTIL(bed_count_lines(bed_path("access.log")) == json_number(figures, "opened"));
@@ -119,7 +128,8 @@ Test(listen, three_kinds_at_once)
 
     penstock_start(&(struct penstock_config){
         .servers = bed_format("127.0.0.1:%u", origin.port),
-        .bind = bed_format("\"127.0.0.1:%u\", \"127.0.0.2:%u\", \"unix:%s/in.sock\"", bed.port, second, bed.dir)});
+        .bind = bed_format("\"127.0.0.1:%u\", \"127.0.0.2:%u\", \"unix:%s/in.sock\"", bed.port, second,
+                           bed.dir)});
     load_run("connect --count 200");
     load_run(bed_format("connect --count 200 --connect 127.0.0.2:%u", second));
     load_run(bed_format("connect --count 200 --connect unix:%s/in.sock", bed.dir));

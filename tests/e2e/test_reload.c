@@ -59,7 +59,8 @@ Test(reload, again_and_again_under_load)
     struct origin origins[2] = {origin_start("auto"), origin_start("auto")};
 
     penstock_start_to(origins[0].port);
-    struct bed_process streams = load_start("streams --connections 50 --seconds 4 --max-bytes 1M --slow-readers 10");
+    struct bed_process streams =
+        load_start("streams --connections 50 --seconds 4 --max-bytes 1M --slow-readers 10");
     WAIT_UNTIL(penstock_number("sessions") > 0);
     for (unsigned i = 1; i <= RELOADS; i++) {
         configure_server(origins[i % 2].port);
@@ -92,7 +93,8 @@ Test(reload, wrong_file_changes_nothing)
     WAIT_UNTIL(penstock_number("reloads_failed") == 1);
     WAIT_UNTIL(strstr(penstock_log(), "event=reload_failed") != NULL);
     unsigned lines = bed_count(right, "\n") + 2;
-    cr_assert(strstr(penstock_log(), bed_format("penstock.yaml:%u:1: ", lines)) != NULL, "%s", penstock_log());
+    cr_assert(strstr(penstock_log(), bed_format("penstock.yaml:%u:1: ", lines)) != NULL, "%s",
+              penstock_log());
     cr_assert(strstr(penstock_log(), "unknown key 'limitz'") != NULL);
     cr_assert_eq(penstock_number("generation"), 1);
     struct net_pair new = net_pair(listener);
@@ -113,9 +115,9 @@ Test(reload, change_of_listeners_is_refused)
     int listener = net_listen(&port, 64);
 
     penstock_start_to(port);
-    penstock_configure(&(struct penstock_config){
-        .servers = bed_format("127.0.0.1:%u", port),
-        .bind = bed_format("127.0.0.1:%u", bed_reserve_port("127.0.0.1"))});
+    penstock_configure(
+        &(struct penstock_config){.servers = bed_format("127.0.0.1:%u", port),
+                                  .bind = bed_format("127.0.0.1:%u", bed_reserve_port("127.0.0.1"))});
     cr_assert_neq(penstock_reload(), 0);
     cr_assert(strstr(penstock_log(), "event=reload_refused key=\"listeners and their binds\"") != NULL, "%s",
               penstock_log());

@@ -30,7 +30,8 @@ Test(start, check_accepts_a_right_file)
 {
     const char *said;
 
-    cr_assert_eq(check(penstock_configure(&(struct penstock_config){.servers = "127.0.0.1:1"}), &said), 0, "%s", said);
+    cr_assert_eq(check(penstock_configure(&(struct penstock_config){.servers = "127.0.0.1:1"}), &said), 0,
+                 "%s", said);
     cr_assert_str_eq(said, "");
     bed_end();
 }
@@ -75,9 +76,11 @@ Test(start, too_few_descriptors)
 
     cr_assert_eq(bed_wait(process.pid), 1);
     const char *said = bed_read_file(process.err);
-    cr_assert(strstr(said, "penstock.yaml:4:21: limits.sessions: 2000 sessions on 2 workers need 2128 descriptors") !=
-                  NULL,
-              "%s", said);
+    cr_assert(
+        strstr(said,
+               "penstock.yaml:4:21: limits.sessions: 2000 sessions on 2 workers need 2128 descriptors") !=
+            NULL,
+        "%s", said);
     bed_end();
 }
 
@@ -105,7 +108,8 @@ Test(start, without_io_uring)
     const char *said = bed_read_file(process.err);
     cr_assert_eq(bed_count(said, "level=error"), 1, "%s", said);
     cr_assert(strstr(said, "event=start_failed cause=\"") != NULL, "%s", said);
-    cr_assert(strstr(said, "io_uring is blocked") != NULL && strstr(said, "; allow io_uring_setup") != NULL, "%s", said);
+    cr_assert(strstr(said, "io_uring is blocked") != NULL && strstr(said, "; allow io_uring_setup") != NULL,
+              "%s", said);
     bed_end();
 }
 

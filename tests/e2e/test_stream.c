@@ -47,7 +47,8 @@ Test(stream, long_ones_both_ways_at_once)
 
     net_read_pattern(pair.server, 1, LONG_BYTES);
     for (int i = 0; i < 3; i++) {
-        cr_assert_eq(bed_wait(others[i]), 0, "process %d of client's writer, server's writer, client's reader", i);
+        cr_assert_eq(bed_wait(others[i]), 0,
+                     "process %d of client's writer, server's writer, client's reader", i);
     }
     cr_assert_eq(penstock_number("client_bytes"), LONG_BYTES);
     cr_assert_eq(penstock_number("server_bytes"), LONG_BYTES);
@@ -93,7 +94,8 @@ Test(stream, slow_reader_holds_a_bounded_share)
         uint64_t lent = penstock_number("buffer_lent_bytes");
         lent_max = lent > lent_max ? lent : lent_max;
     }
-    cr_assert(lent_max <= idle_lent + (4 << 20), "%lu bytes lent to one slow reader", (unsigned long)lent_max);
+    cr_assert(lent_max <= idle_lent + (4 << 20), "%lu bytes lent to one slow reader",
+              (unsigned long)lent_max);
     for (size_t done = SLOW_BYTES; done < SLOW_BYTES * 4; done += SLOW_CHUNK) {
         net_read(pair.client, chunk, SLOW_CHUNK);
         cr_assert_eq(pattern_check(chunk, SLOW_CHUNK, 5, done), SLOW_CHUNK);
@@ -111,7 +113,8 @@ Test(stream, stuck_readers_take_nothing_from_others)
     penstock_start(&(struct penstock_config){.servers = bed_format("127.0.0.1:%u", origin.port),
                                              .limits = "sessions: 2000, buffers: 8MiB"});
     uint64_t idle_lent = penstock_number("buffer_lent_bytes");
-    struct bed_process stuck = load_start("slow --connections 400 --read-rate 0 --receive-buffer 8192 --seconds 5");
+    struct bed_process stuck =
+        load_start("slow --connections 400 --read-rate 0 --receive-buffer 8192 --seconds 5");
     WAIT_UNTIL(penstock_number("phases.open") >= 400);
     const char *figures = load_run("pingpong --connections 50 --seconds 2 --size 1000");
     cr_assert(json_number(figures, "completed") > 0);
