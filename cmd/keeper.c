@@ -141,7 +141,7 @@ static pid_t start_worker(struct keeper *keeper)
         .slot = keeper->setup->slot,
         .listeners = keeper->listeners,
         .cpu = keeper->setup->cpu,
-        .user = keeper->setup->user,
+        .identity = keeper->setup->identity,
     };
 
     keeper->started_us = clock_now_us();

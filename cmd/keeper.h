@@ -8,6 +8,7 @@
 #ifndef PENSTOCK_CMD_KEEPER_H
 #define PENSTOCK_CMD_KEEPER_H
 
+#include "cmd/privileges.h"
 #include "shm/region.h"
 
 /* What the supervisor gives a keeper. */
@@ -16,8 +17,8 @@ struct keeper_setup {
     uint32_t slot;
     int control; /* the keeper's end */
     int wake;
-    int cpu;          /* to pin the worker to; -1: none */
-    const char *user; /* to run the worker as; "": as the keeper */
+    int cpu;                  /* to pin the worker to; -1: none */
+    struct identity identity; /* to run the worker as */
 };
 
 /* Runs the keeper in this process, just forked. Never returns. */

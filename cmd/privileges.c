@@ -43,10 +43,9 @@ int privileges_check(const char *user, const char **why)
     return 0;
 }
 
-int privileges_drop(const char *user)
+int privileges_resolve(const char *user, struct identity *identity)
 {
-    static const cap_value_t kept[] = {CAP_IPC_LOCK};
-
+    *identity = (struct identity){.change = false};
     if (user[0] == '\0' || geteuid() != 0) {
         return 0;
     }
@@ -54,9 +53,21 @@ int privileges_drop(const char *user)
     if (entry == NULL) {
         return -ENOENT;
     }
-    if (prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) != 0 || setgroups(0, NULL) != 0 ||
-        setresgid(entry->pw_gid, entry->pw_gid, entry->pw_gid) != 0 ||
-        setresuid(entry->pw_uid, entry->pw_uid, entry->pw_uid) != 0) {
+    *identity = (struct identity){.change = true, .uid = entry->pw_uid, .gid = entry->pw_gid};
+    return 0;
+}
+
+int privileges_drop(const struct identity *identity)
+{
+    static const cap_value_t kept[] = {CAP_IPC_LOCK};
+    uid_t uid = identity->uid;
+    gid_t gid = identity->gid;
+
+    if (!identity->change) {
+        return 0;
+    }
+    if (prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) != 0 || setgroups(0, NULL) != 0 || setresgid(gid, gid, gid) != 0 ||
+        setresuid(uid, uid, uid) != 0) {
         return -errno;
     }
     /* Without CAP_IPC_LOCK in the first place (a container), the ring must fit RLIMIT_MEMLOCK. */

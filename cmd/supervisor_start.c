@@ -40,8 +40,13 @@ int supervisor_start_keeper(struct supervisor *supervisor, uint32_t index)
         .control = pair[1],
         .wake = slot->wake,
         .cpu = pinned ? machine_cpu(index) : -1,
-        .user = supervisor->image->user,
     };
+    int resolved = privileges_resolve(supervisor->image->user, &setup.identity);
+    if (resolved < 0) {
+        close(pair[0]);
+        close(pair[1]);
+        return resolved;
+    }
     pid_t pid = fork();
     if (pid == 0) {
         keeper_main(&setup);

@@ -51,7 +51,7 @@ void worker_process_main(const struct worker_process *process)
     for (uint32_t i = 0; i < process->listeners; i++) {
         listener_fds[i] = (int)(FD_LISTENERS + i);
     }
-    int result = privileges_drop(process->user);
+    int result = privileges_drop(&process->identity);
     if (result < 0) {
         die("dropping privileges", -result);
     }

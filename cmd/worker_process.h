@@ -4,14 +4,15 @@
 #ifndef PENSTOCK_CMD_WORKER_PROCESS_H
 #define PENSTOCK_CMD_WORKER_PROCESS_H
 
+#include "cmd/privileges.h"
 #include "shm/region.h"
 
 struct worker_process {
     const struct region *region;
     uint32_t slot;
-    uint32_t listeners; /* sockets from FD_LISTENERS on */
-    int cpu;            /* to run on; -1: any */
-    const char *user;   /* to run as; "": unchanged */
+    uint32_t listeners;       /* sockets from FD_LISTENERS on */
+    int cpu;                  /* to run on; -1: any */
+    struct identity identity; /* to run as */
 };
 
 /* Exit status 0: done. Anything else, or a signal, and the keeper clones the next incarnation. */

@@ -131,6 +131,7 @@ void listener_complete(struct worker *worker, const struct ring_completion *comp
         return;
     }
     listener->readable = false;
+    listener->waits = listener->waits || (listener->local && completion->result == -EINVAL);
     accept_failed(worker, -completion->result);
 }
 
@@ -145,7 +146,7 @@ static void arm_local(struct worker *worker, struct worker_listener *listener, u
     uint32_t batch = share < LISTENER_LOCAL_BATCH ? share : LISTENER_LOCAL_BATCH;
 
     for (uint32_t i = 0; i < batch; i++) {
-        ring_accept(worker->ring, tag_of(index, RING_OP_ACCEPT), listener->fd, false);
+        ring_accept(worker->ring, tag_of(index, RING_OP_ACCEPT), listener->fd, RING_ACCEPT_AT_ONCE);
     }
     listener->pending = batch;
 }
@@ -154,13 +155,14 @@ static void arm(struct worker *worker, uint32_t index, uint32_t share)
 {
     struct worker_listener *listener = &worker->listeners[index];
 
-    if (listener->local) {
+    if (listener->local && !listener->waits) {
         arm_local(worker, listener, index, share);
         return;
     }
     /* A multishot accept takes the whole queue at once: only where there is room for all of it. */
-    listener->multishot = share > worker->image->backlog;
-    ring_accept(worker->ring, tag_of(index, RING_OP_ACCEPT), listener->fd, listener->multishot);
+    listener->multishot = !listener->local && share > worker->image->backlog;
+    ring_accept(worker->ring, tag_of(index, RING_OP_ACCEPT), listener->fd,
+                listener->multishot ? RING_ACCEPT_MANY : RING_ACCEPT_ONE);
     listener->pending = 1;
 }
 
@@ -172,7 +174,7 @@ void listener_cancel(struct worker *worker, uint32_t index)
         if (ring_space(worker->ring) == 0) {
             (void)ring_submit(worker->ring);
         }
-        bool polled = listener->local && !listener->readable;
+        bool polled = listener->local && !listener->waits && !listener->readable;
         ring_cancel(worker->ring, tag_of(index, polled ? RING_OP_LISTEN_POLL : RING_OP_ACCEPT));
         listener->cancelling = true;
     }

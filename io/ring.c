@@ -47,10 +47,6 @@ struct ring {
     struct scratch scratch[RING_SUBMISSIONS];
 };
 
-/* Found out by the first accept of a unix listener: before Linux 6.10 accepts of a ring wait even for a non-blocking
- * socket. */
-static bool accept_waits;
-
 /* Tags as the kernel carries them: op 0-3, side 4, group 5, generation 16-31, index 32-63. */
 static uint64_t tag_pack(struct ring_tag tag)
 {
@@ -191,7 +187,6 @@ bool ring_peek(const struct ring *ring, struct ring_completion *completion)
         .has_buffer = (cqe->flags & IORING_CQE_F_BUFFER) != 0,
         .buffer = (uint16_t)(cqe->flags >> IORING_CQE_BUFFER_SHIFT),
     };
-    accept_waits = accept_waits || (completion->tag.op == RING_OP_ACCEPT && completion->result == -EINVAL);
     return true;
 }
 
@@ -224,23 +219,15 @@ static struct scratch *scratch(struct ring *ring)
     return &ring->scratch[ring->scratch_used++];
 }
 
-static bool is_local(int fd)
-{
-    int domain = AF_UNSPEC;
-    socklen_t length = sizeof(domain);
-
-    return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &length) == 0 && domain == AF_UNIX;
-}
-
-void ring_accept(struct ring *ring, struct ring_tag tag, int fd, bool multishot)
+void ring_accept(struct ring *ring, struct ring_tag tag, int fd, enum ring_accept how)
 {
     struct io_uring_sqe *sqe = submission(ring);
 
-    if (multishot) {
+    if (how == RING_ACCEPT_MANY) {
         io_uring_prep_multishot_accept(sqe, fd, NULL, NULL, 0);
     } else {
         io_uring_prep_accept(sqe, fd, NULL, NULL, 0);
-        sqe->ioprio |= !accept_waits && is_local(fd) ? IORING_ACCEPT_DONTWAIT : 0;
+        sqe->ioprio |= how == RING_ACCEPT_AT_ONCE ? IORING_ACCEPT_DONTWAIT : 0;
     }
     io_uring_sqe_set_data64(sqe, tag_pack(tag));
 }

@@ -75,9 +75,11 @@ void ring_advance(struct ring *ring);
 /* Free submission entries. */
 uint32_t ring_space(const struct ring *ring);
 
-/* Of a unix listener, which workers share, it never waits: -EAGAIN where there is nothing (-EINVAL once before Linux 6.10,
- * from then on it waits). */
-void ring_accept(struct ring *ring, struct ring_tag tag, int fd, bool multishot);
+/* How to accept: one connection, many until cancelled, or one if there is one and else -EAGAIN (before Linux 6.10:
+ * -EINVAL; accepts of a ring wait even for non-blocking sockets). */
+enum ring_accept { RING_ACCEPT_ONE, RING_ACCEPT_MANY, RING_ACCEPT_AT_ONCE };
+
+void ring_accept(struct ring *ring, struct ring_tag tag, int fd, enum ring_accept how);
 void ring_receive(struct ring *ring, struct ring_tag tag, int fd, bool multishot);
 /* Never waits: completes at once with what the kernel took, or -EAGAIN. See io/watch.h. */
 void ring_send(struct ring *ring, struct ring_tag tag, int fd, const struct iovec *vector, uint32_t count);

@@ -30,6 +30,7 @@ struct worker_listener {
     int fd;
     bool local;      /* unix: polled and then accepted from, since workers share it */
     bool readable;   /* unix: a poll said so and no accept since has found it empty */
+    bool waits;      /* unix before Linux 6.10: its accepts cannot but wait, so it is armed like the others */
     bool multishot;  /* the accept in flight stays armed */
     bool cancelling; /* and is being cancelled */
     bool closed;

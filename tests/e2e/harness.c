@@ -26,8 +26,24 @@ enum { PORT_LOW = 10000, PORT_HIGH = 32768, PORT_TRIES = 1000 };
 
 struct bed bed;
 
+/* Files that were read. */
+struct contents {
+    struct contents *next;
+    char text[];
+};
+
+static struct contents *files;
 static char arena[TEXT_ARENA_BYTES];
 static size_t arena_used;
+
+static void free_files(void)
+{
+    while (files != NULL) {
+        struct contents *next = files->next;
+        free(files);
+        files = next;
+    }
+}
 
 void bed_begin(void)
 {
@@ -57,6 +73,7 @@ void bed_fini(void)
     bed.guard_fd = -1;
     while (waitpid(-1, NULL, 0) > 0 || errno == EINTR) {
     }
+    free_files();
 }
 
 void bed_end(void)
@@ -122,7 +139,6 @@ void bed_write_file(const char *path, const char *text)
 
 const char *bed_read_file(const char *path)
 {
-    static char *contents; /* the last one only: a test process is short */
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     size_t used = 0;
     ssize_t got;
@@ -130,17 +146,19 @@ const char *bed_read_file(const char *path)
     if (fd < 0) {
         return "";
     }
-    contents = malloc(FILE_BYTES_MAX);
+    struct contents *contents = malloc(sizeof(*contents) + FILE_BYTES_MAX);
     cr_assert_not_null(contents);
     do {
-        got = read(fd, contents + used, FILE_BYTES_MAX - 1 - used);
+        got = read(fd, contents->text + used, FILE_BYTES_MAX - 1 - used);
         used += got > 0 ? (size_t)got : 0;
     } while (got > 0);
     close(fd);
-    contents[used] = '\0';
-    char *fitted = realloc(contents, used + 1);
+    contents->text[used] = '\0';
+    struct contents *fitted = realloc(contents, sizeof(*contents) + used + 1);
     contents = fitted != NULL ? fitted : contents;
-    return contents;
+    contents->next = files;
+    files = contents;
+    return contents->text;
 }
 
 uint64_t bed_count_lines(const char *path)

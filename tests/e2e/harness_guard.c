@@ -81,6 +81,17 @@ static pid_t start_leader(void)
     return pid;
 }
 
+/* An instance that was killed leaves its name behind. */
+static void remove_name(void)
+{
+    const char *home = getenv("XDG_RUNTIME_DIR");
+    char path[2 * PATH_BYTES];
+
+    snprintf(path, sizeof(path), "%.100s/penstock/%s.pid", geteuid() == 0 || home == NULL ? "/run" : home,
+             bed.name);
+    (void)unlink(path);
+}
+
 static _Noreturn void guard_main(int from_test, int to_test)
 {
     char passed = 0;
@@ -105,6 +116,7 @@ static _Noreturn void guard_main(int from_test, int to_test)
     for_each_file(show_file, passed == 0);
     for_each_file(remove_file, false);
     (void)rmdir(bed.dir);
+    remove_name();
     _exit(EXIT_SUCCESS);
 }
 

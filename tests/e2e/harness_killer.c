@@ -102,3 +102,4 @@ void killer_expect_all_back(const struct killer *killer)
         fprintf(stderr, "chaos: %u kills, %lu deaths, %lu transactions cut short\n", killer->kills,
                 (unsigned long)deaths, (unsigned long)json_number(status, "stats.undone"));
     }
+}

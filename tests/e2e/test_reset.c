@@ -1,6 +1,8 @@
 /* A reset is passed on as a reset, behind the bytes that came before it; urgent bytes stay in their place. */
 #include <errno.h>
+#include <linux/sockios.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -10,6 +12,7 @@
 
 enum {
     BEFORE_RESET_BYTES = 16 * 1024, /* fits every window: a reset drops what was not yet sent */
+    BEYOND_WINDOW_BYTES = 128 * 1024, /* more than a client that does not read takes at first */
     URGENT_ROUNDS = 1000,
 };
 
@@ -53,6 +56,28 @@ Test(reset, of_the_server)
     net_write_pattern(pair.server, 2, BEFORE_RESET_BYTES);
     net_reset(pair.server);
     net_read_pattern(pair.client, 2, BEFORE_RESET_BYTES);
+    net_expect_reset(pair.client);
+    expect_end("server_reset");
+}
+
+static bool all_acknowledged(int fd)
+{
+    int bytes = 0;
+
+    cr_assert_eq(ioctl(fd, SIOCOUTQ, &bytes), 0);
+    return bytes == 0;
+}
+
+/* A client that does not read yet: the reset must not overtake what the kernel still holds for it. */
+Test(reset, of_the_server_behind_a_slow_client)
+{
+    struct net_pair pair = net_pair(listener);
+
+    net_write_pattern(pair.server, 3, BEYOND_WINDOW_BYTES);
+    WAIT_UNTIL(all_acknowledged(pair.server));
+    net_reset(pair.server);
+    bed_pause_ms(300);
+    net_read_pattern(pair.client, 3, BEYOND_WINDOW_BYTES);
     net_expect_reset(pair.client);
     expect_end("server_reset");
 }

@@ -213,9 +213,9 @@ static struct ring_pending *submission(struct ring *ring, struct ring_tag tag, i
     return entry;
 }
 
-void ring_accept(struct ring *ring, struct ring_tag tag, int fd, bool multishot)
+void ring_accept(struct ring *ring, struct ring_tag tag, int fd, enum ring_accept how)
 {
-    submission(ring, tag, fd)->multishot = multishot;
+    submission(ring, tag, fd)->multishot = how == RING_ACCEPT_MANY;
 }
 
 void ring_receive(struct ring *ring, struct ring_tag tag, int fd, bool multishot)
