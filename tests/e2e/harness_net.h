@@ -26,10 +26,10 @@ int net_listen_full(uint16_t *port, int *filler);
 int net_connect(uint16_t port);
 
 /* "127.0.0.1:1", "[::1]:1", "unix:/path" */
-int net_connect_to(const char *address);
+int net_connect_to(const char *text);
 
 /* Whether a connection to the address is taken; it is closed again. */
-bool net_can_connect(const char *address);
+bool net_can_connect(const char *text);
 
 int net_accept(int listener);
 

@@ -11,7 +11,7 @@
 #include "tests/e2e/harness_penstock.h"
 
 enum {
-    BEFORE_RESET_BYTES = 16 * 1024, /* fits every window: a reset drops what was not yet sent */
+    BEFORE_RESET_BYTES = 16 * 1024,   /* fits every window: a reset drops what was not yet sent */
     BEYOND_WINDOW_BYTES = 128 * 1024, /* more than a client that does not read takes at first */
     URGENT_ROUNDS = 1000,
 };
