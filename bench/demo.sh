@@ -105,6 +105,7 @@ printf '   %s KiB in all before, %s KiB with them: %s bytes a session\n' "$befor
     $(((after - before) * 1024 / 4000))
 
 echo
+sleep 1 # the last sessions end
 "$penstock" status -n demo
 echo
 echo "Penstock serves http://127.0.0.1:8080 and http://[::1]:8080 until Ctrl-C."

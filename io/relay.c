@@ -13,7 +13,7 @@
 
 enum {
     EXPIRE_BATCH = 1024, /* timeouts handled in one turn of the loop; the rest follow in the next */
-    WATCH_BATCH = 256,
+    WATCH_BATCH = 32,    /* sockets that became writable, likewise */
     LINGER_MAX_MS = 5000,
     LINGER_LOOK_MS = 20,
     MULTISHOT_BURST = 32, /* the kernel's limit of receives in one go: MULTISHOT_MAX_RETRY */
@@ -623,24 +623,20 @@ bool relay_can_grant(const struct worker *worker)
 void relay_writable(struct worker *worker)
 {
     uint64_t handles[WATCH_BATCH];
-    uint32_t count;
 
     if (worker->watch_armed) {
         return;
     }
-    do {
-        count = watch_take(worker->watch_fd, handles, WATCH_BATCH);
-        for (uint32_t i = 0; i < count; i++) {
-            uint32_t index = (uint32_t)(handles[i] >> 32);
-            const struct session *session = &worker->slab.sessions[index];
-            if (session->phase == SESSION_OPEN &&
-                (uint16_t)session->generation == (uint16_t)(handles[i] >> 16)) {
-                relay_dispatch(
-                    worker, index,
-                    &(struct relay_event){.kind = RELAY_WRITABLE, .side = (enum side)(handles[i] & 1)});
-            }
+    /* A batch a turn, or thousands of slow readers would make everybody wait; the rest make the poll fire at once. */
+    uint32_t count = watch_take(worker->watch_fd, handles, WATCH_BATCH);
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t index = (uint32_t)(handles[i] >> 32);
+        const struct session *session = &worker->slab.sessions[index];
+        if (session->phase == SESSION_OPEN && (uint16_t)session->generation == (uint16_t)(handles[i] >> 16)) {
+            struct relay_event event = {.kind = RELAY_WRITABLE, .side = (enum side)(handles[i] & 1)};
+            relay_dispatch(worker, index, &event);
         }
-    } while (count == WATCH_BATCH);
+    }
     if (ring_space(worker->ring) < WORKER_TXN_SUBMISSIONS) {
         (void)ring_submit(worker->ring);
     }
