@@ -225,15 +225,8 @@ out:
 void adopt_resume(struct worker *worker)
 {
     for (uint32_t index = 0; index < worker->slot->session_high; index++) {
-        struct session *session = &worker->slab.sessions[index];
-        if (session->phase == SESSION_FREE) {
-            continue;
-        }
-        uint32_t generation = session->generation;
-        relay_dispatch(worker, index, &(struct relay_event){.kind = RELAY_PLAN});
-        if (session->generation == generation && session->phase != SESSION_FREE &&
-            session->phase != SESSION_CLOSING) {
-            relay_schedule(worker, session);
+        if (worker->slab.sessions[index].phase != SESSION_FREE) {
+            relay_revisit(worker, index, RELAY_PLAN);
         }
     }
 }

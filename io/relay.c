@@ -644,6 +644,18 @@ void relay_writable(struct worker *worker)
     worker->watch_armed = true;
 }
 
+void relay_revisit(struct worker *worker, uint32_t index, enum relay_event_kind kind)
+{
+    const struct session *session = &worker->slab.sessions[index];
+    uint32_t generation = session->generation;
+
+    relay_dispatch(worker, index, &(struct relay_event){.kind = kind});
+    if (session->generation == generation && session->phase != SESSION_FREE &&
+        session->phase != SESSION_CLOSING) {
+        relay_schedule(worker, session);
+    }
+}
+
 void relay_expire(struct worker *worker)
 {
     for (int n = 0; n < EXPIRE_BATCH; n++) {
@@ -651,12 +663,6 @@ void relay_expire(struct worker *worker)
         if (index == SESSION_NONE) {
             break;
         }
-        struct session *session = &worker->slab.sessions[index];
-        uint32_t generation = session->generation;
-        relay_dispatch(worker, index, &(struct relay_event){.kind = RELAY_TIMED_OUT});
-        if (session->generation == generation && session->phase != SESSION_FREE &&
-            session->phase != SESSION_CLOSING) {
-            relay_schedule(worker, session);
-        }
+        relay_revisit(worker, index, RELAY_TIMED_OUT);
     }
 }

@@ -12,6 +12,9 @@ void relay_complete(struct worker *worker, const struct ring_completion *complet
 /* A transaction of its own for one event of a session: timeouts, stop, granted buffers, re-arming. */
 void relay_dispatch(struct worker *worker, uint32_t index, const struct relay_event *event);
 
+/* The same for an event without more to it, and the session's place in the timer wheel if it goes on. */
+void relay_revisit(struct worker *worker, uint32_t index, enum relay_event_kind kind);
+
 /* One step within a transaction that has saved the session; for the parts that answer actions. */
 void relay_step_in(struct worker *worker, struct session *session, const struct relay_event *event);
 
