@@ -6,15 +6,16 @@
 #define PENSTOCK_CMD_DESCRIPTORS_H
 
 enum {
-    FD_TABLES = 3, /* the region's memfds */
-    FD_BANK = 4,
-    FD_CONTROL = 5, /* keeper: its end of the socket to the supervisor */
+    FD_HEAD = 3, /* the region's memfds; this one read-only */
+    FD_TABLES = 4,
+    FD_BANK = 5,
+    FD_CONTROL = 6, /* keeper: its end of the socket to the supervisor */
     FD_RING_EVEN =
-        6, /* rings of even and odd epochs; a copy of FD_WAKE stands in for the one that is not there */
-    FD_RING_ODD = 7,
-    FD_WAKE = 8,       /* eventfd: look at the run state and the image */
-    FD_WATCH = 9,      /* the worker's epoll set: io/watch.h */
-    FD_LISTENERS = 10, /* the listening sockets, one a bind of the image */
+        7, /* rings of even and odd epochs; a copy of FD_WAKE stands in for the one that is not there */
+    FD_RING_ODD = 8,
+    FD_WAKE = 9,       /* eventfd: look at the run state and the image */
+    FD_WATCH = 10,     /* the worker's epoll set: io/watch.h */
+    FD_LISTENERS = 11, /* the listening sockets, one a bind of the image */
 };
 
 #endif

@@ -31,15 +31,15 @@ static void set_path(struct instance *instance, const char *name)
     snprintf(instance->path, sizeof(instance->path), "%s/%s.pid", directory(), name);
 }
 
-static int read_file(int fd, pid_t *pid, int *tables_fd)
+/* `fds` gets the supervisor's numbers of what readers map. */
+static int read_file(int fd, pid_t *pid, int fds[SEGMENT_COUNT])
 {
     char text[64] = "";
-    int process;
 
-    if (pread(fd, text, sizeof(text) - 1, 0) <= 0 || sscanf(text, "%d %d", &process, tables_fd) != 2) {
+    if (pread(fd, text, sizeof(text) - 1, 0) <= 0 ||
+        sscanf(text, "%d %d %d", pid, &fds[SEGMENT_HEAD], &fds[SEGMENT_TABLES]) != 3) {
         return -EPROTO;
     }
-    *pid = process;
     return 0;
 }
 
@@ -50,14 +50,14 @@ static int claim_file(struct instance *instance)
     struct stat ours;
     struct stat now;
     struct timespec pause = {.tv_nsec = 5000000};
-    int ignored;
+    int ignored[SEGMENT_COUNT];
     int fd = open(instance->path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 
     if (fd < 0) {
         return -errno;
     }
     if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
-        bool runs = read_file(fd, &instance->pid, &ignored) == 0 && kill(instance->pid, 0) == 0;
+        bool runs = read_file(fd, &instance->pid, ignored) == 0 && kill(instance->pid, 0) == 0;
         close(fd);
         nanosleep(&pause, NULL);
         return runs ? -EBUSY : -EAGAIN;
@@ -85,10 +85,11 @@ int instance_claim(struct instance *instance, const char *name)
     return result;
 }
 
-int instance_publish(const struct instance *instance, int tables_fd)
+int instance_publish(const struct instance *instance, const struct region *region)
 {
     char text[64];
-    int length = snprintf(text, sizeof(text), "%d %d\n", instance->pid, tables_fd);
+    int length = snprintf(text, sizeof(text), "%d %d %d\n", instance->pid, region->fds[SEGMENT_HEAD],
+                          region->fds[SEGMENT_TABLES]);
 
     if (ftruncate(instance->fd, 0) != 0 || pwrite(instance->fd, text, (size_t)length, 0) != length) {
         return -errno;
@@ -115,25 +116,38 @@ static bool is_claimed(int fd)
     return true;
 }
 
-static int map_tables(struct region *region, pid_t pid, int tables_fd)
+static int open_theirs(pid_t pid, int fd)
 {
     char path[64];
-    int fds[SEGMENT_COUNT] = {-1, -1};
 
-    snprintf(path, sizeof(path), "/proc/%d/fd/%d", pid, tables_fd);
-    fds[SEGMENT_TABLES] = open(path, O_RDONLY | O_CLOEXEC);
-    if (fds[SEGMENT_TABLES] < 0) {
-        return -errno;
+    snprintf(path, sizeof(path), "/proc/%d/fd/%d", pid, fd);
+    int ours = open(path, O_RDONLY | O_CLOEXEC);
+    return ours < 0 ? -errno : ours;
+}
+
+static int map_region(struct region *region, pid_t pid, const int theirs[SEGMENT_COUNT])
+{
+    int fds[SEGMENT_COUNT] = {-1, -1, -1};
+    int result = 0;
+
+    for (int i = 0; i < SEGMENT_BANK && result >= 0; i++) {
+        result = fds[i] = open_theirs(pid, theirs[i]);
     }
-    int result = region_attach(region, fds, false);
-    close(fds[SEGMENT_TABLES]);
-    region->fds[SEGMENT_TABLES] = -1;
+    if (result >= 0) {
+        result = region_attach(region, fds, false);
+    }
+    for (int i = 0; i < SEGMENT_BANK; i++) {
+        if (fds[i] >= 0) {
+            close(fds[i]);
+        }
+        region->fds[i] = -1;
+    }
     return result;
 }
 
 static int open_named(struct instance *instance, struct region *region, const char *name)
 {
-    int tables_fd;
+    int theirs[SEGMENT_COUNT];
 
     *instance = (struct instance){.fd = -1};
     set_path(instance, name);
@@ -143,14 +157,14 @@ static int open_named(struct instance *instance, struct region *region, const ch
                 strerror(errno));
         return -1;
     }
-    bool runs = is_claimed(fd) && read_file(fd, &instance->pid, &tables_fd) == 0;
+    bool runs = is_claimed(fd) && read_file(fd, &instance->pid, theirs) == 0;
     close(fd);
     if (!runs) {
         fprintf(stderr, "penstock: instance '%s' does not run; %s is left over from one that died\n", name,
                 instance->path);
         return -1;
     }
-    int result = map_tables(region, instance->pid, tables_fd);
+    int result = map_region(region, instance->pid, theirs);
     if (result < 0) {
         fprintf(stderr, "penstock: cannot read the memory of instance '%s' (process %d): %s\n", name,
                 instance->pid,

@@ -1,8 +1,8 @@
 /*
  * A running instance and its name: /run/penstock/NAME.pid, locked while the supervisor lives.
  *
- * The file holds the supervisor's process id and the number of its descriptor of the region's tables, so that anybody
- * who may can map the region through /proc. Where /run/penstock cannot be made (not root), $XDG_RUNTIME_DIR/penstock.
+ * The file holds the supervisor's process id and the numbers of its descriptors of the region's head and tables, so that
+ * anybody who may can map the region through /proc. Where /run/penstock cannot be made (not root), $XDG_RUNTIME_DIR/penstock.
  */
 #ifndef PENSTOCK_CMD_INSTANCE_H
 #define PENSTOCK_CMD_INSTANCE_H
@@ -23,7 +23,7 @@ struct instance {
 int instance_claim(struct instance *instance, const char *name);
 
 /* Writes how the region is to be found. 0 or -errno. */
-int instance_publish(const struct instance *instance, int tables_fd);
+int instance_publish(const struct instance *instance, const struct region *region);
 
 void instance_release(struct instance *instance);
 

@@ -51,18 +51,20 @@ static void place(int from, int to)
 /* Lays the descriptors out as cmd/descriptors.h says and closes all others. */
 static void lay_out_descriptors(const struct keeper_setup *setup)
 {
-    int sources[] = {setup->region->fds[SEGMENT_TABLES], setup->region->fds[SEGMENT_BANK], setup->control,
+    const int *segments = setup->region->fds;
+    int sources[] = {segments[SEGMENT_HEAD], segments[SEGMENT_TABLES], segments[SEGMENT_BANK], setup->control,
                      setup->wake};
-    int targets[] = {FD_TABLES, FD_BANK, FD_CONTROL, FD_WAKE};
-    int parked[4];
+    int targets[] = {FD_HEAD, FD_TABLES, FD_BANK, FD_CONTROL, FD_WAKE};
+    enum { COUNT = sizeof(sources) / sizeof(sources[0]) };
+    int parked[COUNT];
 
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < COUNT; i++) {
         parked[i] = fcntl(sources[i], F_DUPFD_CLOEXEC, MOVE_ABOVE);
         if (parked[i] < 0) {
             die("fcntl F_DUPFD", errno);
         }
     }
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < COUNT; i++) {
         place(parked[i], targets[i]);
     }
     place(FD_WAKE, FD_RING_EVEN); /* placeholders: the numbers are taken, sessions come above */
@@ -224,6 +226,10 @@ void keeper_main(const struct keeper_setup *setup)
     signal(SIGPIPE, SIG_IGN);
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
+    int result = region_confine(setup->region);
+    if (result < 0) {
+        die("opening the region's head read-only through /proc", -result);
+    }
     lay_out_descriptors(setup);
     keeper.listeners = receive_listeners();
     keeper.slot->keeper_pid = (uint32_t)getpid();

@@ -13,7 +13,7 @@
 
 /* What the supervisor gives a keeper. */
 struct keeper_setup {
-    const struct region *region;
+    struct region *region;
     uint32_t slot;
     int control; /* the keeper's end */
     int wake;

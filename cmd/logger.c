@@ -152,20 +152,23 @@ static void open_log(struct logger *logger)
     }
 }
 
-/* Takes what is in a slot's ring. A record is read before the tail gives its place back. */
+/* Takes what is in a slot's ring, one round of it at most: head and records are a worker's word. A record is copied
+ * before it is looked at and before the tail gives its place back. */
 static void take_records(struct logger *logger, uint32_t index)
 {
     struct worker_slot *slot = region_slot(logger->region, index);
     uint64_t head = __atomic_load_n(&slot->log_head, __ATOMIC_ACQUIRE); /* pairs with the worker's release */
 
     /* Signed: a worker's death may take the head back behind a record that was read already. */
-    for (uint64_t tail = slot->log_tail; (int64_t)(head - tail) > 0; tail++) {
+    uint64_t tail = slot->log_tail;
+    for (uint32_t i = 0; i < LOG_RING_RECORDS && (int64_t)(head - tail) > 0; i++, tail++) {
+        struct log_record record = *region_log_record(logger->region, index, tail);
         if (sizeof(logger->batch) - logger->used < LINE_MAX_BYTES) {
             flush(logger);
         }
         if (logger->fd >= 0) {
-            logger->used += logger_format(logger->batch + logger->used, LINE_MAX_BYTES, logger->region, index,
-                                          region_log_record(logger->region, index, tail));
+            logger->used +=
+                logger_format(logger->batch + logger->used, LINE_MAX_BYTES, logger->region, index, &record);
         }
         __atomic_store_n(&slot->log_tail, tail + 1, __ATOMIC_RELEASE); /* pairs with the worker's acquire */
     }

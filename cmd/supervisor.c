@@ -154,7 +154,7 @@ static int start(struct supervisor *supervisor)
         log_line(LOG_LEVEL_ERROR, "event=start_failed what=\"workers do not serve; see their lines above\"");
         return result;
     }
-    return instance_publish(&supervisor->instance, supervisor->region.fds[SEGMENT_TABLES]);
+    return instance_publish(&supervisor->instance, &supervisor->region);
 }
 
 void supervisor_wake_all(const struct supervisor *supervisor)
@@ -354,8 +354,7 @@ int supervisor_run(struct supervisor *supervisor)
 {
     raise_descriptor_limit();
     supervisor->logger_pidfd = -1;
-    supervisor->region.fds[SEGMENT_TABLES] = -1;
-    supervisor->region.fds[SEGMENT_BANK] = -1;
+    memset(supervisor->region.fds, -1, sizeof(supervisor->region.fds));
     int result = look_at_kernel();
     if (result == 0) {
         result = start(supervisor);

@@ -70,6 +70,13 @@ int supervisor_start_logger(struct supervisor *supervisor)
 
     if (pid == 0) {
         /* Listening sockets held here too would keep accepting into nothing. The region is mapped. */
+        int result = region_confine(&supervisor->region);
+        if (result < 0) {
+            log_line(LOG_LEVEL_ERROR,
+                     "event=logger_failed what=\"opening the region's head read-only\" error=\"%s\"",
+                     strerror(-result));
+            _exit(EXIT_FAILURE);
+        }
         (void)close_range(3, ~0u, 0);
         logger_main(&supervisor->region);
     }

@@ -1,6 +1,8 @@
 #include "shm/region.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -67,7 +69,7 @@ static void count_rows(const struct region_header *header, uint64_t counts[TABLE
 static void place_tables(struct region_header *header)
 {
     uint64_t counts[TABLE_COUNT];
-    uint64_t ends[SEGMENT_COUNT] = {[SEGMENT_TABLES] = REGION_HEADER_BYTES};
+    uint64_t ends[SEGMENT_COUNT] = {[SEGMENT_HEAD] = REGION_HEADER_BYTES};
 
     count_rows(header, counts);
     for (int i = 0; i < TABLE_COUNT; i++) {
@@ -83,17 +85,19 @@ static void place_tables(struct region_header *header)
     memcpy(header->segment_bytes, ends, sizeof(ends));
 }
 
+/* Nobody may cut a segment short under those who read it, nor open it again with more rights through /proc. */
 static int make_segment(const char *name, uint64_t bytes)
 {
-    int fd = memfd_create(name, MFD_CLOEXEC | MFD_NOEXEC_SEAL);
+    int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL);
 
     if (fd < 0 && errno == EINVAL) { /* before Linux 6.3 */
-        fd = memfd_create(name, MFD_CLOEXEC);
+        fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
     }
     if (fd < 0) {
         return -errno;
     }
-    if (ftruncate(fd, (off_t)bytes) != 0) {
+    if (ftruncate(fd, (off_t)bytes) != 0 || fchmod(fd, S_IRUSR | S_IWUSR) != 0 ||
+        fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0) {
         int error = errno;
         close(fd);
         return -error;
@@ -126,13 +130,13 @@ int region_create(struct region *region, const struct region_shape *shape)
         .created_monotonic_us = shape->monotonic_us,
         .created_realtime_us = shape->realtime_us,
     };
-    static const char *const names[SEGMENT_COUNT] = {"penstock-tables", "penstock-bank"};
+    static const char *const names[SEGMENT_COUNT] = {"penstock-head", "penstock-tables", "penstock-bank"};
     int result = 0;
 
     strncpy(header.name, shape->name, sizeof(header.name) - 1);
     shape_bank(&header, shape->bank_bytes / shape->slots);
     place_tables(&header);
-    *region = (struct region){.fds = {-1, -1}};
+    *region = (struct region){.fds = {-1, -1, -1}};
     for (int i = 0; i < SEGMENT_COUNT && result == 0; i++) {
         result = region->fds[i] = make_segment(names[i], header.segment_bytes[i]);
         if (result >= 0) {
@@ -148,7 +152,7 @@ int region_create(struct region *region, const struct region_shape *shape)
         }
         return result;
     }
-    region->header = (struct region_header *)region->segments[SEGMENT_TABLES];
+    region->header = (struct region_header *)region->segments[SEGMENT_HEAD];
     *region->header = header;
     for (uint32_t i = 0; i < header.slot_count; i++) {
         struct worker_slot *slot = region_slot(region, i);
@@ -158,12 +162,33 @@ int region_create(struct region *region, const struct region_shape *shape)
     return 0;
 }
 
+int region_confine(struct region *region)
+{
+    int fd = region->fds[SEGMENT_HEAD];
+    uint64_t bytes = region->header->segment_bytes[SEGMENT_HEAD];
+    char path[64];
+
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+    int reader = open(path, O_RDONLY | O_CLOEXEC);
+    if (reader < 0) {
+        return -errno;
+    }
+    void *address = mmap(region->header, bytes, PROT_READ, MAP_SHARED | MAP_FIXED, reader, 0);
+    int result = address != MAP_FAILED && dup3(reader, fd, O_CLOEXEC) == fd ? 0 : -errno;
+    close(reader);
+    if (result == 0) {
+        (void)madvise(address, bytes, MADV_DONTDUMP);
+    }
+    return result;
+}
+
 int region_attach(struct region *region, const int fds[SEGMENT_COUNT], bool writable)
 {
     struct region_header header;
 
-    *region = (struct region){.fds = {fds[SEGMENT_TABLES], fds[SEGMENT_BANK]}};
-    ssize_t got = pread(fds[SEGMENT_TABLES], &header, sizeof(header), 0);
+    *region = (struct region){0};
+    memcpy(region->fds, fds, sizeof(region->fds));
+    ssize_t got = pread(fds[SEGMENT_HEAD], &header, sizeof(header), 0);
     if (got != (ssize_t)sizeof(header)) {
         return got < 0 ? -errno : -EPROTO;
     }
@@ -177,13 +202,13 @@ int region_attach(struct region *region, const int fds[SEGMENT_COUNT], bool writ
             region_detach(region);
             return -EPROTO;
         }
-        int result = map_segment(region, i, header.segment_bytes[i], writable);
+        int result = map_segment(region, i, header.segment_bytes[i], writable && i != SEGMENT_HEAD);
         if (result < 0) {
             region_detach(region);
             return result;
         }
     }
-    region->header = (struct region_header *)region->segments[SEGMENT_TABLES];
+    region->header = (struct region_header *)region->segments[SEGMENT_HEAD];
     if (!region_check(region)) {
         region_detach(region);
         return -EPROTO;

@@ -1,9 +1,11 @@
 /*
  * The region: all shared memory of one Penstock instance.
  *
- * Two memfds: the tables, and the bank of buffers. The supervisor creates them and writes the header; keepers and
- * workers map them for writing, everybody else read-only. Everything is reached by offset and index, so a process
- * may map the region anywhere. Pages are taken when they are first written. Not in core dumps.
+ * Three memfds: the head (header, configuration, names), the tables and the bank of buffers. The supervisor creates
+ * them, and it alone can write the head: what processes with more rights read of it a worker cannot have forged.
+ * Keepers and workers map the others for writing, everybody else reads. Their sizes are sealed. Everything is reached
+ * by offset and index, so a process may map the region anywhere. Pages are taken when they are first written. Not in
+ * core dumps.
  */
 #ifndef PENSTOCK_SHM_REGION_H
 #define PENSTOCK_SHM_REGION_H
@@ -14,7 +16,7 @@
 
 #include "core/image.h"
 
-enum region_segment { SEGMENT_TABLES, SEGMENT_BANK, SEGMENT_COUNT };
+enum region_segment { SEGMENT_HEAD, SEGMENT_TABLES, SEGMENT_BANK, SEGMENT_COUNT };
 
 enum region_table {
 #define REGION_TABLE(name, segment, stride, what) TABLE_##name,
@@ -26,7 +28,7 @@ enum region_table {
 #define REGION_MAGIC 0x314e4f4947455250ull /* "PREGION1" */
 
 enum {
-    REGION_LAYOUT_VERSION = 1, /* changes whenever a struct in the region does */
+    REGION_LAYOUT_VERSION = 2, /* changes whenever a struct in the region does */
     REGION_HEADER_BYTES = 4096,
 };
 
@@ -86,8 +88,12 @@ struct region_shape {
 /* Creates the memfds and writes the header. 0 or -errno. */
 int region_create(struct region *region, const struct region_shape *shape);
 
-/* Maps a region that exists from its memfds. 0, -errno, or -EPROTO where it is no region of this layout version.
- * With `writable` false the bank is not mapped. */
+/* Gives up for good what only the supervisor may: this process's mapping and descriptor of the head become read-only,
+ * in the same place and under the same number, and nothing can make them writable again. 0 or -errno. */
+int region_confine(struct region *region);
+
+/* Maps a region that exists from its memfds, the head read-only. 0, -errno, or -EPROTO where it is no region of this
+ * layout version. With `writable` false the bank is not mapped. */
 int region_attach(struct region *region, const int fds[SEGMENT_COUNT], bool writable);
 
 /* Unmaps; leaves the descriptors open. */

@@ -1,10 +1,12 @@
 /* `check`, and starts on machines that lack something. */
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <signal.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -130,5 +132,35 @@ Test(start, name_of_an_instance_that_died_is_free)
     struct net_pair pair = net_pair(listener);
     net_write_text(pair.client, "again");
     net_read_text(pair.server, "again");
+    bed_end();
+}
+
+/* How a process maps a memory file: the line of /proc/PID/maps up to the name. */
+static const char *mapping_of(pid_t pid, const char *name)
+{
+    const char *maps = bed_read_file(bed_format("/proc/%d/maps", pid));
+    const char *end = strstr(maps, name);
+    const char *line = end;
+
+    cr_assert(end != NULL && strstr(end + 1, name) == NULL, "not mapped once: %s\n%s", name, maps);
+    while (line > maps && line[-1] != '\n') {
+        line--;
+    }
+    return bed_format("%.*s", (int)(end - line), line);
+}
+
+/* Workers meet strangers; what the processes with more rights act on must not be theirs to forge. */
+Test(start, workers_and_keepers_can_only_read_the_head)
+{
+    penstock_start_to(1);
+    pid_t readers[] = {penstock_worker(0), penstock_keeper(0)};
+    for (int i = 0; i < 2; i++) {
+        cr_assert(strstr(mapping_of(readers[i], "penstock-head"), " r--s ") != NULL);
+        cr_assert(strstr(mapping_of(readers[i], "penstock-tables"), " rw-s ") != NULL);
+        const char *info = bed_read_file(bed_format("/proc/%d/fdinfo/3", readers[i])); /* FD_HEAD */
+        unsigned flags = 0;
+        cr_assert_eq(sscanf(info, "pos: %*d flags: %o", &flags), 1, "%s", info);
+        cr_assert_eq(flags & O_ACCMODE, O_RDONLY, "%s", info);
+    }
     bed_end();
 }

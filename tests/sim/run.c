@@ -187,6 +187,7 @@ static void tear_down(void)
     net_free();
     close(driver.wake_fd);
     region_detach(&sim.region);
+    close(sim.region.fds[SEGMENT_HEAD]);
     close(sim.region.fds[SEGMENT_TABLES]);
     close(sim.region.fds[SEGMENT_BANK]);
 }

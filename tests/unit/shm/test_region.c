@@ -43,7 +43,7 @@ Test(region, create_writes_the_header)
 Test(region, tables_follow_each_other_on_pages_without_overlap)
 {
     struct region region = region_make();
-    uint64_t ends[SEGMENT_COUNT] = {[SEGMENT_TABLES] = REGION_HEADER_BYTES};
+    uint64_t ends[SEGMENT_COUNT] = {[SEGMENT_HEAD] = REGION_HEADER_BYTES};
 
     for (int i = 0; i < TABLE_COUNT; i++) {
         const struct region_table_place *place = &region.header->tables[i];
@@ -109,8 +109,9 @@ Test(region, creation_leaves_the_memory_untouched)
     shape.flows = 4000000;
     shape.bank_bytes = 4ull << 30;
     cr_assert_eq(region_create(&region, &shape), 0);
-    cr_expect_gt(region.header->segment_bytes[SEGMENT_TABLES], 500ull << 20);
-    cr_expect_leq(memory_of(region.fds[SEGMENT_TABLES]), 4096 * (1 + 2 * 4));
+    cr_expect_gt(region.header->segment_bytes[SEGMENT_TABLES], 400ull << 20);
+    cr_expect_leq(memory_of(region.fds[SEGMENT_TABLES]), 4096 * 2 * 4);
+    cr_expect_leq(memory_of(region.fds[SEGMENT_HEAD]), 4096);
     cr_expect_eq(memory_of(region.fds[SEGMENT_BANK]), 0);
     const struct region_table_place *sessions = &region.header->tables[TABLE_SESSIONS];
     cr_assert_eq(
@@ -244,10 +245,47 @@ Test(region, what_is_no_region_is_refused)
     struct region other;
     int none = memfd_create("none", 0);
 
-    cr_expect_eq(region_attach(&other, (int[]){none, none}, true), -EPROTO);
-    cr_expect_eq(region_attach(&other, (int[]){-1, -1}, true), -EBADF);
-    cr_expect_eq(region_attach(&other, (int[]){region.fds[0], none}, true), -EPROTO, "no bank");
-    cr_expect_eq(region_attach(&other, (int[]){region.fds[0], none}, false), 0, "readers need none");
-    cr_assert_eq(ftruncate(region.fds[0], 8192), 0);
-    cr_expect_eq(region_attach(&other, region.fds, false), -EPROTO, "cut short");
+    int head = region.fds[SEGMENT_HEAD];
+    int tables = region.fds[SEGMENT_TABLES];
+
+    cr_expect_eq(region_attach(&other, (int[]){none, none, none}, true), -EPROTO);
+    cr_expect_eq(region_attach(&other, (int[]){-1, -1, -1}, true), -EBADF);
+    cr_expect_eq(region_attach(&other, (int[]){head, none, none}, false), -EPROTO, "no tables");
+    cr_expect_eq(region_attach(&other, (int[]){head, tables, none}, true), -EPROTO, "no bank");
+    cr_expect_eq(region_attach(&other, (int[]){head, tables, none}, false), 0, "readers need none");
+}
+
+Test(region, its_size_is_sealed)
+{
+    struct region region = region_make();
+
+    for (int i = 0; i < SEGMENT_COUNT; i++) {
+        cr_expect_eq(ftruncate(region.fds[i], 4096), -1);
+        cr_expect_eq(errno, EPERM);
+    }
+}
+
+/* A process that confined itself, and whatever has its memory and descriptors, cannot write the head again. */
+Test(region, confined_the_head_can_only_be_read)
+{
+    struct region region = region_make();
+    struct region other;
+    int head = region.fds[SEGMENT_HEAD];
+    uint64_t bytes = region.header->segment_bytes[SEGMENT_HEAD];
+    const void *before = region.header;
+    int ends[2];
+
+    cr_assert_eq(pipe(ends), 0);
+    cr_assert_eq(write(ends[1], "xy", 2), 2);
+    cr_expect_eq(read(ends[0], region.header->name, 1), 1);
+    cr_assert_eq(region_confine(&region), 0);
+    cr_expect_eq(region.header, before);
+    cr_expect_eq(read(ends[0], region.header->name, 1), -1);
+    cr_expect_eq(errno, EFAULT);
+    cr_expect_neq(mprotect(region.header, bytes, PROT_READ | PROT_WRITE), 0);
+    cr_expect_eq(mmap(NULL, bytes, PROT_WRITE, MAP_SHARED, head, 0), MAP_FAILED);
+    cr_expect_eq(pwrite(head, "x", 1, 64), -1);
+    region_slot(&region, 0)->deaths = 5;
+    cr_assert_eq(region_attach(&other, region.fds, true), 0, "it still leads to all of it");
+    cr_expect_eq(region_slot(&other, 0)->deaths, 5);
 }
