@@ -33,7 +33,7 @@ quiet = $(if $(filter 0,$(V)),@echo "  $(1)	$@";)
 DEPS_BUILD = gcc libc6-dev make pkg-config liburing-dev libjemalloc-dev libyaml-dev libcap-dev libseccomp-dev libcriterion-dev iproute2
 DEPS_TIDY  = clang clang-format clang-tidy cppcheck shellcheck
 DEPS_FUZZ  = clang libclang-rt-14-dev
-DEPS_BENCH = haproxy nginx
+DEPS_BENCH = haproxy nginx libnginx-mod-stream iproute2
 
 # --- Flags --------------------------------------------------------------------------------------------------
 
@@ -225,14 +225,15 @@ doc:
 
 # --- Running and installing ---------------------------------------------------------------------------------
 
-.PHONY: run bench install clean help
+.PHONY: run bench bench-quick install clean help
 run: deps
 	@$(MAKE) all
 	@if [ -x bench/demo.sh ]; then bench/demo.sh $(BUILD); else echo "run: nothing there yet (bench/demo.sh)"; fi
 
-bench: deps deps-bench
+# ROUNDS=5 SECONDS_EACH=2 KEEP=DIR: bench/run.sh
+bench bench-quick: deps deps-bench
 	@$(MAKE) all
-	@if [ -x bench/run.sh ]; then bench/run.sh $(BUILD); else echo "bench: nothing there yet (bench/run.sh)"; fi
+	@bench/run.sh $(BUILD) $(if $(filter %-quick,$@),--quick)
 
 ifeq ($(wildcard cmd/main.c),)
 install:
@@ -277,7 +278,7 @@ help:
 	@echo 'make fuzz-smoke      each fuzzer for $(FUZZ_SECONDS) s'
 	@echo 'make tidy            layering, layout, format, static analysis'
 	@echo 'make fmt             format the source'
-	@echo 'make bench           the benchmark'
+	@echo 'make bench           the comparison with HAProxy and nginx, to bench/RESULTS.md; bench-quick: a minute, prints only'
 	@echo 'make doc             check the links of all documents'
 	@echo 'make install         PREFIX=$(PREFIX) DESTDIR='
 	@echo 'make deps            install missing packages (also deps-tidy, deps-fuzz, deps-bench)'

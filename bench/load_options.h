@@ -39,6 +39,7 @@ struct load_options {
     bool seed_set;
     uint64_t finish_ms;
     uint64_t report_ms; /* 0: no progress lines */
+    uint64_t phase_fd;  /* told when the clock starts and stops; 0: none */
     enum load_direction direction;
     bool json;
     bool touch;

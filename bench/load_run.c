@@ -39,6 +39,17 @@ static void begin_over(struct load *load)
     loop_stop(load->loop);
 }
 
+/* For whoever measures the processes between the two ends without the opening and closing of the set. */
+static void tell_phase(const struct load *load, const char *phase)
+{
+    const struct load_counters *counters = &load->counters;
+    int fd = (int)load->options.phase_fd;
+
+    if (fd > 0 && dprintf(fd, "%s %llu %llu\n", phase, (unsigned long long)counters->completed,
+                          (unsigned long long)counters->bytes_down) < 0)
+        fprintf(stderr, "load: --phase-fd %d: %s\n", fd, strerror(errno));
+}
+
 static void close_waiting(struct load *load)
 {
     for (size_t i = 0; i < load->options.connections; i++)
@@ -50,6 +61,7 @@ static void begin_finishing(struct load *load)
 {
     load->phase = LOAD_FINISHING;
     load->finishing_ns = loop_clock_ns();
+    tell_phase(load, "finishing");
     loop_timer_cancel(load->loop, &load->ramp);
     loop_timer_arm(load->loop, &load->phase_end, load->options.finish_ms * LOOP_NS_PER_MS);
     close_waiting(load);
@@ -61,6 +73,7 @@ static void begin_running(struct load *load)
 {
     load->phase = LOAD_RUNNING;
     load->running_ns = loop_clock_ns();
+    tell_phase(load, "running");
     loop_timer_arm(load->loop, &load->phase_end, load->options.run_ms * LOOP_NS_PER_MS);
     for_each_open(load, load->mode->begin);
 }

@@ -1,111 +1,328 @@
 #!/usr/bin/env bash
-# The comparison behind `make bench`: ping-pong through Penstock and through Debian's HAProxy, in the same run, in turn.
-# Each proxy has one worker on CPU 0; load and origin share CPU 1. Prints medians over ROUNDS and their ratios.
+# The comparison behind `make bench`: Penstock, HAProxy with and without splice(2), nginx, and no proxy at all, by the
+# same load in the same run, in turn. Each proxy has one worker on CPU 0; load and origin share CPU 1.
+# Prints the tables of bench/RESULTS.md and writes that file and bench/results.svg.
 #
-# usage: bench/run.sh BUILD        ROUNDS=5 SECONDS_EACH=3
-set -eu
+# usage: bench/run.sh BUILD           all of it, in less than 10 minutes
+#        bench/run.sh BUILD --quick   four workloads in a minute; prints only
+# environment: ROUNDS=5 SECONDS_EACH=2 (of each workload, proxy and round); KEEP=DIR keeps the raw values and logs
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
 build=$1
-rounds=${ROUNDS:-5}
-seconds=${SECONDS_EACH:-3}
+quick=${2:-}
+# In a network namespace of its own: no port is taken, no TIME_WAIT is there before, and congestion control is the same
+# on every machine. Reno is what any user may choose; with BBR, whose pacing costs more than all else, bulk would compare
+# the kernel with itself.
+if [ -z "${BENCH_NAMESPACE:-}" ]; then
+    [ "$(id -u)" = 0 ] || { echo "bench: needs root, for a network namespace and CPU 0" >&2; exit 1; }
+    exec env BENCH_NAMESPACE=1 unshare -n "$0" "$@"
+fi
+ip link set lo up
+sysctl -qw net.ipv4.tcp_congestion_control=reno
+if [ "$quick" ]; then rounds=${ROUNDS:-2} seconds=${SECONDS_EACH:-1}; else rounds=${ROUNDS:-5} seconds=${SECONDS_EACH:-2}; fi
+beside_rounds=$((rounds < 3 ? rounds : 3)) # of the two long experiments
+proxies="penstock haproxy-splice haproxy nginx direct"
 work=$(mktemp -d)
-pids=()
+raw=$work/raw.tsv
+declare -A pid port origin_port started
+# shellcheck source=bench/proxies.sh
+. "$here/proxies.sh"
+
+# --- processes ----------------------------------------------------------------------------------------------
+
+die() {
+    echo "bench: $*" >&2
+    exit 1
+}
+
+# Notes go into the results, too: a figure that was got in spite of failed connections must say so.
+note() { echo "note: $*" | tee -a "$work/notes" >&2; }
+
+# The processes given and all their descendants.
+tree() {
+    local each children
+    for each in "$@"; do
+        [ -d "/proc/$each" ] || continue
+        echo "$each"
+        children=$(cat "/proc/$each"/task/*/children 2>/dev/null) || true
+        # shellcheck disable=SC2086 # a list
+        tree $children
+    done
+}
+
+# end PID...: asks the processes to end, waits 5 s at most, then kills what is left of them and of their descendants.
+end() {
+    [ $# -gt 0 ] || return 0
+    local all each
+    all=$(tree "$@")
+    # SIGTERM would let Penstock wait for its sessions; SIGINT is ignored by what a script starts in the background,
+    # unless it asks for it, and HAProxy does not.
+    for each in "$@"; do
+        if [ "${started[$each]}" = penstock ]; then kill -INT "$each"; else kill -TERM "$each"; fi 2>/dev/null || true
+    done
+    for _ in $(seq 50); do
+        [ "$(tree "$@")" ] || break
+        sleep 0.1
+    done
+    # shellcheck disable=SC2086 # a list
+    for each in $all; do [ ! -d "/proc/$each" ] || kill -KILL "$each" 2>/dev/null || true; done
+    for each in "$@"; do
+        wait "$each" 2>/dev/null || true
+        unset "started[$each]"
+    done
+}
 
 finish() {
-    trap - EXIT INT TERM
-    for pid in "${pids[@]}"; do kill -INT "$pid" 2>/dev/null || true; done
-    for pid in "${pids[@]}"; do wait "$pid" 2>/dev/null || true; done
+    trap - EXIT
+    trap '' INT TERM
+    end "${!started[@]}"
+    if [ "${KEEP:-}" ]; then mkdir -p "$KEEP" && cp -r "$work/." "$KEEP/"; fi
     rm -rf "$work"
 }
 trap finish EXIT
-trap 'exit 1' INT TERM
+trap 'exit 130' INT TERM
 
-cat >"$work/penstock.yaml" <<YAML
-name: bench-$$
-workers: 1
-limits: { sessions: 6000, buffers: 64MiB }
-log: { level: warning, access: off }
-listeners:
-  - { name: bench, bind: "127.0.0.1:18082", routes: [ { pool: origin } ] }
-pools:
-  - { name: origin, servers: [ "127.0.0.1:19001" ] }
-YAML
-cat >"$work/haproxy.cfg" <<HAPROXY
-global
-    maxconn 4000
-    nbthread 1
-defaults
-    mode tcp
-    timeout connect 5s
-    timeout client 1h
-    timeout server 1h
-frontend bench
-    bind 127.0.0.1:18081
-    default_backend origin
-backend origin
-    server origin 127.0.0.1:19001
-HAPROXY
-taskset -c 1 "$build/bench/origin" --listen 127.0.0.1:19001 >"$work/origin.log" &
-pids+=($!)
-taskset -c 0 "$build/penstock" run -c "$work/penstock.yaml" &
-pids+=($!)
-taskset -c 0 haproxy -db -f "$work/haproxy.cfg" >/dev/null 2>&1 &
-haproxy=$!
-pids+=("$haproxy")
-sleep 2
-grep -q listening "$work/origin.log" || { echo "bench: the origin cannot listen on 127.0.0.1:19001" >&2; exit 1; }
-penstock=$("$build/penstock" status -n "bench-$$" --json | sed -n 's/.*"worker":0,"pid":\([0-9]*\).*/\1/p')
+# --- measuring ----------------------------------------------------------------------------------------------
 
+# value KEY FILE: that key's value in one line of JSON.
 value() { sed -n "s/.*\"$1\":[ ]*\([^,}]*\).*/\1/p" "$2"; }
 
-# CPU time of all threads of a process, nanoseconds.
-cpu_ns() { cat /proc/"$1"/task/*/schedstat | awk '{sum += $1} END {printf "%.0f", sum}'; }
+# sample PID...: now_us, cpu_ns of all their threads, and idle_us of the machine. Only built-ins, so that sampling costs
+# little of what it measures. What is not idle is exact; the ticks of user and system are a statistic. Waiting for
+# io_uring counts as iowait, so that is idle too; stolen time is not ours.
+ticks_us=$((1000000 / $(getconf CLK_TCK)))
+sample() {
+    local process file ns _ idle iowait steal
+    now_us=${EPOCHREALTIME/[.,]/}
+    cpu_ns=0
+    for process in "$@"; do
+        for file in "/proc/$process"/task/*/schedstat; do
+            read -r ns _ <"$file" && cpu_ns=$((cpu_ns + ns))
+        done
+    done
+    read -r _ _ _ _ idle iowait _ _ steal _ </proc/stat
+    idle_us=$(((idle + iowait + steal) * ticks_us))
+}
 
-# measure NAME PID PORT CONNECTIONS SIZE: one line "CPU us per exchange, exchanges/s, p99 us".
+# load_begin NAME TARGET_PORT PREFIX MODE ARGS...: starts load in the background, sets loader to its process and phases
+# to the descriptor that tells when the clock starts and stops. PREFIX: how it is started.
+load_begin() {
+    local name=$1 to=$2 prefix=$3
+    shift 3
+    # shellcheck disable=SC2086 # a list
+    exec {phases}< <(exec $prefix "$build/bench/load" "$@" --connect "127.0.0.1:$to" --json --phase-fd 3 \
+        3>&1 >"$work/$name.json" 2>"$work/$name.log")
+    loader=$!
+    started[$loader]=$name
+}
+
+# phase NAME: waits for the load to enter that phase; completed and bytes are what it had done by then.
+phase() {
+    local word
+    read -r -u "$phases" word completed bytes || word=end
+    [ "$word" = "$1" ] || die "load did not get to $1: $(tail -n 5 "$work"/*.log)"
+}
+
+# load_end NAME WHAT: waits for the end and notes what went wrong.
+load_end() {
+    local status=0
+    wait "$loader" || status=$?
+    exec {phases}<&-
+    unset "started[$loader]"
+    [ $status = 0 ] || note "$2: connections failed or ended early: $(tr '\n' ' ' <"$work/$1.log" | cut -c 1-200)"
+}
+
+# measure WORKLOAD PROXY PORT UNIT MODE ARGS...: one line of raw values. CPU is per completed unit in us, and for UNIT
+# "s/GB" per 10^9 bytes in seconds, which is ns per byte. Opening and closing a fixed set of connections is not in it.
 measure() {
-    local from to
-    from=$(cpu_ns "$2")
-    taskset -c 1 "$build/bench/load" pingpong --connect "127.0.0.1:$3" --connections "$4" --size "$5" \
-        --seconds "$seconds" --json >"$work/load.json"
-    to=$(cpu_ns "$2")
-    awk -v ns=$((to - from)) -v n="$(value completed "$work/load.json")" -v rate="$(value completed_per_s "$work/load.json")" \
-        -v p99="$(value latency_p99_us "$work/load.json")" 'BEGIN {printf "%.2f %.0f %.0f\n", ns / n / 1000, rate, p99}' \
-        >>"$work/$1.$4x$5"
+    local workload=$1 proxy=$2 to=$3 unit=$4 processes
+    shift 4
+    processes=$(tree ${pid[$proxy]:+"${pid[$proxy]}"})
+    load_begin load "$to" "taskset -c 1" "$@" --seconds "$seconds"
+    phase running
+    # shellcheck disable=SC2086 # a list
+    sample $processes
+    local now_0=$now_us cpu_0=$cpu_ns idle_0=$idle_us completed_0=$completed bytes_0=$bytes
+    phase finishing
+    # shellcheck disable=SC2086 # a list
+    sample $processes
+    load_end load "$workload, $proxy"
+    awk -v what="$workload	$unit	$proxy" -v bulk="$([ "$unit" = s/GB ] && echo 1 || echo 0)" \
+        -v cpu=$((cpu_ns - cpu_0)) -v busy=$((($(nproc) * (now_us - now_0) - (idle_us - idle_0)) * 1000)) \
+        -v n=$((completed - completed_0)) -v bytes=$((bytes - bytes_0)) \
+        -v rate="$(value completed_per_s "$work/load.json")" -v bytes_rate="$(value bytes_down_per_s "$work/load.json")" \
+        -v p50="$(value latency_p50_us "$work/load.json")" -v p99="$(value latency_p99_us "$work/load.json")" \
+        -v p999="$(value latency_p999_us "$work/load.json")" 'BEGIN {
+            per = bulk ? bytes : n * 1000
+            if (per == 0) exit 1
+            printf "%s\t%.4f\t%.4f\t%.4f\t%s\t%s\t%s\n", what, cpu / per, busy / per,
+                bulk ? bytes_rate / 1e9 : rate, bulk ? "-" : p50, bulk ? "-" : p99, bulk ? "-" : p999
+        }' >>"$raw" || die "$workload, $proxy: nothing was done in $seconds s"
 }
 
-median() { sort -n -k "$2,$2" "$1" | awk -v k="$2" '{v[NR] = $k} END {print v[int((NR + 1) / 2)]}'; }
-
-echo "machine: $(nproc) CPUs, Linux $(uname -r); $(haproxy -v | head -n 1 | cut -d' ' -f1-3); $rounds rounds of $seconds s"
-printf '%-22s %12s %12s %12s %12s %8s\n' "ping-pong" "" "CPU us/exch." "exchanges/s" "p99 us" "ratio"
-for what in "64 64" "1000 64" "64 16384"; do
-    set -- $what
-    for _ in $(seq "$rounds"); do
-        measure penstock "$penstock" 18082 "$1" "$2"
-        measure haproxy "$haproxy" 18081 "$1" "$2"
-    done
-    ratio=$(awk -v a="$(median "$work/penstock.$1x$2" 1)" -v b="$(median "$work/haproxy.$1x$2" 1)" 'BEGIN {printf "%.2f", a / b}')
-    for name in penstock haproxy; do
-        file=$work/$name.$1x$2
-        printf '%-22s %12s %12s %12s %12s %8s\n' "$1 x $2 B" $name "$(median "$file" 1)" "$(median "$file" 2)" \
-            "$(median "$file" 3)" "$([ $name = penstock ] && echo "$ratio")"
-    done
-done
-
-# p99 of 20 x 64 B beside 5,000 readers that take 1,000 bytes/s each of endless streams: alone, with the slow readers
-# going through Penstock too, and with them going to the origin directly, which costs the machine the same.
-beside() {
-    "$build/bench/load" slow --connect "127.0.0.1:$1" --connections 5000 --read-rate 1000 --seconds 8 \
-        --source-range 127.0.0.10-127.0.0.20 --json >/dev/null 2>&1 &
-    local slow=$!
-    sleep 4
-    measure "$2" "$penstock" 18082 20 64
-    wait $slow || true
+# KiB of user memory of the processes and their descendants; pages they share are counted once. Without the pages of
+# files: their share falls and rises with whoever else has the C library mapped.
+pss_kib() {
+    local each files=()
+    for each in $(tree "$@"); do files+=("/proc/$each/smaps_rollup"); done
+    [ ${#files[@]} -gt 0 ] && cat "${files[@]}" 2>/dev/null | awk '/^Pss_(Anon|Shmem):/ {sum += $2} END {printf "%.0f", sum}' || echo 0
 }
-rm -f "$work"/*.20x64
-for _ in $(seq 3); do
-    measure alone "$penstock" 18082 20 64
-    beside 18082 through
-    beside 19001 direct
+
+# Bytes of living kernel objects; without those of TIME_WAIT, of the page cache and of whoever reads /proc, which change
+# by themselves; so a socket's directory entry, 192 bytes, is missing. Only root may read them: others get the whole of Slab.
+slab_bytes() {
+    if [ -r /proc/slabinfo ]; then
+        awk 'NR > 2 && $1 !~ /^(tw_sock|proc_inode|dentry|lsm_inode|anon_vma|vm_area|ext4|xfs|btrfs|radix_tree|xa_node|buffer_head|extent_)/ \
+            {sum += $2 * $4} END {printf "%.0f", sum}' /proc/slabinfo
+    else
+        awk '/^Slab:/ {printf "%.0f", $2 * 1024}' /proc/meminfo
+    fi
+}
+
+# --- the experiments ----------------------------------------------------------------------------------------
+
+# hold NAME SECONDS: holds half of the idle sessions, each after one exchange, and waits; loader and phases are kept for
+# let_go.
+hold() {
+    load_begin "$1" "${port[$proxy]}" "taskset -c 1" idle --touch --connections $((idle / 2)) --seconds 60
+    phase running
+    sleep "$2"
+}
+
+let_go() {
+    loader=$2 phases=$3
+    kill -INT "$loader"
+    load_end "$1" "idle sessions, $proxy"
+}
+
+# What idle sessions cost in a proxy that has just started, in two halves: the first one takes into use what the proxy
+# keeps whatever comes, the second one costs what each further session does.
+idle_memory() {
+    local proxy=$1 pss_0 pss_1 pss_2 slab_0 slab_2 first=() second=()
+    [ "$proxy" = direct ] || start "$proxy"
+    sleep 1 # it, and what the one before it has left behind, comes to rest
+    pss_0=$(pss_kib ${pid[$proxy]:+"${pid[$proxy]}"})
+    slab_0=$(slab_bytes)
+    hold idle-1 2
+    first=("$loader" "$phases")
+    pss_1=$(pss_kib ${pid[$proxy]:+"${pid[$proxy]}"})
+    hold idle-2 8 # Penstock's receivers rest after 5 s
+    second=("$loader" "$phases")
+    pss_2=$(pss_kib ${pid[$proxy]:+"${pid[$proxy]}"})
+    slab_2=$(slab_bytes)
+    printf '%s\t%s\t%s\t%s\t%s\n' "$proxy" "$pss_0" $(((pss_2 - pss_0) * 1024 / idle)) \
+        $(((pss_2 - pss_1) * 1024 / (idle / 2))) $(((slab_2 - slab_0) / idle)) >>"$work/memory.tsv"
+    let_go idle-1 "${first[@]}"
+    let_go idle-2 "${second[@]}"
+    [ "$proxy" = direct ] || end "${pid[$proxy]}"
+}
+
+# All proxies take turns within a round, and each round begins with another one.
+round() {
+    local workload unit arguments
+    while IFS='|' read -r workload unit arguments; do
+        for proxy in $order; do
+            # shellcheck disable=SC2086 # a list
+            measure "$workload" "$proxy" "${port[$proxy]}" "$unit" $arguments
+        done
+    done <"$work/workloads"
+    order="${order#* } ${order%% *}"
+}
+
+# Ten busy connections alone, and beside thousands of idle ones in the same worker.
+beside_idle() {
+    measure "alone" penstock "${port[penstock]}" us pingpong --connections 10 --size 64
+    load_begin idle "${port[penstock]}" "taskset -c 1" idle --touch --connections "$many" --seconds 60
+    local idler=$loader idler_phases=$phases
+    phase running
+    sleep 1
+    measure "beside $many idle sessions" penstock "${port[penstock]}" us pingpong --connections 10 --size 64
+    loader=$idler phases=$idler_phases
+    kill -INT "$loader"
+    load_end idle "beside idle sessions"
+}
+
+# Twenty busy connections beside 5,000 that read 1,000 bytes/s each of endless streams. The slow load and an origin of
+# its own run on CPU 1 only when nobody else wants it (SCHED_IDLE), so that what they use is not what is measured.
+beside_slow() {
+    local what=$1 to=$2
+    load_begin slow "$to" "taskset -c 1 chrt -i 0" slow --connections "$slow" --read-rate 1000 --seconds 60 \
+        --source-range 127.0.0.10-127.0.0.20
+    local reader=$loader reader_phases=$phases
+    phase running
+    sleep 4 # the streams fill what buffers there are
+    measure "$what" penstock "${port[penstock]}" us pingpong --connections 20 --size 64
+    loader=$reader phases=$reader_phases
+    kill -INT "$loader"
+    load_end slow "$what"
+    sleep 1
+}
+
+# --- all together -------------------------------------------------------------------------------------------
+
+[ "$(nproc)" -ge 2 ] || die "this needs two CPUs"
+
+# Each session is two descriptors of a proxy; HAProxy wants those of a pipe for every fourth, too.
+limit=$(ulimit -Hn)
+[ "$limit" != unlimited ] || limit=1000000
+ulimit -Sn "$limit"
+sessions=$((limit / 2 - 200 < 9000 ? limit / 2 - 200 : 9000))
+haproxy_sessions=$(((limit - 200) * 2 / 5 < 6000 ? (limit - 200) * 2 / 5 : 6000))
+idle=$((haproxy_sessions < 4000 ? haproxy_sessions : 4000))
+many=$((sessions - 100 < 8000 ? sessions - 100 : 8000))
+slow=$((sessions - 100 < 5000 ? sessions - 100 : 5000))
+
+clients=127.0.0.1-127.0.0.20 # one address has 28,000 ports, and the kernel's search among few free ones is slow
+# A proxied connection leaves two TIME_WAITs for a minute. So many that those of two rounds stay well below the kernel's
+# usual limit for them (131,072), beyond which connections become cheaper.
+connects=6000
+cat >"$work/workloads" <<WORKLOADS
+ping-pong 64 x 64 B|us|pingpong --connections 64 --size 64
+ping-pong 1000 x 64 B|us|pingpong --connections 1000 --size 64
+ping-pong 64 x 16 KiB|us|pingpong --connections 64 --size 16384
+ping-pong 1 x 64 B|us|pingpong --connections 1 --size 64
+bulk down, 1 connection|s/GB|bulk --connections 1 --direction down
+bulk down, 16 connections|s/GB|bulk --connections 16 --direction down
+connect, request, close, 64|us|connect --connections 64 --count $connects --source-range $clients
+WORKLOADS
+[ -z "$quick" ] || sed -i -n -e '/ 64 x 64 /p' -e '/ 1000 x /p' -e '/bulk.*16/p' -e '/^connect/p' "$work/workloads"
+
+choose_ports
+start_origins
+if [ -z "$quick" ]; then
+    echo "idle sessions: $idle in each proxy" >&2
+    for proxy in direct $proxies; do idle_memory "$proxy"; done # the first warms up what origin and kernel keep
+    sed -i 1d "$work/memory.tsv"
+fi
+for proxy in penstock haproxy-splice haproxy nginx; do start "$proxy"; done
+order=$proxies
+for i in $(seq "$rounds"); do
+    echo "round $i of $rounds" >&2
+    round
 done
-echo
-printf 'ping-pong 20 x 64 B, p99: %s us alone, %s us beside 5,000 slow readers, %s us with those on a direct way\n' \
-    "$(median "$work/alone.20x64" 3)" "$(median "$work/through.20x64" 3)" "$(median "$work/direct.20x64" 3)"
+mv "$raw" "$work/workloads.tsv"
+"$here/tables.awk" -v "table=workloads" "$work/workloads.tsv" >"$work/tables.md"
+if [ "$quick" ]; then
+    cat "$work/tables.md"
+    exit 0
+fi
+for i in $(seq "$beside_rounds"); do
+    echo "beside idle sessions: round $i of $beside_rounds" >&2
+    beside_idle
+done
+mv "$raw" "$work/many.tsv"
+for i in $(seq "$beside_rounds"); do
+    echo "beside slow readers: round $i of $beside_rounds" >&2
+    measure "alone" penstock "${port[penstock]}" us pingpong --connections 20 --size 64
+    beside_slow "$slow slow readers through Penstock" "${port[slow]}"
+    beside_slow "$slow slow readers past Penstock" "${origin_port[slow]}"
+done
+mv "$raw" "$work/slow.tsv"
+
+# shellcheck source=bench/results.sh
+. "$here/results.sh" >"$work/RESULTS.md"
+"$here/chart.sh" "$work/workloads.tsv" >"$work/results.svg"
+sed -n '/^## Figures/,/^## How/p' "$work/RESULTS.md" | sed '$d'
+cp "$work/RESULTS.md" "$here/RESULTS.md"
+cp "$work/results.svg" "$here/results.svg"
+echo "written: bench/RESULTS.md, bench/results.svg"

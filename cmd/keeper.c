@@ -70,7 +70,13 @@ static void lay_out_descriptors(const struct keeper_setup *setup)
     place(FD_WAKE, FD_RING_EVEN); /* placeholders: the numbers are taken, sessions come above */
     place(FD_WAKE, FD_RING_ODD);
     place(FD_WAKE, FD_WATCH);
-    (void)close_range(FD_LISTENERS, ~0u, 0);
+    (void)close_range(FD_PIPES, ~0u, 0);
+    for (uint32_t i = 0; i < PIPE_COUNT; i++) {
+        int result = pipe_make(FD_PIPES, i);
+        if (result < 0) {
+            die("pipe2", -result);
+        }
+    }
 }
 
 int keeper_send_listeners(int control, const int *fds, uint32_t count)

@@ -22,7 +22,9 @@ static const int allowed[] = {
     SCMP_SYS(getpeername),
     SCMP_SYS(getsockname),
     SCMP_SYS(shutdown),
-    SCMP_SYS(ioctl), /* SIOCOUTQ */
+    SCMP_SYS(ioctl), /* SIOCOUTQ, SIOCINQ, FIONREAD */
+    SCMP_SYS(splice),
+    SCMP_SYS(fcntl), /* O_NONBLOCK */
     SCMP_SYS(close),
     SCMP_SYS(dup3),
     SCMP_SYS(epoll_ctl),

@@ -60,6 +60,7 @@ void worker_process_main(const struct worker_process *process)
         .slot = process->slot,
         .ring_fds = {FD_RING_EVEN, FD_RING_ODD},
         .watch_fd = FD_WATCH,
+        .pipe_base = FD_PIPES,
         .wake_fd = FD_WAKE,
         .listener_fds = listener_fds,
         .listener_count = process->listeners,

@@ -84,7 +84,7 @@ bool chain_check(const struct conn *conn, const struct buffer_table *table)
         return false;
     }
     if (last == BUFFER_NONE) {
-        return conn->queued_bytes == 0;
+        return conn->queued_bytes == 0 || conn->pipe != PIPE_NONE;
     }
     return conn->chain_offset < table->records[conn->chain_head].length &&
            bytes - conn->chain_offset == conn->queued_bytes;

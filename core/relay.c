@@ -1,6 +1,7 @@
 #include "core/relay.h"
 
 #include <errno.h>
+#include <poll.h>
 
 #include "core/check.h"
 
@@ -33,18 +34,34 @@ static void cancel_input(struct session *session, enum side side, struct relay_a
     }
 }
 
+static void give_back_pipe(struct session *session, enum side side, struct relay_actions *actions)
+{
+    struct conn *conn = &session->conn[side];
+
+    if (conn->pipe != PIPE_NONE) {
+        actions->pipes[side].pipe = conn->pipe;
+        actions->pipes[side].bytes = conn->queued_bytes;
+        conn->pipe = PIPE_NONE;
+        conn->queued_bytes = 0;
+    }
+}
+
 /* Gives back what cannot be sent any more, unless a send in flight still refers to it: then its end does. Buffers
  * released in this step before are the list's front, so the lists join. */
 static void drop_undeliverable(struct session *session, enum side to, const struct relay_env *env,
                                struct relay_actions *actions)
 {
-    if (session->conn[to].sink == SINK_DEAD && !(session->conn[to].in_flight & CONN_OP_SEND)) {
-        struct buffer_list rest = chain_clear(&session->conn[other_side(to)], &env->table);
-        if (actions->released.count == 0) {
-            actions->released.first = rest.first;
-        }
-        actions->released.count += rest.count;
+    struct conn *from = &session->conn[other_side(to)];
+
+    if (session->conn[to].sink != SINK_DEAD || (session->conn[to].in_flight & CONN_OP_SEND)) {
+        return;
     }
+    give_back_pipe(session, other_side(to), actions);
+    struct buffer_list rest = chain_clear(from, &env->table);
+    if (actions->released.count == 0) {
+        actions->released.first = rest.first;
+    }
+    actions->released.count += rest.count;
 }
 
 /* The connection of `side` is gone: what it sent is still passed on, then the other side is reset. */
@@ -139,6 +156,28 @@ static void on_no_server(struct session *session, const struct relay_event *even
     session_close(session, reason, true, env->now_ms);
 }
 
+static void stop_streaming(struct conn *conn)
+{
+    conn->flags &= (uint16_t) ~(CONN_STREAMING | CONN_READABLE | CONN_TRICKLE | CONN_FULL);
+}
+
+/* What the size of a receive says about the messages to come: two large buffers filled in a row are a stream. */
+static void note_size(const struct session *session, struct conn *conn, const struct relay_event *event,
+                      const struct relay_env *env)
+{
+    bool streams = (conn->flags & CONN_FULL) && env->pipes && !(session->flags & SESSION_NEVER_STREAMS);
+
+    if ((uint32_t)event->result < buffer_capacity(&env->table, event->buffer)) {
+        conn->flags |= CONN_INTERACTIVE;
+        conn->flags &= (uint16_t)~CONN_FULL;
+        return;
+    }
+    conn->flags &= (uint16_t)~CONN_INTERACTIVE;
+    if (event->result == BUFFER_LARGE_BYTES) {
+        conn->flags |= (uint16_t)(streams ? CONN_FULL | CONN_STREAMING : CONN_FULL);
+    }
+}
+
 static void on_received(struct session *session, const struct relay_event *event, const struct relay_env *env,
                         struct relay_actions *actions)
 {
@@ -153,11 +192,7 @@ static void on_received(struct session *session, const struct relay_event *event
     }
     conn->received_bytes += (uint32_t)event->result;
     session->active_ms = env->now_ms;
-    if ((uint32_t)event->result < buffer_capacity(&env->table, event->buffer)) {
-        conn->flags |= CONN_INTERACTIVE;
-    } else {
-        conn->flags &= (uint16_t)~CONN_INTERACTIVE;
-    }
+    note_size(session, conn, event, env);
     chain_append(conn, &env->table, event->buffer, (uint32_t)event->result);
     drop_undeliverable(session, other_side(event->side), env, actions);
 }
@@ -197,6 +232,47 @@ static void on_receive_ended(struct session *session, const struct relay_event *
     }
 }
 
+/* Bytes went from `side` into its pipe. Where a splice finds nothing, only a receive can tell what there is: the end, an
+ * urgent byte, or nothing. */
+static void on_filled(struct session *session, const struct relay_event *event, const struct relay_env *env,
+                      struct relay_actions *actions)
+{
+    struct conn *conn = &session->conn[event->side];
+
+    if (event->result > 0) {
+        bool little = event->result < RELAY_STREAM_MIN_BYTES;
+        conn->received_bytes += (uint32_t)event->result;
+        conn->queued_bytes += (uint32_t)event->result;
+        session->active_ms = env->now_ms;
+        if (!event->more) {
+            conn->flags &= (uint16_t)~CONN_READABLE;
+        }
+        if (!little) {
+            conn->flags &= (uint16_t)~CONN_TRICKLE;
+        } else if (conn->flags & CONN_TRICKLE) {
+            stop_streaming(conn);
+        } else {
+            conn->flags |= CONN_TRICKLE;
+        }
+        return;
+    }
+    give_back_pipe(session, event->side, actions);
+    stop_streaming(conn);
+    switch (event->result) {
+    case 0:
+    case -EAGAIN:
+    case -EINTR:
+    case -EINVAL:
+    case -ENOBUFS: /* no pipe */
+    case -ENOMEM:
+        break;
+    default:
+        conn->source = SOURCE_RESET;
+        conn_died(session, event->side, env, actions);
+        break;
+    }
+}
+
 /* What a send that took nothing means: the kernel's buffer is full, it is worth trying again, or the connection is
  * gone. */
 static enum { SEND_BLOCKED, SEND_AGAIN, SEND_FAILED } send_outcome(int error)
@@ -222,6 +298,41 @@ static void wait_until_writable(struct session *session, enum side side, struct 
     }
 }
 
+static void send_failed(struct session *session, enum side side)
+{
+    struct conn *to = &session->conn[side];
+    struct conn *from = &session->conn[other_side(side)];
+
+    to->sink = SINK_DEAD;
+    if (to->source == SOURCE_EOF) {
+        to->source = SOURCE_RESET;
+    }
+    if (from->sink == SINK_DEAD && from->source == SOURCE_OPEN) {
+        from->source = SOURCE_RESET; /* neither side is received from any more: nothing else would end this */
+    }
+}
+
+static void on_drained(struct session *session, const struct relay_event *event, const struct relay_env *env,
+                       struct relay_actions *actions)
+{
+    struct conn *from = &session->conn[other_side(event->side)];
+
+    if (event->result > 0) {
+        from->queued_bytes -= (uint32_t)event->result;
+        session->active_ms = env->now_ms;
+        if (from->queued_bytes > 0) {
+            wait_until_writable(session, event->side, actions);
+        } else {
+            give_back_pipe(session, other_side(event->side), actions);
+        }
+    } else if (send_outcome(-event->result) == SEND_BLOCKED) {
+        wait_until_writable(session, event->side, actions);
+    } else if (send_outcome(-event->result) == SEND_FAILED) {
+        send_failed(session, event->side);
+    }
+    drop_undeliverable(session, event->side, env, actions);
+}
+
 static void on_sent(struct session *session, const struct relay_event *event, const struct relay_env *env,
                     struct relay_actions *actions)
 {
@@ -238,14 +349,7 @@ static void on_sent(struct session *session, const struct relay_event *event, co
     } else if (send_outcome(-event->result) == SEND_BLOCKED) {
         wait_until_writable(session, event->side, actions);
     } else if (send_outcome(-event->result) == SEND_FAILED) {
-        to->sink = SINK_DEAD;
-        if (to->source == SOURCE_EOF) {
-            to->source = SOURCE_RESET;
-        }
-        if (from->sink == SINK_DEAD && from->source == SOURCE_OPEN) {
-            from->source =
-                SOURCE_RESET; /* neither side is received from any more: nothing else would end this */
-        }
+        send_failed(session, event->side);
     }
     drop_undeliverable(session, event->side, env, actions);
 }
@@ -286,6 +390,12 @@ static void on_polled(struct session *session, const struct relay_event *event, 
     op_ended(conn, CONN_OP_POLL);
     if (event->result != -ECANCELED) {
         conn->flags &= (uint16_t) ~(CONN_DOZING | CONN_CONNECT_POLL);
+        if (conn->flags & CONN_STREAMING) {
+            conn->flags |= CONN_READABLE;
+        }
+        if (event->result < 0 || (event->result & (POLLERR | POLLHUP))) { /* a receive tells what it is */
+            stop_streaming(conn);
+        }
     } else if (session->phase == SESSION_CONNECTING && by_us) {
         connect_failed(session, -ETIMEDOUT, env, actions);
     }
@@ -300,6 +410,18 @@ static void plan_connecting(const struct session *session, struct relay_actions 
     }
 }
 
+/* How a side is received from next. A stream's pipe is filled when what was received before is through. */
+static uint32_t arm_or_splice(const struct conn *from)
+{
+    if (!(from->flags & CONN_STREAMING)) {
+        return from->flags & CONN_DOZING ? RELAY_DO_POLL : RELAY_DO_RECV;
+    }
+    if (from->queued_bytes > 0) {
+        return 0;
+    }
+    return from->flags & CONN_READABLE ? RELAY_DO_FILL : RELAY_DO_POLL;
+}
+
 /* One direction of an open session: receive from `side`, send to the other, pass on EOF. */
 static void plan_direction(struct session *session, enum side side, const struct relay_env *env,
                            struct relay_actions *actions)
@@ -312,16 +434,16 @@ static void plan_direction(struct session *session, enum side side, const struct
     bool room = from->held_bytes == 0 || from->held_bytes < limit;
     bool want = from->source == SOURCE_OPEN && to->sink == SINK_OPEN && room && !(from->flags & CONN_WAITING);
 
-    if (want && !armed) {
-        actions->todo |= (from->flags & CONN_DOZING ? RELAY_DO_POLL : RELAY_DO_RECV) << side;
+    if (want && !armed && from->pipe == PIPE_NONE) {
+        actions->todo |= arm_or_splice(from) << side;
     }
-    bool rest = (from->flags & CONN_DOZING) && (from->in_flight & CONN_OP_RECV);
+    bool rest = (from->flags & (CONN_DOZING | CONN_STREAMING)) && (from->in_flight & CONN_OP_RECV);
     if (armed && (!want || rest)) {
         cancel_input(session, side, actions);
     }
     if (to->sink == SINK_OPEN && !(to->in_flight & CONN_OP_SEND) && !(to->flags & CONN_BLOCKED)) {
         if (from->queued_bytes > 0) {
-            actions->todo |= RELAY_DO_SEND << other_side(side);
+            actions->todo |= (from->pipe != PIPE_NONE ? RELAY_DO_DRAIN : RELAY_DO_SEND) << other_side(side);
         } else if (from->source == SOURCE_EOF) {
             to->sink = SINK_SHUT;
             actions->todo |= RELAY_DO_SHUTDOWN << other_side(side);
@@ -350,8 +472,10 @@ static void conclude(struct session *session, const struct relay_env *env)
 
 static void plan_closing(struct session *session, struct relay_actions *actions)
 {
+    const uint32_t splices = (RELAY_DO_FILL | RELAY_DO_DRAIN) * 3u; /* of both sides */
     uint8_t in_flight = 0;
 
+    actions->todo &= ~splices;
     for (int side = 0; side < SIDE_COUNT; side++) {
         in_flight |= session->conn[side].in_flight;
         cancel_input(session, side, actions);
@@ -388,7 +512,7 @@ static void plan(struct session *session, const struct relay_env *env, struct re
 struct relay_actions relay_step(struct session *session, const struct relay_event *event,
                                 const struct relay_env *env)
 {
-    struct relay_actions actions = {.todo = 0};
+    struct relay_actions actions = {.pipes = {{.pipe = PIPE_NONE}, {.pipe = PIPE_NONE}}};
 
     switch (event->kind) {
     case RELAY_PLAN:
@@ -413,6 +537,12 @@ struct relay_actions relay_step(struct session *session, const struct relay_even
         break;
     case RELAY_POLLED:
         on_polled(session, event, env, &actions);
+        break;
+    case RELAY_FILLED:
+        on_filled(session, event, env, &actions);
+        break;
+    case RELAY_DRAINED:
+        on_drained(session, event, env, &actions);
         break;
     case RELAY_WRITABLE:
         session->conn[event->side].flags &= (uint16_t)~CONN_BLOCKED;

@@ -20,10 +20,12 @@ enum relay_event_kind {
     RELAY_RECEIVE_ENDED, /* the receive on `side` ended: `result` is 0 at EOF, else -errno */
     RELAY_SENT,          /* the send to `side` ended: `result` is bytes or -errno */
     RELAY_POLLED,        /* the poll on `side` ended: `result` is events or -errno */
-    RELAY_WRITABLE,      /* `side` takes bytes again */
-    RELAY_GRANTED,       /* a receiver on `side` that was refused a buffer may try again */
-    RELAY_TIMED_OUT,     /* session_due_ms() may have come: deadlines are lazy */
-    RELAY_STOP,          /* end now: `reason` */
+    RELAY_FILLED, /* the splice from `side` into its pipe: `result` is bytes or -errno; `more` is likely there */
+    RELAY_DRAINED,   /* the splice from the other side's pipe to `side`: `result` is bytes or -errno */
+    RELAY_WRITABLE,  /* `side` takes bytes again */
+    RELAY_GRANTED,   /* a receiver on `side` that was refused a buffer may try again */
+    RELAY_TIMED_OUT, /* session_due_ms() may have come: deadlines are lazy */
+    RELAY_STOP,      /* end now: `reason` */
 };
 
 struct relay_event {
@@ -52,12 +54,22 @@ enum relay_action {
     RELAY_DO_DROP_SERVER =
         1 << 16,               /* close the server's socket, whose connect failed; before RELAY_DO_CHOOSE */
     RELAY_DO_FINISH = 1 << 17, /* close both descriptors and free the record */
+    RELAY_DO_FILL = 1 << 18,   /* (side) splice from this side into its pipe, or into one that is lent now */
+    RELAY_DO_DRAIN = 1 << 20,  /* (side) splice the other side's pipe to this side */
 };
 
 struct relay_actions {
     uint32_t todo;               /* enum relay_action */
     struct buffer_list released; /* buffers the step took out of a chain: back to the bank */
+    struct {
+        uint16_t pipe;  /* given back; PIPE_NONE: none */
+        uint32_t bytes; /* that are still in it */
+    } pipes[SIDE_COUNT];
 };
+
+/* A stream's splice of fewer bytes, twice in a row, sends the direction back to receiving: there a small message costs
+ * less. */
+enum { RELAY_STREAM_MIN_BYTES = 8 * 1024 };
 
 /* A connect whose source port is taken is tried from other ports of the window, the last time from any port. */
 enum { RELAY_PORT_TRIES = 4 };
@@ -66,6 +78,7 @@ enum { RELAY_PORT_TRIES = 4 };
 struct relay_env {
     struct buffer_table table;
     uint32_t share_bytes; /* what a direction may hold now */
+    bool pipes;           /* there are some to lend */
     uint64_t now_ms;
     uint64_t now_us;
     bool adopting; /* only the event is applied; what is to be done is asked by RELAY_PLAN later */

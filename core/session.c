@@ -20,6 +20,7 @@ static void conn_init(struct conn *conn, int fd, uint64_t cookie)
         .chain_tail = BUFFER_NONE,
         .wait_next = SESSION_NONE,
         .wait_prev = SESSION_NONE,
+        .pipe = PIPE_NONE,
     };
 }
 
@@ -67,7 +68,8 @@ static bool conn_check(const struct conn *conn)
     return conn->fd >= -1 && conn->source < SOURCE_COUNT && conn->sink < SINK_COUNT &&
            (conn->in_flight & ~CONN_OP_ALL) == 0 &&
            __builtin_popcount(conn->in_flight & CONN_OP_INPUT) <= 1 &&
-           (conn->queued_bytes > 0) == (conn->chain_head != BUFFER_NONE) &&
+           (conn->pipe == PIPE_NONE ? (conn->queued_bytes > 0) == (conn->chain_head != BUFFER_NONE)
+                                    : conn->chain_head == BUFFER_NONE) &&
            (conn->fd >= 0 || conn->in_flight == 0);
 }
 

@@ -60,11 +60,16 @@ enum conn_flag {
     CONN_WATCHED = 1 << 7,      /* derived: known to the worker's watch set */
     CONN_FIN_FIRST = 1 << 5,    /* our FIN went out before the peer's came: TIME_WAIT is on our end */
     CONN_CONNECT_POLL = 1 << 4, /* adopted while connecting: wait for writability before asking again */
+    CONN_FULL = 1 << 9,         /* the last receive filled a large buffer */
+    CONN_STREAMING = 1 << 10,   /* a stream: polled, and spliced through a pipe instead of received */
+    CONN_READABLE = 1 << 11,    /* of a stream: the poll has fired, a splice is due */
+    CONN_TRICKLE = 1 << 12,     /* of a stream: the last splice brought little */
 };
 
 enum session_flag {
-    SESSION_ABORT = 1 << 0,        /* close with RST */
-    SESSION_SERVER_FIRST = 1 << 1, /* the server's direction ended first */
+    SESSION_ABORT = 1 << 0,         /* close with RST */
+    SESSION_SERVER_FIRST = 1 << 1,  /* the server's direction ended first */
+    SESSION_NEVER_STREAMS = 1 << 2, /* one side is a unix socket */
 };
 
 /* An armed receive holds 864 bytes of kernel memory a side, a POLL 256: after this long without a byte it pays. */
@@ -74,6 +79,7 @@ enum { SESSION_DOZE_AFTER_MS = 5000 };
 #define FLOW_NONE    UINT32_MAX
 #define SESSION_NONE UINT32_MAX
 #define ROW_NONE     UINT16_MAX
+#define PIPE_NONE    UINT16_MAX
 
 struct conn {
     uint64_t cookie;         /* SO_COOKIE of fd: a descriptor's number is not its identity */
@@ -93,7 +99,7 @@ struct conn {
     uint8_t source;         /* enum conn_source */
     uint8_t sink;           /* enum conn_sink */
     uint8_t port_tries;     /* server: source ports that turned out to be taken */
-    uint8_t reserved[2];
+    uint16_t pipe; /* lent, with queued_bytes of this side in it instead of a chain; PIPE_NONE: none */
 };
 
 struct session {

@@ -8,6 +8,7 @@
 #include "io/log.h"
 #include "io/relay.h"
 #include "io/sock.h"
+#include "io/stream.h"
 
 static bool flow_in_use(const void *context, uint32_t session_index, uint32_t index)
 {
@@ -59,8 +60,8 @@ static void settle_session(struct worker *worker, struct session *session)
     for (int side = 0; side < SIDE_COUNT; side++) {
         struct conn *conn = &session->conn[side];
         conn->in_flight = 0;
-        conn->flags &=
-            (uint16_t) ~(CONN_CANCEL_INPUT | CONN_BLOCKED | CONN_WATCHED | CONN_WAITING | CONN_SMALL);
+        conn->flags &= (uint16_t) ~(CONN_CANCEL_INPUT | CONN_BLOCKED | CONN_WATCHED | CONN_WAITING |
+                                    CONN_SMALL | CONN_READABLE);
         conn->wait_next = SESSION_NONE;
         conn->wait_prev = SESSION_NONE;
     }
@@ -134,6 +135,8 @@ static void count_server(struct worker *worker, const struct session *session)
 
 static void settle_sessions(struct worker *worker, uint8_t *held, uint8_t *owned, uint32_t descriptors)
 {
+    uint8_t pipes[PIPE_COUNT] = {0};
+
     for (uint32_t row = 0; row < IMAGE_SERVERS_MAX; row++) {
         region_server_counters(&worker->region, worker->slot_index, (uint16_t)row)->sessions = 0;
     }
@@ -143,7 +146,8 @@ static void settle_sessions(struct worker *worker, uint8_t *held, uint8_t *owned
         if (session->phase == SESSION_FREE) {
             continue;
         }
-        if (!is_sound(worker, session) || !mark_buffers(worker, session, held)) {
+        if (!is_sound(worker, session) || !mark_buffers(worker, session, held) ||
+            !stream_settle(worker, session, pipes)) {
             give_up(worker, session);
             continue;
         }
@@ -157,6 +161,7 @@ static void settle_sessions(struct worker *worker, uint8_t *held, uint8_t *owned
             }
         }
     }
+    stream_rebuild(worker, pipes);
 }
 
 /* Closes every descriptor from the floor up that no session owns: what was opened or accepted and not recorded. */

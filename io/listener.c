@@ -84,6 +84,7 @@ static void accept_session(struct worker *worker, const struct worker_listener *
     session->pool_row = worker->routes[listener->row].pool_row;
     session->source_family =
         listener->local ? ENDPOINT_UNIX : ENDPOINT_NONE; /* gone already: no address to be had */
+    session->flags |= listener->local ? SESSION_NEVER_STREAMS : 0;
     struct conn *client = &session->conn[SIDE_CLIENT];
     if (!listener->local && sock_flow_key(fd, &key)) {
         set_source(session, &key);

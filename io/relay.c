@@ -8,12 +8,13 @@
 #include "core/share.h"
 #include "io/listener.h"
 #include "io/sock.h"
+#include "io/stream.h"
 #include "io/upstream.h"
 #include "io/watch.h"
 
 enum {
     EXPIRE_BATCH = 1024, /* timeouts handled in one turn of the loop; the rest follow in the next */
-    WATCH_BATCH = 32,    /* sockets that became writable, likewise */
+    WATCH_BATCH = 8,     /* sockets that became writable, likewise */
     LINGER_MAX_MS = 5000,
     LINGER_LOOK_MS = 20,
     MULTISHOT_BURST = 32, /* the kernel's limit of receives in one go: MULTISHOT_MAX_RETRY */
@@ -54,6 +55,7 @@ static struct relay_env env_of(const struct worker *worker, const struct session
     struct relay_env env = {
         .table = worker->bank.table,
         .share_bytes = relay_share(worker),
+        .pipes = worker->pipes_free > 0,
         .now_ms = worker->now_ms,
         .now_us = worker->now_us,
         .adopting = worker->adopting,
@@ -270,6 +272,7 @@ static void carry_out(struct worker *worker, struct session *session, uint32_t t
         }
         return;
     }
+    stream_prepare(worker, session, todo);
     for (int side = 0; side < SIDE_COUNT; side++) {
         carry_out_side(worker, session, todo, side);
     }
@@ -303,6 +306,11 @@ void relay_step_in(struct worker *worker, struct session *session, const struct 
     }
     worker->active_directions += directions_with_data(session) - before;
     buffer_bank_release_list(&worker->bank, actions.released);
+    for (int side = 0; side < SIDE_COUNT; side++) {
+        if (actions.pipes[side].pipe != PIPE_NONE) {
+            stream_take_back(worker, actions.pipes[side].pipe, actions.pipes[side].bytes);
+        }
+    }
     carry_out(worker, session, actions.todo);
     /* A half-closed session has less time, and one that had no deadline may have one now. */
     if (session->phase == SESSION_OPEN &&
@@ -407,9 +415,14 @@ static void finish(struct worker *worker, uint32_t index)
     relay_save(worker, session, sizeof(*session));
     worker->active_directions -= directions_with_data(session);
     for (int side = 0; side < SIDE_COUNT; side++) {
-        buffer_bank_release_list(&worker->bank, chain_clear(&session->conn[side], &worker->bank.table));
+        struct conn *conn = &session->conn[side];
+        if (conn->pipe != PIPE_NONE) {
+            stream_take_back(worker, conn->pipe, conn->queued_bytes);
+        } else {
+            buffer_bank_release_list(&worker->bank, chain_clear(conn, &worker->bank.table));
+        }
         retire_flow(worker, session, side);
-        if (session->conn[side].flags & CONN_WAITING) {
+        if (conn->flags & CONN_WAITING) {
             unqueue_receiver(worker, session, side);
         }
     }
@@ -422,17 +435,18 @@ static void finish(struct worker *worker, uint32_t index)
     session_slab_release(&worker->slab, index);
 }
 
-static void finish_if_through(struct worker *worker)
+/* What follows a transaction outside of one. */
+static void follow_up(struct worker *worker)
 {
+    stream_run(worker);
     uint32_t index = worker->finishing;
-
     if (index != SESSION_NONE) {
         worker->finishing = SESSION_NONE;
         finish(worker, index);
     }
 }
 
-void relay_dispatch(struct worker *worker, uint32_t index, const struct relay_event *event)
+void relay_transact(struct worker *worker, uint32_t index, const struct relay_event *event)
 {
     struct session *session = &worker->slab.sessions[index];
 
@@ -443,7 +457,12 @@ void relay_dispatch(struct worker *worker, uint32_t index, const struct relay_ev
     relay_save(worker, session, sizeof(*session));
     relay_step_in(worker, session, event);
     undo_commit(&worker->slot->undo);
-    finish_if_through(worker);
+}
+
+void relay_dispatch(struct worker *worker, uint32_t index, const struct relay_event *event)
+{
+    relay_transact(worker, index, event);
+    follow_up(worker);
 }
 
 /* Puts a free buffer behind id `id` of a receive ring. */
@@ -581,7 +600,7 @@ void relay_complete(struct worker *worker, const struct ring_completion *complet
     }
     }
     ring_advance(worker->ring); /* commits */
-    finish_if_through(worker);
+    follow_up(worker);
 }
 
 /* Fills the ids whose buffer was not there when it was needed. */

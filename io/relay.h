@@ -9,7 +9,10 @@
 /* Applies the completion at the ring's head and consumes it. With worker->adopting it only changes state. */
 void relay_complete(struct worker *worker, const struct ring_completion *completion);
 
-/* A transaction of its own for one event of a session: timeouts, stop, granted buffers, re-arming. */
+/* A transaction of its own for one event of a session; what follows it outside of transactions is left to the caller. */
+void relay_transact(struct worker *worker, uint32_t index, const struct relay_event *event);
+
+/* The same, and what follows: timeouts, stop, granted buffers, re-arming. */
 void relay_dispatch(struct worker *worker, uint32_t index, const struct relay_event *event);
 
 /* The same for an event without more to it, and the session's place in the timer wheel if it goes on. */

@@ -107,6 +107,7 @@ void upstream_choose(struct worker *worker, struct session *session)
             event.fd = fd;
             event.cookie = sock_cookie(fd);
             event.row = server->row;
+            session->flags |= server->address.family == ENDPOINT_UNIX ? SESSION_NEVER_STREAMS : 0;
         }
     }
     relay_step_in(worker, session, &event);

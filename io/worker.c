@@ -130,6 +130,7 @@ int worker_start(struct worker *worker, const struct worker_setup *setup)
     worker->waiting = (struct wait_queue){.head = SESSION_NONE, .tail = SESSION_NONE};
     worker->wake_fd = setup->wake_fd;
     worker->watch_fd = setup->watch_fd;
+    worker->pipe_base = setup->pipe_base;
     worker->descriptors_limit = setup->descriptors_limit;
     worker->sweep_cursor = setup->slot;
     tick(worker);

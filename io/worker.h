@@ -9,6 +9,7 @@
 
 #include "core/relay.h"
 #include "core/wheel.h"
+#include "io/pipe.h"
 #include "io/ring.h"
 #include "shm/buffer_bank.h"
 #include "shm/flow_table.h"
@@ -52,6 +53,12 @@ struct wait_queue {
     uint32_t count;
 };
 
+/* Splices that the last step asked for and that wait for its commit. */
+struct worker_splices {
+    uint32_t todo; /* RELAY_DO_FILL, RELAY_DO_DRAIN; 0: none */
+    uint32_t session;
+};
+
 struct worker {
     struct region region;
     uint32_t slot_index;
@@ -81,6 +88,11 @@ struct worker {
     uint32_t active_directions;            /* with data in flight */
     uint32_t finishing;                    /* session to finish after the commit; SESSION_NONE */
 
+    int pipe_base; /* io/pipe.h */
+    uint16_t pipes[PIPE_COUNT];
+    uint32_t pipes_free; /* pipes[0..pipes_free-1] are ready to be lent */
+    struct worker_splices splices;
+
     uint16_t port_low, port_high, port_next; /* this slot's part of the source ports */
     uint32_t sweep_cursor;
     uint64_t sweep_after_ms;
@@ -101,6 +113,7 @@ struct worker_setup {
     uint32_t slot;
     int ring_fds[2];         /* where the rings of even and odd epochs live */
     int watch_fd;            /* where the set of io/watch.h lives */
+    int pipe_base;           /* where the pipes of io/pipe.h begin */
     int wake_fd;             /* eventfd: look at the run state and the image */
     const int *listener_fds; /* one a bind of the image, in its order */
     uint32_t listener_count;

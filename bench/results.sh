@@ -1,0 +1,71 @@
+# shellcheck shell=bash disable=SC2154 # part of bench/run.sh, which has set what is used here
+# Writes RESULTS.md to standard output: what was measured on what, the tables, how to read them. No date, host or path.
+
+memory_table() {
+    awk -F '\t' -v n="$idle" '
+        BEGIN {title["penstock"] = "Penstock"; title["haproxy-splice"] = "HAProxy, splice"; title["haproxy"] = "HAProxy"}
+        {name[NR] = $1 in title ? title[$1] : $1; base[NR] = $2; user[NR] = $3; further[NR] = $4; slab[NR] = $5; if ($1 == "direct") direct = $5}
+        END {
+            print "| idle sessions: bytes each | user memory, first " n " | user memory, each further | kernel objects | untouched start |"
+            print "|---|---:|---:|---:|---:|"
+            for (i = 1; i <= NR; i++)
+                if (name[i] != "direct")
+                    printf "| %s | %.0f | %.0f | %.0f | %.1f MiB |\n", name[i], user[i], further[i], slab[i] - direct, base[i] / 1024
+        }' "$work/memory.tsv"
+}
+
+version() {
+    case $1 in
+        penstock) "$build/penstock" version | head -n 1 ;;
+        haproxy) haproxy -v | head -n 1 | cut -d ' ' -f 1-3 ;;
+        nginx) nginx -v 2>&1 | sed 's/.*: //' ;;
+    esac
+}
+
+cat <<MD
+# What \`make bench\` measured
+
+Written by \`make bench\`; do not edit. Medians of $rounds rounds of $seconds s each; the proxies take turns within a round.
+
+- machine: $(nproc) CPUs, $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1), $(awk '/^MemTotal/ {printf "%.0f GiB", $2 / 1048576}' /proc/meminfo), Linux $(uname -r)
+- $(version penstock); $(version haproxy); $(version nginx)
+- congestion control: $(cat /proc/sys/net/ipv4/tcp_congestion_control), in a network namespace of its own
+- command: \`make bench ROUNDS=$rounds SECONDS_EACH=$seconds\`
+
+![CPU per operation](results.svg)
+
+## Figures
+
+$(cat "$work/tables.md")
+
+$(memory_table)
+
+Ten busy connections of 64 B in one worker, through Penstock; rounds: $beside_rounds.
+
+$("$here/tables.awk" -v table=plain "$work/many.tsv")
+
+Twenty busy connections of 64 B through Penstock; rounds: $beside_rounds. Each slow reader takes 1,000 bytes/s of an endless
+stream; the buffer bank has 64 MiB.
+
+$("$here/tables.awk" -v table=plain "$work/slow.tsv")
+$([ ! -s "$work/notes" ] || { echo; sort -u "$work/notes"; })
+
+## How it is measured
+
+- Each proxy has one worker with one thread on CPU 0, no access log; load and origin share CPU 1, over loopback. They are
+  often what limits the rate, so **the rate compares the proxies little; CPU per operation does.**
+- *CPU/op*: CPU time of all threads of all processes of the proxy (\`/proc/PID/task/*/schedstat\`) from when all
+  connections are open until the clock stops, by what was completed in between: us per exchange or connection, CPU-seconds
+  per GB (10^9 bytes). The kernel's work for a packet counts for whoever ran when it was done: mostly its sender.
+- *machine*: the same of both CPUs, load and origin included, from the idle time of \`/proc/stat\`.
+- *ping-pong C x B*: one request and one answer of B bytes outstanding on each of C connections. *connect*: connect, one
+  exchange of 64 B, close, the client first; $connects a round, clients from 20 addresses, a proxy's own ports from one.
+- HAProxy with splice: \`option splice-request\` and \`splice-response\`, since \`splice-auto\` alone never came to
+  splice in these workloads; without: \`nosplice\`. nginx: its stream module with its default buffers.
+- Idle sessions: $idle in a proxy that has just started, each has made one exchange. User memory: growth of the PSS of all
+  its processes, files left out, by all sessions; and by the second half of them, without what is taken into use once.
+  Kernel objects: growth of what lives in the slab caches (\`/proc/slabinfo\`, without TIME_WAIT and directory entries), less
+  the same growth without a proxy; that is two sockets and what watches them. Hard limit of open files: $limit.
+- Slow readers and an origin of their own run as SCHED_IDLE on CPU 1 behind a second listener and pool, so that the load
+  they are is not what is measured. *Past Penstock*: the same readers connected to that origin directly.
+MD

@@ -1,0 +1,134 @@
+#include "io/stream.h"
+
+#include <errno.h>
+
+#include "io/relay.h"
+
+enum { ROUNDS_MAX = 8 }; /* fills of one stream before others' completions are looked at */
+
+static enum side other_side(enum side side)
+{
+    return side == SIDE_CLIENT ? SIDE_SERVER : SIDE_CLIENT;
+}
+
+void stream_prepare(struct worker *worker, struct session *session, uint32_t todo)
+{
+    for (int side = 0; side < SIDE_COUNT; side++) {
+        struct conn *conn = &session->conn[side];
+        if ((todo & RELAY_DO_FILL << side) && conn->pipe == PIPE_NONE && worker->pipes_free > 0) {
+            conn->pipe = worker->pipes[--worker->pipes_free];
+        }
+    }
+    worker->splices = (struct worker_splices){
+        .todo = todo & (RELAY_DO_FILL | RELAY_DO_DRAIN) * 3u, /* of both sides */
+        .session = relay_index(worker, session),
+    };
+}
+
+static struct relay_event fill(struct worker *worker, enum side side, const struct conn *conn, bool more)
+{
+    struct relay_event event = {.kind = RELAY_FILLED, .side = side, .result = -ENOBUFS};
+
+    if (conn->pipe != PIPE_NONE) {
+        event.result = pipe_fill(worker->pipe_base, conn->pipe, conn->fd);
+        event.more = more && event.result == PIPE_FILL_BYTES;
+    }
+    return event;
+}
+
+static struct relay_event drain(struct worker *worker, enum side side, const struct session *session)
+{
+    const struct conn *from = &session->conn[other_side(side)];
+
+    return (struct relay_event){
+        .kind = RELAY_DRAINED,
+        .side = side,
+        .result = pipe_drain(worker->pipe_base, from->pipe, session->conn[side].fd, from->queued_bytes),
+    };
+}
+
+/* The steps are asked again after each splice, so one at a time is enough. */
+void stream_run(struct worker *worker)
+{
+    for (uint32_t round = 0; worker->splices.todo != 0; round++) {
+        uint32_t todo = worker->splices.todo;
+        uint32_t index = worker->splices.session;
+        const struct session *session = &worker->slab.sessions[index];
+        struct relay_event event;
+
+        worker->splices.todo = 0;
+        if (todo & RELAY_DO_DRAIN << SIDE_CLIENT) {
+            event = drain(worker, SIDE_CLIENT, session);
+        } else if (todo & RELAY_DO_DRAIN << SIDE_SERVER) {
+            event = drain(worker, SIDE_SERVER, session);
+        } else {
+            enum side side = todo & RELAY_DO_FILL << SIDE_CLIENT ? SIDE_CLIENT : SIDE_SERVER;
+            event = fill(worker, side, &session->conn[side], round < 2 * ROUNDS_MAX);
+        }
+        if (event.kind == RELAY_DRAINED && event.result > 0) {
+            worker->slot->stats.spliced_bytes += (uint32_t)event.result;
+        }
+        relay_transact(worker, index, &event);
+    }
+}
+
+void stream_take_back(struct worker *worker, uint16_t pipe, uint32_t bytes)
+{
+    if (bytes > 0) {
+        pipe_discard(worker->pipe_base, pipe);
+    }
+    worker->pipes[worker->pipes_free++] = pipe;
+}
+
+/* What `from` sent and `to` has not got yet. */
+static void settle(const struct worker *worker, struct conn *from, const struct conn *to,
+                   uint8_t held[PIPE_COUNT])
+{
+    uint32_t bytes = pipe_settle(worker->pipe_base, from->pipe, to->fd);
+
+    if (bytes > from->queued_bytes) {
+        from->received_bytes += bytes - from->queued_bytes;
+    }
+    from->queued_bytes = bytes;
+    held[from->pipe] = bytes > 0;
+    if (bytes == 0) {
+        from->pipe = PIPE_NONE;
+    }
+}
+
+bool stream_settle(struct worker *worker, struct session *session, uint8_t held[PIPE_COUNT])
+{
+    struct conn *client = &session->conn[SIDE_CLIENT];
+    struct conn *server = &session->conn[SIDE_SERVER];
+
+    for (int side = 0; side < SIDE_COUNT; side++) {
+        uint16_t pipe = session->conn[side].pipe;
+        if (pipe != PIPE_NONE && (pipe >= PIPE_COUNT || held[pipe])) {
+            return false;
+        }
+    }
+    if (client->pipe != PIPE_NONE && client->pipe == server->pipe) {
+        return false;
+    }
+    undo_begin(&worker->slot->undo); /* adoption may die, too: nothing is counted twice */
+    relay_save(worker, session, sizeof(*session));
+    if (client->pipe != PIPE_NONE) {
+        settle(worker, client, server, held);
+    }
+    if (server->pipe != PIPE_NONE) {
+        settle(worker, server, client, held);
+    }
+    undo_commit(&worker->slot->undo);
+    return true;
+}
+
+void stream_rebuild(struct worker *worker, const uint8_t held[PIPE_COUNT])
+{
+    worker->pipes_free = 0;
+    for (uint16_t pipe = 0; pipe < PIPE_COUNT; pipe++) {
+        if (!held[pipe]) {
+            pipe_discard(worker->pipe_base, pipe);
+            worker->pipes[worker->pipes_free++] = pipe;
+        }
+    }
+}
