@@ -59,7 +59,8 @@ $([ ! -s "$work/notes" ] || { echo; sort -u "$work/notes"; })
   per GB (10^9 bytes). The kernel's work for a packet counts for whoever ran when it was done: mostly its sender.
 - *machine*: the same of both CPUs, load and origin included, from the idle time of \`/proc/stat\`.
 - *ping-pong C x B*: one request and one answer of B bytes outstanding on each of C connections. *connect*: connect, one
-  exchange of 64 B, close, the client first; $connects a round, clients from 20 addresses, a proxy's own ports from one.
+  exchange of 64 B, close, the client first; clients from 20 addresses, a proxy's own ports from one. So a proxy soon connects
+  among more TIME_WAITs than there are ports, as any busy one does; *few TIME_WAITs*: the first 6000 of a round only.
 - HAProxy with splice: \`option splice-request\` and \`splice-response\`, since \`splice-auto\` alone never came to
   splice in these workloads; without: \`nosplice\`. nginx: its stream module with its default buffers.
 - Idle sessions: $idle in a proxy that has just started, each has made one exchange. User memory: growth of the PSS of all

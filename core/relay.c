@@ -158,7 +158,7 @@ static void on_no_server(struct session *session, const struct relay_event *even
 
 static void stop_streaming(struct conn *conn)
 {
-    conn->flags &= (uint16_t) ~(CONN_STREAMING | CONN_READABLE | CONN_TRICKLE | CONN_FULL);
+    conn->flags &= (uint16_t) ~(CONN_STREAMING | CONN_READABLE | CONN_MORE | CONN_TRICKLE | CONN_FULL);
 }
 
 /* What the size of a receive says about the messages to come: two large buffers filled in a row are a stream. */
@@ -244,9 +244,8 @@ static void on_filled(struct session *session, const struct relay_event *event, 
         conn->received_bytes += (uint32_t)event->result;
         conn->queued_bytes += (uint32_t)event->result;
         session->active_ms = env->now_ms;
-        if (!event->more) {
-            conn->flags &= (uint16_t)~CONN_READABLE;
-        }
+        conn->flags &= (uint16_t) ~(CONN_READABLE | CONN_MORE);
+        conn->flags |= event->more ? CONN_MORE : 0;
         if (!little) {
             conn->flags &= (uint16_t)~CONN_TRICKLE;
         } else if (conn->flags & CONN_TRICKLE) {
@@ -390,11 +389,10 @@ static void on_polled(struct session *session, const struct relay_event *event, 
     op_ended(conn, CONN_OP_POLL);
     if (event->result != -ECANCELED) {
         conn->flags &= (uint16_t) ~(CONN_DOZING | CONN_CONNECT_POLL);
-        if (conn->flags & CONN_STREAMING) {
+        if (event->result < 0 || (event->result & (POLLIN | POLLERR | POLLHUP)) != POLLIN) {
+            stop_streaming(conn); /* a receive tells what it is */
+        } else if (conn->flags & CONN_STREAMING) {
             conn->flags |= CONN_READABLE;
-        }
-        if (event->result < 0 || (event->result & (POLLERR | POLLHUP))) { /* a receive tells what it is */
-            stop_streaming(conn);
         }
     } else if (session->phase == SESSION_CONNECTING && by_us) {
         connect_failed(session, -ETIMEDOUT, env, actions);
@@ -419,7 +417,7 @@ static uint32_t arm_or_splice(const struct conn *from)
     if (from->queued_bytes > 0) {
         return 0;
     }
-    return from->flags & CONN_READABLE ? RELAY_DO_FILL : RELAY_DO_POLL;
+    return from->flags & (CONN_READABLE | CONN_MORE) ? RELAY_DO_FILL : RELAY_DO_POLL;
 }
 
 /* One direction of an open session: receive from `side`, send to the other, pass on EOF. */

@@ -61,7 +61,7 @@ static void settle_session(struct worker *worker, struct session *session)
         struct conn *conn = &session->conn[side];
         conn->in_flight = 0;
         conn->flags &= (uint16_t) ~(CONN_CANCEL_INPUT | CONN_BLOCKED | CONN_WATCHED | CONN_WAITING |
-                                    CONN_SMALL | CONN_READABLE);
+                                    CONN_SMALL | CONN_READABLE | CONN_MORE);
         conn->wait_next = SESSION_NONE;
         conn->wait_prev = SESSION_NONE;
     }
@@ -83,6 +83,8 @@ static void settle_session(struct worker *worker, struct session *session)
     if (server_lost || session->phase == SESSION_CHOOSING) { /* what a failed connect left is nobody's */
         server->fd = -1;
     }
+    stream_leave(client);
+    stream_leave(server);
 }
 
 /* A damaged record is given up alone; its descriptors are closed with those nobody owns. */

@@ -47,11 +47,11 @@ int pipe_make(int base, uint32_t index)
     return result < 0 ? result : move_to(ends[1], write_end(base, index));
 }
 
-int32_t pipe_fill(int base, uint32_t index, int from)
+int32_t pipe_fill(int base, uint32_t index, int from, bool readable)
 {
     int unread = 0;
 
-    if (ioctl(from, SIOCINQ, &unread) != 0 || unread == 0) {
+    if (!readable && (ioctl(from, SIOCINQ, &unread) != 0 || unread == 0)) {
         return -EAGAIN;
     }
     ssize_t moved =
@@ -64,18 +64,15 @@ int32_t pipe_fill(int base, uint32_t index, int from)
 
 int32_t pipe_drain(int base, uint32_t index, int to, uint32_t length)
 {
-    (void)fcntl(to, F_SETFL, O_RDWR | O_NONBLOCK);
     ssize_t moved = splice(read_end(base, index), NULL, to, NULL, length, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
-    int error = errno;
-    (void)fcntl(to, F_SETFL, O_RDWR);
-    return moved < 0 ? -error : (int32_t)moved;
+
+    return moved < 0 ? -errno : (int32_t)moved;
 }
 
-uint32_t pipe_settle(int base, uint32_t index, int to)
+uint32_t pipe_bytes(int base, uint32_t index)
 {
     int bytes = 0;
 
-    (void)fcntl(to, F_SETFL, O_RDWR);
     return ioctl(read_end(base, index), FIONREAD, &bytes) == 0 ? (uint32_t)bytes : 0;
 }
 

@@ -109,6 +109,7 @@ static void arm_receive(struct worker *worker, struct session *session, enum sid
 
     tag.group = large ? BUFFER_LARGE : BUFFER_SMALL;
     conn->flags = (uint16_t)(large ? conn->flags & ~CONN_SMALL : conn->flags | CONN_SMALL);
+    stream_leave(conn);
     ring_receive(worker->ring, tag, conn->fd, multishot);
     conn->in_flight |= CONN_OP_RECV;
 }

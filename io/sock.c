@@ -225,6 +225,11 @@ void sock_shutdown(int fd)
     (void)shutdown(fd, SHUT_WR); /* fails only where the connection is gone, which a receive will tell */
 }
 
+void sock_set_nonblocking(int fd, bool nonblocking)
+{
+    (void)fcntl(fd, F_SETFL, nonblocking ? O_RDWR | O_NONBLOCK : O_RDWR);
+}
+
 void sock_abort(int fd)
 {
     struct linger linger = {.l_onoff = 1, .l_linger = 0};

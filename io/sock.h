@@ -37,6 +37,9 @@ bool sock_flow_key(int fd, struct flow_key *key);
 
 void sock_shutdown(int fd);
 
+/* The ring waits on a blocking socket and fails on one that is not; splice(2) does the opposite. */
+void sock_set_nonblocking(int fd, bool nonblocking);
+
 /* Makes close() send RST. */
 void sock_abort(int fd);
 

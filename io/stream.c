@@ -1,8 +1,10 @@
 #include "io/stream.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 
 #include "io/relay.h"
+#include "io/sock.h"
 
 enum { ROUNDS_MAX = 8 }; /* fills of one stream before others' completions are looked at */
 
@@ -25,25 +27,38 @@ void stream_prepare(struct worker *worker, struct session *session, uint32_t tod
     };
 }
 
-static struct relay_event fill(struct worker *worker, enum side side, const struct conn *conn, bool more)
+/* Keeps a store on its side of a call; whoever reads it after a death does so when this process is gone. */
+static void order(void)
+{
+    atomic_signal_fence(memory_order_seq_cst);
+}
+
+static struct relay_event fill(const struct worker *worker, enum side side, const struct conn *conn,
+                               bool more)
 {
     struct relay_event event = {.kind = RELAY_FILLED, .side = side, .result = -ENOBUFS};
 
     if (conn->pipe != PIPE_NONE) {
-        event.result = pipe_fill(worker->pipe_base, conn->pipe, conn->fd);
+        event.result = pipe_fill(worker->pipe_base, conn->pipe, conn->fd, (conn->flags & CONN_READABLE) != 0);
         event.more = more && event.result == PIPE_FILL_BYTES;
     }
     return event;
 }
 
-static struct relay_event drain(struct worker *worker, enum side side, const struct session *session)
+static struct relay_event drain(const struct worker *worker, enum side side, struct session *session)
 {
     const struct conn *from = &session->conn[other_side(side)];
+    struct conn *to = &session->conn[side];
 
+    if (!(to->flags & CONN_NONBLOCKING)) {
+        to->flags |= CONN_NONBLOCKING;
+        order();
+        sock_set_nonblocking(to->fd, true);
+    }
     return (struct relay_event){
         .kind = RELAY_DRAINED,
         .side = side,
-        .result = pipe_drain(worker->pipe_base, from->pipe, session->conn[side].fd, from->queued_bytes),
+        .result = pipe_drain(worker->pipe_base, from->pipe, to->fd, from->queued_bytes),
     };
 }
 
@@ -53,7 +68,7 @@ void stream_run(struct worker *worker)
     for (uint32_t round = 0; worker->splices.todo != 0; round++) {
         uint32_t todo = worker->splices.todo;
         uint32_t index = worker->splices.session;
-        const struct session *session = &worker->slab.sessions[index];
+        struct session *session = &worker->slab.sessions[index];
         struct relay_event event;
 
         worker->splices.todo = 0;
@@ -72,6 +87,15 @@ void stream_run(struct worker *worker)
     }
 }
 
+void stream_leave(struct conn *conn)
+{
+    if (conn->flags & CONN_NONBLOCKING) {
+        sock_set_nonblocking(conn->fd, false);
+        order();
+        conn->flags &= (uint16_t)~CONN_NONBLOCKING;
+    }
+}
+
 void stream_take_back(struct worker *worker, uint16_t pipe, uint32_t bytes)
 {
     if (bytes > 0) {
@@ -81,10 +105,9 @@ void stream_take_back(struct worker *worker, uint16_t pipe, uint32_t bytes)
 }
 
 /* What `from` sent and `to` has not got yet. */
-static void settle(const struct worker *worker, struct conn *from, const struct conn *to,
-                   uint8_t held[PIPE_COUNT])
+static void settle(const struct worker *worker, struct conn *from, uint8_t held[PIPE_COUNT])
 {
-    uint32_t bytes = pipe_settle(worker->pipe_base, from->pipe, to->fd);
+    uint32_t bytes = pipe_bytes(worker->pipe_base, from->pipe);
 
     if (bytes > from->queued_bytes) {
         from->received_bytes += bytes - from->queued_bytes;
@@ -113,10 +136,10 @@ bool stream_settle(struct worker *worker, struct session *session, uint8_t held[
     undo_begin(&worker->slot->undo); /* adoption may die, too: nothing is counted twice */
     relay_save(worker, session, sizeof(*session));
     if (client->pipe != PIPE_NONE) {
-        settle(worker, client, server, held);
+        settle(worker, client, held);
     }
     if (server->pipe != PIPE_NONE) {
-        settle(worker, server, client, held);
+        settle(worker, server, held);
     }
     undo_commit(&worker->slot->undo);
     return true;

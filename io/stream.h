@@ -8,6 +8,10 @@
  *     bytes in the pipe < queued_bytes    the splice out of it was not recorded: the difference was sent
  *
  * and no call has to be announced before it is made.
+ *
+ * The socket spliced to stays non-blocking until something else than a poll is armed on it, or the worker dies:
+ * CONN_NONBLOCKING is set before the call that makes it so and cleared after the one that ends it, so a side without
+ * the flag is never non-blocking.
  */
 #ifndef PENSTOCK_IO_STREAM_H
 #define PENSTOCK_IO_STREAM_H
@@ -19,6 +23,9 @@ void stream_prepare(struct worker *worker, struct session *session, uint32_t tod
 
 /* Between transactions: carries them out, each followed by the step it leads to, until nothing can be moved at once. */
 void stream_run(struct worker *worker);
+
+/* Makes a side's socket fit for the ring. */
+void stream_leave(struct conn *conn);
 
 /* Takes back a pipe that a direction gave up with `bytes` in it, which are thrown away. */
 void stream_take_back(struct worker *worker, uint16_t pipe, uint32_t bytes);

@@ -72,6 +72,10 @@ struct net_conn {
     bool cut;   /* the connect, or the poll for it, was cut off by a death */
     bool told;  /* that it is connected */
 
+    bool stream;      /* the peer has much to write */
+    bool trickles;    /* and does it in small pieces now */
+    bool nonblocking; /* O_NONBLOCK */
+
     uint32_t partner;             /* the connection on the other side of Penstock */
     uint32_t attempts;            /* client: connects made for it */
     uint8_t name[NET_NAME_BYTES]; /* the first bytes sent to the peer */
@@ -148,6 +152,15 @@ static inline uint64_t net_room(const struct net_conn *conn)
 {
     uint64_t queued = conn->out_sent - conn->out_read;
     return queued < conn->out_room ? conn->out_room - queued : 0;
+}
+
+/* sk_err is told once: -errno or 0. */
+static inline int net_take_error(struct net_conn *conn)
+{
+    int error = conn->error;
+
+    conn->error = 0;
+    return -error;
 }
 
 /* Receives `length` bytes. */

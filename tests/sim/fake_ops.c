@@ -33,15 +33,6 @@ static void complete_with(struct ring *ring, struct ring_pending *op, int32_t re
     complete(ring, op, (struct ring_completion){.result = result});
 }
 
-/* sk_err is told once. */
-static int take_error(struct net_conn *conn)
-{
-    int error = conn->error;
-
-    conn->error = 0;
-    return -error;
-}
-
 static void see_end(struct net_conn *conn)
 {
     if (conn->eof_order == 0 && conn->peer_fin) {
@@ -65,7 +56,7 @@ static bool receive_once(struct ring *ring, struct ring_pending *op, struct net_
     }
     if (net_readable(conn) == 0) {
         if (conn->error != 0) {
-            complete_with(ring, op, take_error(conn));
+            complete_with(ring, op, net_take_error(conn));
         } else if (conn->reset || conn->peer_fin) {
             see_end(conn);
             complete_with(ring, op, 0);
@@ -113,7 +104,7 @@ static uint32_t try_send(struct ring *ring, struct ring_pending *op, struct net_
     uint64_t length = 0;
 
     if (conn->error != 0 || conn->reset) {
-        complete_with(ring, op, conn->error != 0 ? take_error(conn) : -EPIPE);
+        complete_with(ring, op, conn->error != 0 ? net_take_error(conn) : -EPIPE);
         return 1;
     }
     if (net_room(conn) == 0) {

@@ -90,6 +90,17 @@ void sock_shutdown(int fd)
     store_point();
 }
 
+void sock_set_nonblocking(int fd, bool nonblocking)
+{
+    struct net_conn *conn = net_at(fd);
+
+    store_point();
+    if (conn != NULL) { /* after a death the descriptor may be gone */
+        conn->nonblocking = nonblocking;
+    }
+    store_point();
+}
+
 void sock_abort(int fd)
 {
     struct net_conn *conn = net_at(fd);

@@ -5,8 +5,10 @@
 
 #include "core/share.h"
 #include "io/upstream.h"
+#include "tests/sim/fake_pipe.h"
 
-static uint8_t *holders; /* by buffer: how many hold it */
+static uint8_t *holders;                 /* by buffer: how many hold it */
+static uint8_t pipe_holders[PIPE_COUNT]; /* by pipe, likewise */
 
 void invariants_init(void)
 {
@@ -28,6 +30,30 @@ struct totals {
     uint32_t active, directions, waiting, timed, descriptors;
 };
 
+/* A pipe is lent as long as bytes are in it, instead of a chain, and never to two. */
+static void check_pipe(uint32_t index, enum side side, const struct net_conn *net_side)
+{
+    const struct conn *conn = &sim.sessions[index].conn[side];
+
+    if (conn->pipe == PIPE_NONE) {
+        return;
+    }
+    if (conn->pipe >= PIPE_COUNT || pipe_holders[conn->pipe]++ > 0) {
+        sim_fail(index, "side %d has pipe %u, which is another's", side, conn->pipe);
+    }
+    if (conn->chain_head != BUFFER_NONE || conn->held_bytes != 0) {
+        sim_fail(index, "side %d has a pipe and a chain", side);
+    }
+    if (conn->queued_bytes == 0 || conn->queued_bytes != pipe_holds(conn->pipe)) {
+        sim_fail(index, "side %d: pipe %u has %u bytes in it, the record says %u", side, conn->pipe,
+                 pipe_holds(conn->pipe), conn->queued_bytes);
+    }
+    if (net_side != NULL && pipe_stream(conn->pipe) != net_side->id) {
+        sim_fail(index, "side %d: pipe %u has bytes of connection %u", side, conn->pipe,
+                 pipe_stream(conn->pipe));
+    }
+}
+
 static void check_conn(uint32_t index, enum side side, struct totals *totals)
 {
     const struct session *session = &sim.sessions[index];
@@ -47,6 +73,7 @@ static void check_conn(uint32_t index, enum side side, struct totals *totals)
     if (conn->held_bytes > SHARE_MAX_BYTES + ring_worth || conn->held_bytes > worker()->bank.budget_bytes) {
         sim_fail(index, "side %d holds %u bytes", side, conn->held_bytes);
     }
+    check_pipe(index, side, net_at(conn->fd));
     if (conn->fd < 0) {
         return;
     }
@@ -58,6 +85,9 @@ static void check_conn(uint32_t index, enum side side, struct totals *totals)
     if (conn->in_flight != (net_side->outstanding | net_side->unseen)) {
         sim_fail(index, "side %d: in flight %x, in the ring %x, completed %x", side, conn->in_flight,
                  net_side->outstanding, net_side->unseen);
+    }
+    if (net_side->nonblocking && !(conn->flags & CONN_NONBLOCKING)) {
+        sim_fail(index, "the socket of side %d is non-blocking, the record does not know", side);
     }
     if (conn->received_bytes > net_side->in_read) {
         sim_fail(index, "side %d has received %lu bytes of %lu", side, (unsigned long)conn->received_bytes,
@@ -169,6 +199,21 @@ static void check_buffers(void)
     }
 }
 
+/* The pipes nobody holds are empty, and there once. */
+static void check_pipes(void)
+{
+    for (uint32_t i = 0; i < worker()->pipes_free + sim.pipes_away; i++) {
+        uint32_t free = worker()->pipes_free;
+        uint16_t pipe = i < free ? worker()->pipes[i] : sim.pipes[i - free];
+        SIM_CHECK(pipe < PIPE_COUNT && pipe_holds(pipe) == 0, "pipe %u is free, with %u bytes in it", pipe,
+                  pipe_holds(pipe));
+        pipe_holders[pipe]++;
+    }
+    for (uint32_t pipe = 0; pipe < PIPE_COUNT; pipe++) {
+        SIM_CHECK(pipe_holders[pipe] == 1, "pipe %u is held %u times", pipe, pipe_holders[pipe]);
+    }
+}
+
 static void check_servers(void)
 {
     uint32_t counted = 0;
@@ -190,12 +235,14 @@ void invariants_check(void)
     uint64_t closes = 0;
 
     memset(holders, 0, worker()->bank.table.count);
+    memset(pipe_holders, 0, sizeof(pipe_holders));
     for (uint32_t index = 0; index < sim.slot->session_high; index++) {
         if (sim.sessions[index].phase != SESSION_FREE) {
             check_session(index, &totals);
         }
     }
     check_buffers();
+    check_pipes();
     check_wheel(&totals);
     check_queue(&totals);
     check_servers();

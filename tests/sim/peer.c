@@ -7,9 +7,17 @@
 #include "tests/sim/fake_net.h"
 #include "tests/sim/fake_ring.h"
 
-static uint64_t draw_total(void)
+enum { STREAM_ROOM = 128 * 1024 };
+
+static uint64_t draw_total(struct net_conn *conn)
 {
     uint32_t max = sim.config->bytes_max;
+
+    if (sim_percent(sim.config->streams)) {
+        conn->stream = true;
+        conn->in_room = STREAM_ROOM << sim_below(4);
+        return sim.config->stream_bytes / 8 + sim_below(sim.config->stream_bytes);
+    }
 
     if (sim_once_in(16)) {
         return 0;
@@ -21,7 +29,7 @@ void peer_plan(struct net_conn *conn)
 {
     const struct net_conn *client = net_conn(conn->partner);
 
-    conn->in_total = draw_total();
+    conn->in_total = draw_total(conn);
     if (conn->server) {
         conn->fin_waits = !client->fin_waits && sim_once_in(2);
     } else {
@@ -98,6 +106,23 @@ static bool peer_fail(struct net_conn *conn)
     return true;
 }
 
+/* A stream is written as much as there is room, with spells of small pieces. */
+static uint32_t piece_length(struct net_conn *conn, uint32_t most)
+{
+    uint32_t small = most > 64 ? 64 : most;
+
+    if (!conn->stream) {
+        return 1 + sim_below(sim_once_in(4) ? small : most);
+    }
+    if (sim_once_in(conn->trickles ? 8 : 50)) {
+        conn->trickles = !conn->trickles;
+    }
+    if (conn->trickles) {
+        return 1 + sim_below(most > 4096 ? 4096 : most);
+    }
+    return sim_once_in(4) ? 1 + sim_below(most) : most;
+}
+
 static bool peer_write(struct net_conn *conn)
 {
     uint64_t room = conn->in_room - net_readable(conn);
@@ -115,7 +140,7 @@ static bool peer_write(struct net_conn *conn)
     }
     uint64_t most = left < room ? left : room;
     conn->acted_us = sim.now_us;
-    conn->in_written += 1 + sim_below((uint32_t)(sim_once_in(4) ? (most > 64 ? 64 : most) : most));
+    conn->in_written += piece_length(conn, (uint32_t)most);
     ring_touch(conn);
     return true;
 }

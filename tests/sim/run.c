@@ -14,6 +14,7 @@
 #include "io/log.h"
 #include "shm/image_box.h"
 #include "shm/name_row.h"
+#include "tests/sim/fake_pipe.h"
 #include "tests/sim/fake_ring.h"
 #include "tests/sim/invariants.h"
 #include "tests/sim/ledger.h"
@@ -39,6 +40,7 @@ static struct {
     uint64_t checked;       /* completions at the last check */
     uint32_t first_waiting; /* the receiver that is next to get a buffer, and since when that is so */
     uint64_t first_since_us;
+    uint32_t pipes_allowed; /* free at once */
 } driver;
 
 static void print_session(uint32_t index)
@@ -57,10 +59,10 @@ static void print_session(uint32_t index)
         fprintf(
             stderr,
             "  %s: fd %d connection %u received %lu queued %u held %u in_flight %x source %u sink %u flags %x "
-            "flow %u\n",
+            "flow %u pipe %u\n",
             side == SIDE_CLIENT ? "client" : "server", conn->fd, net_side != NULL ? net_side->id : 0,
             (unsigned long)conn->received_bytes, conn->queued_bytes, conn->held_bytes, conn->in_flight,
-            conn->source, conn->sink, conn->flags, conn->flow);
+            conn->source, conn->sink, conn->flags, conn->flow, conn->pipe);
     }
 }
 
@@ -164,12 +166,14 @@ static void build(void)
     }
     net_init();
     ring_world_init();
+    pipe_world_init();
     store_hook_init();
     invariants_init();
     ledger_init();
     driver.setup = (struct worker_setup){
         .region = &sim.region,
         .ring_fds = {RING_FDS, RING_FDS + 1},
+        .pipe_base = SIM_PIPE_BASE,
         .wake_fd = driver.wake_fd,
         .listener_fds = driver.listener_fds,
         .listener_count = config->listeners + config->local_listeners,
@@ -184,6 +188,7 @@ static void tear_down(void)
     store_hook_bury();
     store_hook_free();
     ring_world_free();
+    pipe_world_free();
     net_free();
     close(driver.wake_fd);
     region_detach(&sim.region);
@@ -240,6 +245,26 @@ static void check_waiting(void)
     }
 }
 
+/* Few pipes: the others are put away at the end of a turn, and given back when as many are to be there. */
+static void limit_pipes(void)
+{
+    struct worker *worker = &sim.worker;
+
+    pipe_world.scarce += worker->pipes_free == 0;
+    if (sim.config->pipes == 0) {
+        return;
+    }
+    if (sim_once_in(50)) {
+        driver.pipes_allowed = sim_below(sim.config->pipes + 1);
+    }
+    while (worker->pipes_free < driver.pipes_allowed && sim.pipes_away > 0) {
+        worker->pipes[worker->pipes_free++] = sim.pipes[--sim.pipes_away];
+    }
+    while (worker->pipes_free > driver.pipes_allowed) {
+        sim.pipes[sim.pipes_away++] = worker->pipes[--worker->pipes_free];
+    }
+}
+
 /* Follows the run's plan; true once it is through. */
 static bool is_over(int result)
 {
@@ -292,6 +317,7 @@ static void live(void)
         die();
     }
     driver.life = draw_life();
+    sim.pipes_away = 0;
     bool adopts = sim_below(8) < 5; /* the others may die in adoption */
     store_hook_arm(adopts ? 0 : driver.life);
     result = worker_start(&sim.worker, &driver.setup);
@@ -304,6 +330,7 @@ static void live(void)
         driver.life = store_hook_disarm();
         driver.starts = 0;
         sim.turns++;
+        limit_pipes();
         check_turn();
     } while (!is_over(result));
 }
@@ -331,11 +358,13 @@ void run(const struct sim_config *config, uint64_t seed)
     double seconds = (double)(end.tv_sec - begin.tv_sec) + (double)(end.tv_nsec - begin.tv_nsec) / 1e9;
     fprintf(
         stderr,
-        "sim: %s seed=%lu sessions=%lu deaths=%lu undone=%lu turns=%lu completions=%lu refused=%lu beside=%lu seconds=%.1f",
+        "sim: %s seed=%lu sessions=%lu deaths=%lu undone=%lu turns=%lu completions=%lu refused=%lu beside=%lu streamed=%lu fills=%lu partial=%lu empty=%lu settled=%lu scarce=%lu seconds=%.1f",
         config->name, (unsigned long)seed, (unsigned long)sim.slot->stats.accepted, (unsigned long)sim.deaths,
         (unsigned long)sim.slot->stats.undone, (unsigned long)sim.turns,
         (unsigned long)ring_world.completions, (unsigned long)sim.slot->stats.buffers_refused,
-        (unsigned long)net.refused_beside, seconds);
+        (unsigned long)net.refused_beside, (unsigned long)pipe_world.streamed,
+        (unsigned long)pipe_world.fills, (unsigned long)pipe_world.partial, (unsigned long)pipe_world.empty,
+        (unsigned long)pipe_world.settled, (unsigned long)pipe_world.scarce, seconds);
     for (int reason = 0; reason < CLOSE_REASON_COUNT; reason++) {
         if (ledger.closes[reason] > 0) {
             fprintf(stderr, " %s=%lu", close_reason_text(reason), (unsigned long)ledger.closes[reason]);

@@ -28,7 +28,7 @@ static void run_seeds(const struct sim_config *config)
 #define BASE                                                                                             \
     .sessions = 8000, .at_once = 64, .slab = 256, .bank_bytes = 8 << 20, .listeners = 1,                 \
     .local_listeners = 1, .backlog = 16, .servers = 4, .retries = 2, .ports = 2000, .bytes_max = 100000, \
-    .faults = 6, .connect_faults = 4, .pauses = 2
+    .streams = 3, .stream_bytes = 400000, .faults = 6, .connect_faults = 4, .pauses = 2
 
 #define CONFIGURATION(title, ...)                                                    \
     Test(sim, title)                                                                 \
@@ -44,6 +44,18 @@ CONFIGURATION(plain, .sessions = 8000)
 
 /* Death after some thousand stores, often while adopting. */
 CONFIGURATION(deaths, .sessions = 6000, .crash_scale = 1500)
+
+/* Nearly everything is a stream; peers reset, end and stand still in the middle of it. */
+CONFIGURATION(streams, .sessions = 1200, .at_once = 24, .streams = 60, .stream_bytes = 1000000, .faults = 30,
+              .crash_scale = 2500)
+
+/* The same, and nobody dies. */
+CONFIGURATION(long_streams, .sessions = 400, .at_once = 16, .streams = 80, .stream_bytes = 6000000,
+              .faults = 10)
+
+/* More streams than pipes. */
+CONFIGURATION(few_pipes, .sessions = 1200, .at_once = 48, .streams = 60, .stream_bytes = 600000, .pipes = 4,
+              .faults = 20, .crash_scale = 4000)
 
 /* A bank of a few buffers: refusals, waiting receivers, small buffers. */
 CONFIGURATION(pressure, .sessions = 5000, .bank_bytes = 512 << 10, .bytes_max = 200000, .crash_scale = 5000)

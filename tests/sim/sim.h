@@ -38,6 +38,9 @@ struct sim_config {
     uint32_t retries;
     uint32_t ports;          /* source ports of the host */
     uint32_t bytes_max;      /* a direction of a session carries at most this */
+    uint32_t streams;        /* percent of directions that are streams */
+    uint32_t stream_bytes;   /* and carry this, in the order of */
+    uint32_t pipes;          /* free at once; 0: all there are */
     uint32_t faults;         /* percent of peers that reset, close early or stand still */
     uint32_t connect_faults; /* percent of connects that fail */
     uint32_t pauses;         /* per thousand actions: a peer sleeps for a while */
@@ -56,6 +59,8 @@ struct sim {
     struct worker_slot *slot;
     struct session *sessions; /* the slab */
     struct worker worker;
+    uint16_t pipes[PIPE_COUNT]; /* free ones that are put away */
+    uint32_t pipes_away;
 };
 
 extern struct sim sim;
