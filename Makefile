@@ -65,7 +65,7 @@ objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 
 LAYERS       = cmd config io shm core
 LIB_SRCS    := $(filter-out cmd/main.c,$(foreach d,$(LAYERS),$(call sources,$d)))
-BENCH_MAINS := $(wildcard bench/origin.c bench/load.c)
+BENCH_MAINS := $(wildcard bench/origin.c bench/load.c bench/floor.c)
 BENCH_SRCS  := $(filter-out $(BENCH_MAINS),$(wildcard bench/*.c))
 HARNESS     := $(wildcard tests/e2e/harness*.c)
 
@@ -225,15 +225,26 @@ doc:
 
 # --- Running and installing ---------------------------------------------------------------------------------
 
-.PHONY: run bench bench-quick install clean help
+.PHONY: run bench bench-quick bench-price install clean help
 run: deps
 	@$(MAKE) all
 	@if [ -x bench/demo.sh ]; then bench/demo.sh $(BUILD); else echo "run: nothing there yet (bench/demo.sh)"; fi
 
 # ROUNDS=5 SECONDS_EACH=2 KEEP=DIR: bench/run.sh
+# What transactions and the shared descriptor table cost.
+bench-price: deps
+	@$(MAKE) all
+	@bench/price.sh $(BUILD)
+
 bench bench-quick: deps deps-bench
 	@$(MAKE) all
 	@bench/run.sh $(BUILD) $(if $(filter %-quick,$@),--quick)
+
+# SESSIONS=100000 KEEP=DIR: bench/scale.sh
+.PHONY: bench-scale
+bench-scale: deps
+	@$(MAKE) all
+	@bench/scale.sh $(BUILD)
 
 ifeq ($(wildcard cmd/main.c),)
 install:
@@ -279,6 +290,7 @@ help:
 	@echo 'make tidy            layering, layout, format, static analysis'
 	@echo 'make fmt             format the source'
 	@echo 'make bench           the comparison with HAProxy and nginx, to bench/RESULTS.md; bench-quick: a minute, prints only'
+	@echo 'make bench-scale     100,000 sessions at once: memory, CPU, adoption, to bench/SCALING.md'
 	@echo 'make doc             check the links of all documents'
 	@echo 'make install         PREFIX=$(PREFIX) DESTDIR='
 	@echo 'make deps            install missing packages (also deps-tidy, deps-fuzz, deps-bench)'
