@@ -37,6 +37,7 @@ static const char usage[] =
     "  --json                  one JSON object instead of text\n"
     "  --report-every S        progress lines on stderr\n"
     "  --phase-fd N            as the clock starts and stops: \"running\", \"finishing\", completed, bytes down\n"
+    "  --pause S               pingpong: between an answer and the next request on each connection (0)\n"
     "  --close-first WHO       connect: client (default) or origin\n"
     "  --direction D           bulk: up, down (default) or both\n"
     "  --touch, --verify       idle: one exchange each at the beginning, at the end; bulk: --verify checks "
@@ -86,6 +87,7 @@ static const struct option_rule rules[] = {
     {"json", OPTION_FLAG, AT(json), 0, 0, 0},
     {"report-every", OPTION_SECONDS, AT(report_ms), 0, 0, 0},
     {"phase-fd", OPTION_NUMBER, AT(phase_fd), 3, INT32_MAX, 0},
+    {"pause", OPTION_SECONDS, AT(pause_ms), 0, 0, 0},
     {"close-first", OPTION_WORD, 0, 0, 0, 0},
     {"direction", OPTION_WORD, 0, 0, 0, 0},
     {"touch", OPTION_FLAG, AT(touch), 0, 0, 0},

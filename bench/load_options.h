@@ -29,6 +29,7 @@ struct load_options {
     bool size_set;
     uint64_t max_bytes;
     uint64_t read_rate; /* bytes/s of each connection */
+    uint64_t pause_ms;  /* between an answer and the next request */
     uint64_t open_rate; /* connections/s, 0: as fast as they open */
     uint64_t receive_buffer;
     uint64_t slow_readers; /* percent, as the next three */

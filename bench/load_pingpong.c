@@ -1,6 +1,7 @@
 /*
- * Mode pingpong: a fixed set of connections, one exchange outstanding on each. Each ends between two
- * exchanges; an answer that does not come within --finish-seconds leaves its connection unfinished.
+ * Mode pingpong: a fixed set of connections, one exchange outstanding on each, with or without a pause between
+ * two. Each ends between two exchanges; an answer that does not come within --finish-seconds leaves its connection
+ * unfinished.
  */
 #include "bench/load_exchange.h"
 #include "bench/load_mode.h"
@@ -26,6 +27,17 @@ static void next(struct load_conn *conn)
         load_conn_fail(conn, error);
 }
 
+/* With pauses the connections begin spread over one, and so they stay. */
+static void begin(struct load_conn *conn)
+{
+    uint64_t pause_ns = conn->load->options.pause_ms * LOOP_NS_PER_MS;
+
+    if (pause_ns == 0)
+        next(conn);
+    else
+        load_conn_sleep(conn, rng_next(&conn->load->rng) % pause_ns);
+}
+
 static void opened(struct load_conn *conn)
 {
     exchange_init(&of(conn)->exchange, conn->load, STREAM_KIND_PINGPONG, 0);
@@ -43,7 +55,10 @@ static void ready(struct load_conn *conn, uint32_t events)
         load_conn_fail(conn, result);
     } else if (result == 1) {
         conn->load->counters.completed++;
-        next(conn);
+        if (conn->load->options.pause_ms == 0 || conn->load->phase == LOAD_FINISHING)
+            next(conn);
+        else
+            load_conn_sleep(conn, conn->load->options.pause_ms * LOOP_NS_PER_MS);
     }
 }
 
@@ -60,6 +75,7 @@ const struct load_mode load_mode_pingpong = {
     .fixed_set = true,
     .opened = opened,
     .ready = ready,
-    .begin = next,
+    .woken = next,
+    .begin = begin,
     .finish = finish,
 };

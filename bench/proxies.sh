@@ -10,6 +10,7 @@ choose_ports() {
     port[haproxy]=10003
     port[nginx]=10004
     port[slow]=10005
+    port[penstock-spin]=10006
 }
 
 # origin NAME PREFIX LISTENERS: an origin, its listeners' ports in the order of the names.
@@ -31,10 +32,25 @@ origin() {
 }
 
 start_origins() {
-    origin fast "taskset -c 1" "$proxies"
+    origin fast "taskset -c 1" "$proxies penstock-spin"
     port[direct]=${origin_port[direct]}
     [ "$quick" ] || origin slow "taskset -c 1 chrt -i 0" slow
     [ "${origin_port[slow]:-}" ] || origin_port[slow]=${origin_port[penstock]}
+}
+
+# penstock_spin_config: a second instance, small, for one workload only.
+penstock_spin_config() {
+    cat <<YAML
+name: bench-$$-spin
+workers: 1
+spin: 100us
+limits: { sessions: 100, buffers: 4MiB }
+log: { level: info, access: off }
+listeners:
+  - { name: bench, bind: "127.0.0.1:${port[penstock-spin]}", routes: [ { pool: origin } ] }
+pools:
+  - { name: origin, servers: [ "127.0.0.1:${origin_port[penstock-spin]}" ] }
+YAML
 }
 
 penstock_config() {
@@ -100,8 +116,8 @@ NGINX
 start() {
     local name=$1 command
     case $name in
-        penstock)
-            penstock_config >"$work/$name.conf"
+        penstock*)
+            if [ "$name" = penstock ]; then penstock_config; else penstock_spin_config; fi >"$work/$name.conf"
             command=("$build/penstock" run -c "$work/$name.conf")
             ;;
         nginx)
@@ -118,7 +134,7 @@ start() {
     started[$!]=$name
     for _ in $(seq 100); do
         if [ "$(ss -Hltn "sport = :${port[$name]}")" ] &&
-            { [ "$name" != penstock ] || grep -q event=ready "$work/$name.log"; }; then
+            { [[ $name != penstock* ]] || grep -q event=ready "$work/$name.log"; }; then
             return
         fi
         kill -0 "${pid[$name]}" 2>/dev/null || break

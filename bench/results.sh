@@ -61,6 +61,8 @@ $([ ! -s "$work/notes" ] || { echo; sort -u "$work/notes"; })
 - *ping-pong C x B*: one request and one answer of B bytes outstanding on each of C connections. *connect*: connect, one
   exchange of 64 B, close, the client first; clients from 20 addresses, a proxy's own ports from one. So a proxy soon connects
   among more TIME_WAITs than there are ports, as any busy one does; *few TIME_WAITs*: the first 6000 of a round only.
+- *Penstock, spin*: another instance with \`spin: 100us\`, for one connection only. Its CPU/op is what it costs to look
+  instead of sleeping; p50 is what it brings. What remains is mostly the wake-ups of load and origin, which it cannot spare.
 - HAProxy with splice: \`option splice-request\` and \`splice-response\`, since \`splice-auto\` alone never came to
   splice in these workloads; without: \`nosplice\`. nginx: its stream module with its default buffers.
 - Idle sessions: $idle in a proxy that has just started, each has made one exchange. User memory: growth of the PSS of all

@@ -59,7 +59,7 @@ end() {
     # SIGTERM would let Penstock wait for its sessions; SIGINT is ignored by what a script starts in the background,
     # unless it asks for it, and HAProxy does not.
     for each in "$@"; do
-        if [ "${started[$each]}" = penstock ]; then kill -INT "$each"; else kill -TERM "$each"; fi 2>/dev/null || true
+        if [[ ${started[$each]} = penstock* ]]; then kill -INT "$each"; else kill -TERM "$each"; fi 2>/dev/null || true
     done
     for _ in $(seq 50); do
         [ "$(tree "$@")" ] || break
@@ -226,6 +226,13 @@ round() {
             # shellcheck disable=SC2086 # a list
             measure "$workload" "$proxy" "${port[$proxy]}" "$unit" $arguments
         done
+        # Latency first: what one connection gains by spinning. Started for this row only.
+        if [ "$workload" = "ping-pong 1 x 64 B" ]; then
+            start penstock-spin
+            # shellcheck disable=SC2086 # a list
+            measure "$workload" penstock-spin "${port[penstock-spin]}" "$unit" $arguments
+            end "${pid[penstock-spin]}"
+        fi
     done <"$work/workloads"
     order="${order#* } ${order%% *}"
 }

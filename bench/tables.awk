@@ -6,8 +6,9 @@
 
 BEGIN {
     FS = "\t"
-    proxies = split("penstock haproxy-splice haproxy nginx direct", proxy, " ")
+    proxies = split("penstock haproxy-splice haproxy nginx direct penstock-spin", proxy, " ")
     title["penstock"] = "Penstock"
+    title["penstock-spin"] = "Penstock, spin"
     title["haproxy-splice"] = "HAProxy, splice"
     title["haproxy"] = "HAProxy"
     title["nginx"] = "nginx"

@@ -4,6 +4,7 @@
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/capability.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -54,6 +55,32 @@ static uint64_t group_limit(void)
     return bytes;
 }
 
+/* The first line of a file of /proc; "" where it cannot be read. */
+static void read_names(const char *path, char *names, size_t size)
+{
+    FILE *file = fopen(path, "re");
+
+    names[0] = '\0';
+    if (file != NULL) {
+        if (fgets(names, (int)size, file) == NULL) {
+            names[0] = '\0';
+        }
+        fclose(file);
+    }
+}
+
+static bool has_capability(cap_value_t capability)
+{
+    cap_flag_value_t value = CAP_CLEAR;
+    cap_t set = cap_get_proc();
+
+    if (set != NULL) {
+        (void)cap_get_flag(set, capability, CAP_EFFECTIVE, &value);
+        (void)cap_free(set);
+    }
+    return value == CAP_SET;
+}
+
 uint32_t machine_cpus(void)
 {
     cpu_set_t set;
@@ -89,5 +116,10 @@ void machine_read(struct machine_facts *facts, bool starting)
         .free_memory_bytes = starting ? meminfo("MemAvailable") : 0,
         .cpus = machine_cpus(),
         .is_root = geteuid() == 0,
+        .is_net_admin = has_capability(CAP_NET_ADMIN),
     };
+    read_names("/proc/sys/net/ipv4/tcp_available_congestion_control", facts->congestion_available,
+               sizeof(facts->congestion_available));
+    read_names("/proc/sys/net/ipv4/tcp_allowed_congestion_control", facts->congestion_allowed,
+               sizeof(facts->congestion_allowed));
 }

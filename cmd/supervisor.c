@@ -1,4 +1,5 @@
 #include "cmd/supervisor.h"
+#include "cmd/notify.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -26,6 +27,7 @@
 enum {
     START_TIMEOUT_MS = 10000,
     LOOK_EVERY_MS = 1000,
+    SOON_MS = 10,           /* while something is awaited */
     SESSION_MARGIN = 256,   /* records beyond the limit: workers may pass it a little */
     SESSION_GROWTH = 4,     /* a reload may raise limits.sessions this much; unused records cost nothing */
     FLOW_LOAD_PERCENT = 60, /* of the flow table; its buckets rarely overflow below that */
@@ -180,6 +182,7 @@ static void set_run_state(struct supervisor *supervisor, enum run_state state)
                      __ATOMIC_RELEASE); /* pairs with follow_run_state() */
     supervisor_wake_all(supervisor);
     log_line(LOG_LEVEL_INFO, "event=%s", state == RUN_DRAIN ? "draining" : "stopping");
+    notify_stopping();
 }
 
 static void follow_signals(struct supervisor *supervisor)
@@ -292,12 +295,37 @@ static bool all_done(const struct supervisor *supervisor)
     return true;
 }
 
+static uint32_t sessions_of(const struct supervisor *supervisor)
+{
+    uint32_t sessions = 0;
+
+    for (uint32_t i = 0; i < supervisor->slot_count; i++) {
+        sessions += __atomic_load_n(&region_slot(&supervisor->region, i)->sessions_active, __ATOMIC_RELAXED);
+    }
+    return sessions;
+}
+
+/* Tells the service manager how things are, now and then. */
+static void tell_manager(struct supervisor *supervisor)
+{
+    uint64_t now_us = clock_now_us();
+
+    if (now_us < supervisor->tell_after_us) {
+        return;
+    }
+    supervisor->tell_after_us = now_us + LOOK_EVERY_MS * 1000;
+    notify_watchdog();
+    notify_status("%s; %u workers, %u sessions", supervisor->stopping ? "ending" : "serving",
+                  slots_in(supervisor, SLOT_SERVING), sessions_of(supervisor));
+}
+
 static void note_reload(struct supervisor *supervisor)
 {
     if (supervisor->reload_pending && image_box_taken(&supervisor->region)) {
         supervisor->reload_pending = false;
         log_line(LOG_LEVEL_INFO, "event=reloaded generation=%lu",
                  (unsigned long)image_box_current(&supervisor->region)->generation);
+        notify_ready();
     }
 }
 
@@ -305,6 +333,7 @@ static void supervise(struct supervisor *supervisor)
 {
     struct pollfd polls[IMAGE_WORKERS_MAX + 2];
 
+    notify_ready();
     while (!supervisor->stopping || !all_done(supervisor)) {
         polls[0] = (struct pollfd){.fd = supervisor->signal_fd, .events = POLLIN};
         polls[1] = (struct pollfd){.fd = supervisor->logger_pidfd, .events = POLLIN};
@@ -312,7 +341,7 @@ static void supervise(struct supervisor *supervisor)
             polls[i + 2] = (struct pollfd){.fd = supervisor->slots[i].pidfd, .events = POLLIN};
         }
         bool soon = supervisor->stopping || supervisor->reload_pending;
-        (void)poll(polls, supervisor->slot_count + 2, soon ? 10 : LOOK_EVERY_MS);
+        (void)poll(polls, supervisor->slot_count + 2, soon ? SOON_MS : LOOK_EVERY_MS);
         follow_signals(supervisor);
         if (supervisor->logger_pidfd >= 0 && polls[1].revents) {
             reap_logger(supervisor);
@@ -324,6 +353,7 @@ static void supervise(struct supervisor *supervisor)
         }
         restart_logger(supervisor);
         note_reload(supervisor);
+        tell_manager(supervisor);
     }
 }
 

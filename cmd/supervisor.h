@@ -31,6 +31,7 @@ struct supervisor {
     pid_t logger;
     int logger_pidfd;         /* -1: does not run */
     uint64_t logger_after_us; /* when it may be started again */
+    uint64_t tell_after_us;   /* when the service manager is told again */
     int signal_fd;
     bool stopping;
     bool reload_pending; /* published and not yet taken by every worker */
@@ -46,6 +47,11 @@ int supervisor_start_logger(struct supervisor *supervisor);
 /* Opens every listening socket and hands the keepers theirs. 0, or -1 with a message. */
 int supervisor_open_listeners(struct supervisor *supervisor);
 void supervisor_close_listeners(struct supervisor *supervisor);
+
+/* Sets the congestion control of every listening socket as `image` has it, where it is not that of `old` (NULL: where
+ * it has one). Workers' copies are the same sockets: it holds for connections from now on. 0 or -errno with a message. */
+int supervisor_set_congestion(const struct supervisor *supervisor, const struct image *image,
+                              const struct image *old);
 
 /* Follows SIGHUP: checks the file, publishes its image. A wrong one changes nothing. */
 void supervisor_reload(struct supervisor *supervisor);

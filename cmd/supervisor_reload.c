@@ -59,6 +59,24 @@ static void refuse(struct supervisor *supervisor, const char *what)
     log_line(LOG_LEVEL_ERROR, "event=reload_failed what=\"%s\" kept=\"the configuration that runs\"", what);
 }
 
+/* The sockets come first, so that all is in effect when the workers say that they have taken the image. */
+static int publish(struct supervisor *supervisor, struct image *image)
+{
+    int result = image_box_taken(&supervisor->region) ? name_rows_assign(&supervisor->region, image) : -EBUSY;
+
+    if (result < 0) {
+        return result;
+    }
+    result = supervisor_set_congestion(supervisor, image, supervisor->image);
+    if (result == 0) {
+        result = image_box_publish(&supervisor->region, image);
+    }
+    if (result < 0) {
+        (void)supervisor_set_congestion(supervisor, supervisor->image, image);
+    }
+    return result;
+}
+
 void supervisor_reload(struct supervisor *supervisor)
 {
     if (supervisor->stopping) {
@@ -78,10 +96,7 @@ void supervisor_reload(struct supervisor *supervisor)
         return;
     }
     image->generation = supervisor->image->generation + 1;
-    int result = image_box_taken(&supervisor->region) ? name_rows_assign(&supervisor->region, image) : -EBUSY;
-    if (result == 0) {
-        result = image_box_publish(&supervisor->region, image);
-    }
+    int result = publish(supervisor, image);
     if (result < 0) {
         refuse(supervisor,
                result == -EBUSY ? "a worker has not yet taken the last one; try again" : strerror(-result));

@@ -123,6 +123,36 @@ static int open_bind(struct supervisor *supervisor, uint32_t index)
     return 0;
 }
 
+static const char *congestion_of(const struct image *image, uint32_t bind)
+{
+    return image_listener(image, image_bind(image, bind)->listener)->congestion;
+}
+
+int supervisor_set_congestion(const struct supervisor *supervisor, const struct image *image,
+                              const struct image *old)
+{
+    for (uint32_t k = 0; k < image->bind_count; k++) {
+        const char *name = congestion_of(image, k);
+        bool local = image_bind(image, k)->endpoint.family == ENDPOINT_UNIX;
+
+        if (local || strcmp(name, old == NULL ? "" : congestion_of(old, k)) == 0) {
+            continue;
+        }
+        for (uint32_t i = 0; i < supervisor->slot_count; i++) {
+            const struct supervised_slot *slot = &supervisor->slots[i];
+            int result =
+                slot->pidfd < 0 ? 0 : sock_set_congestion(slot->listeners[k], name); /* lost: closed */
+            if (result < 0) {
+                log_line(LOG_LEVEL_ERROR, "event=congestion_failed listener=%s congestion=%s error=\"%s\"",
+                         image_listener(image, image_bind(image, k)->listener)->name, name,
+                         strerror(-result));
+                return result;
+            }
+        }
+    }
+    return 0;
+}
+
 int supervisor_open_listeners(struct supervisor *supervisor)
 {
     for (uint32_t i = 0; i < supervisor->image->bind_count; i++) {
@@ -130,6 +160,9 @@ int supervisor_open_listeners(struct supervisor *supervisor)
             return -1;
         }
         supervisor->listener_count = i + 1;
+    }
+    if (supervisor_set_congestion(supervisor, supervisor->image, NULL) < 0) {
+        return -1;
     }
     for (uint32_t i = 0; i < supervisor->slot_count; i++) {
         struct supervised_slot *slot = &supervisor->slots[i];

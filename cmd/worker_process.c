@@ -14,10 +14,12 @@
 #include "cmd/privileges.h"
 #include "cmd/sandbox.h"
 #include "io/log.h"
+#include "io/suspect.h"
 #include "io/worker.h"
 #include "shm/image_box.h"
 
 static struct worker worker; /* large: not on the stack */
+static struct worker_slot *own_slot;
 
 static _Noreturn void die(const char *what, int error)
 {
@@ -37,6 +39,25 @@ static void pin(int cpu)
     (void)sched_setaffinity(0, sizeof(set), &set); /* a CPU that went away costs speed, not service */
 }
 
+/* Notes a fault, then lets the signal do its work: a fault happens again, what was sent is sent again. */
+static void on_fatal_signal(int signal, siginfo_t *info, void *context)
+{
+    (void)context;
+    suspect_fault(own_slot, info->si_code, info->si_pid, getpid());
+    (void)tgkill(getpid(), gettid(), signal);
+}
+
+static void note_faults(struct worker_slot *slot)
+{
+    static const int fatal[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGSYS};
+    struct sigaction action = {.sa_sigaction = on_fatal_signal, .sa_flags = (int)(SA_SIGINFO | SA_RESETHAND)};
+
+    own_slot = slot;
+    for (size_t i = 0; i < sizeof(fatal) / sizeof(fatal[0]); i++) {
+        (void)sigaction(fatal[i], &action, NULL);
+    }
+}
+
 void worker_process_main(const struct worker_process *process)
 {
     static char name[32];
@@ -46,6 +67,7 @@ void worker_process_main(const struct worker_process *process)
     snprintf(name, sizeof(name), "worker.%u", process->slot);
     log_init(image_box_current(process->region)->log_level, name);
     (void)prctl(PR_SET_NAME, name, 0, 0, 0);
+    note_faults(region_slot(process->region, process->slot));
     pin(process->cpu);
     getrlimit(RLIMIT_NOFILE, &limit);
     for (uint32_t i = 0; i < process->listeners; i++) {

@@ -37,6 +37,15 @@ static struct image *image_create(const struct config_draft *draft)
     return image;
 }
 
+static void positions_fill(const struct config_draft *draft, struct config_positions *positions)
+{
+    *positions = draft->positions;
+    for (uint32_t i = 0; i < draft->listener_count; i++)
+        positions->listener_congestion[i] = draft->listeners[i].congestion_place;
+    for (uint32_t i = 0; i < draft->pool_count; i++)
+        positions->pool_congestion[i] = draft->pools[i].congestion_place;
+}
+
 /* From a tree to an image; mistakes of the tree may be in the report already. */
 static int image_build(const struct config_tree *tree, const struct config_options *options,
                        struct config_report *report, struct image **image, struct config_positions *positions)
@@ -54,7 +63,7 @@ static int image_build(const struct config_tree *tree, const struct config_optio
         if (!*image)
             config_report_add(report, no_place, "out of memory");
         else if (positions)
-            *positions = draft->positions;
+            positions_fill(draft, positions);
     }
     free(draft);
     return *image ? 0 : -1;

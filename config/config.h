@@ -17,6 +17,7 @@ struct config_options {
 /* Where values stand that the machine may not be able to give; line 0 where the file leaves them to their default. */
 struct config_positions {
     struct config_place sessions, buffers, workers;
+    struct config_place listener_congestion[IMAGE_LISTENERS_MAX], pool_congestion[IMAGE_POOLS_MAX];
 };
 
 /* Reads the file at `path`. Returns 0 and an image from malloc, for the caller to free; or -1 with one mistake or more
@@ -30,6 +31,8 @@ int config_parse_memory(const char *name, const char *bytes, size_t size,
                         const struct config_options *options, struct config_report *report,
                         struct image **image, struct config_positions *positions);
 
+enum { CONFIG_CONGESTION_BYTES = 2048 }; /* names of all congestion controls: the kernel's own bound */
+
 /* What the machine has; UINT64_MAX stands for "without limit". */
 struct machine_facts {
     uint64_t nofile_limit;      /* RLIMIT_NOFILE, hard: descriptors of one process */
@@ -37,7 +40,10 @@ struct machine_facts {
     uint64_t memory_bytes;      /* all of the machine's, or what the control group may use if that is less */
     uint64_t free_memory_bytes; /* available now; 0 leaves it out: what runs already has taken its part */
     uint32_t cpus;
-    bool is_root; /* with CAP_IPC_LOCK: locked memory is not limited */
+    bool is_root;      /* with CAP_IPC_LOCK: locked memory is not limited */
+    bool is_net_admin; /* with CAP_NET_ADMIN: any available congestion control may be set */
+    char congestion_available[CONFIG_CONGESTION_BYTES]; /* names with blanks between them; "": not known */
+    char congestion_allowed[CONFIG_CONGESTION_BYTES];   /* to those without CAP_NET_ADMIN: workers */
 };
 
 /* Adds a mistake to `report` for each limit of `image` that the machine cannot give. Returns 0, or -1 if there is one.

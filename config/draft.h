@@ -12,6 +12,7 @@ struct draft_listener {
     struct image_listener row;
     struct config_place name_place;
     struct config_place pool_place;
+    struct config_place congestion_place;
     char pool_name[IMAGE_NAME_MAX]; /* "" where none could be read */
 };
 
@@ -24,6 +25,7 @@ struct draft_pool {
     struct image_pool row;
     struct config_place name_place;
     struct config_place servers_place;
+    struct config_place congestion_place;
 };
 
 struct draft_server {

@@ -158,7 +158,13 @@ static const struct config_key listener_keys[] = {
     {.name = "deny"},
     {.name = "max_sessions"},
     {.name = "rate"},
-    {.name = "congestion"},
+    {
+        .name = "congestion",
+        .read = config_read_congestion,
+        .offset = offsetof(struct draft_listener, row.congestion),
+        .place = offsetof(struct draft_listener, congestion_place),
+        .max = IMAGE_CONGESTION_MAX,
+    },
     {.name = "pool", .refusal = "write 'routes: [ { pool: NAME } ]'"},
     {.name = "address", .refusal = "write 'bind: ADDRESS:PORT'"},
 };
@@ -275,7 +281,13 @@ static const struct config_key pool_keys[] = {
     {.name = "eject"},
     {.name = "send_proxy"},
     {.name = "source"},
-    {.name = "congestion"},
+    {
+        .name = "congestion",
+        .read = config_read_congestion,
+        .offset = offsetof(struct draft_pool, row.congestion),
+        .place = offsetof(struct draft_pool, congestion_place),
+        .max = IMAGE_CONGESTION_MAX,
+    },
 };
 static const struct config_schema pool_schema = SCHEMA(pool_keys);
 
@@ -409,6 +421,12 @@ static const struct config_key top_keys[] = {
         .read = config_read_name,
         .offset = offsetof(struct config_draft, head.user),
         .max = IMAGE_NAME_MAX,
+    },
+    {
+        .name = "spin",
+        .read = config_read_microseconds,
+        .offset = offsetof(struct config_draft, head.spin_us),
+        .max = IMAGE_SPIN_MAX_US,
     },
     {.name = "limits", .read = config_read_mapping, .schema = &limit_schema},
     {.name = "log", .read = config_read_mapping, .schema = &log_schema},

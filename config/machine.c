@@ -1,9 +1,10 @@
 /*
- * Limits against the machine. Pure: the caller has asked the machine.
+ * Limits and congestion controls against the machine. Pure: the caller has asked the machine.
  */
 #include "config/config.h"
 
 #include <inttypes.h>
+#include <string.h>
 
 enum {
     SESSION_DESCRIPTORS = 2,
@@ -12,6 +13,7 @@ enum {
     WORKER_RINGS = 2,         /* while a new worker takes over, the dead one's ring is still open */
     RING_BYTES = 1468006,     /* 1.4 MiB of locked memory */
     MIB = 1024 * 1024,
+    NAMES_SHOWN = 100, /* bytes of a list of names that a message can hold */
 };
 
 static uint64_t mib_round_up(uint64_t bytes)
@@ -90,6 +92,70 @@ static void rings_check(const struct image *image, struct config_place place,
         at_most(facts->memlock_bytes / (WORKER_RINGS * RING_BYTES), "workers", instead, sizeof(instead)));
 }
 
+static bool names_contain(const char *names, const char *name)
+{
+    size_t length = strlen(name);
+
+    for (const char *at = names; *at != '\0'; at += strspn(at, " \n")) {
+        size_t word = strcspn(at, " \n");
+
+        if (word == length && memcmp(at, name, length) == 0)
+            return true;
+        at += word;
+    }
+    return false;
+}
+
+/* Copies as many whole names as fit. Returns `text`. */
+static const char *names_shorten(const char *names, char text[NAMES_SHOWN])
+{
+    size_t length = strcspn(names, "\n");
+
+    if (length >= NAMES_SHOWN)
+        for (length = NAMES_SHOWN - 5; length > 0 && names[length] != ' ';)
+            length--;
+    snprintf(text, NAMES_SHOWN, "%.*s%s", (int)length, names, strcspn(names, "\n") > length ? " ..." : "");
+    return text;
+}
+
+/* One `congestion` of the file. `any`: who sets it may set all that are available. */
+static void congestion_check(const char *name, const char *path, struct config_place place, bool any,
+                             const struct machine_facts *facts, struct config_report *report)
+{
+    char names[NAMES_SHOWN];
+
+    if (name[0] == '\0' || facts->congestion_available[0] == '\0')
+        return;
+    if (!names_contain(facts->congestion_available, name))
+        config_report_add(report, place,
+                          "%s: '%s' is not available; load its module (modprobe tcp_%s) or write one of: %s",
+                          path, name, name, names_shorten(facts->congestion_available, names));
+    else if (!any && !names_contain(facts->congestion_allowed, name))
+        config_report_add(report, place,
+                          "%s: '%s' is not allowed without CAP_NET_ADMIN, which %s; add it to "
+                          "net.ipv4.tcp_allowed_congestion_control or write one of: %s",
+                          path, name, facts->is_net_admin ? "workers do not have" : "is missing",
+                          names_shorten(facts->congestion_allowed, names));
+}
+
+static void congestions_check(const struct image *image, const struct config_positions *positions,
+                              const struct machine_facts *facts, struct config_report *report)
+{
+    bool worker_any = facts->is_net_admin && facts->is_root && image->user[0] == '\0'; /* stays root */
+    char path[48];
+
+    for (uint32_t i = 0; i < image->listener_count; i++) {
+        snprintf(path, sizeof(path), "listeners[%" PRIu32 "].congestion", i);
+        congestion_check(image_listener(image, i)->congestion, path, positions->listener_congestion[i],
+                         facts->is_net_admin, facts, report);
+    }
+    for (uint32_t i = 0; i < image->pool_count; i++) {
+        snprintf(path, sizeof(path), "pools[%" PRIu32 "].congestion", i);
+        congestion_check(image_pool(image, i)->congestion, path, positions->pool_congestion[i], worker_any,
+                         facts, report);
+    }
+}
+
 int config_check_machine(const struct image *image, const struct config_positions *positions,
                          const struct machine_facts *facts, struct config_report *report)
 {
@@ -101,5 +167,6 @@ int config_check_machine(const struct image *image, const struct config_position
     descriptors_check(image, positions->sessions, facts, report);
     memory_check(image, positions, facts, report);
     rings_check(image, positions->workers, facts, report);
+    congestions_check(image, positions, facts, report);
     return report->count + report->more == before ? 0 : -1;
 }

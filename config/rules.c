@@ -206,6 +206,36 @@ static void loops_check(const struct config_draft *draft, struct config_report *
     }
 }
 
+/* Only TCP has a congestion control. Beside TCP addresses a unix socket goes without; alone it is a misunderstanding. */
+static void congestions_check(const struct config_draft *draft, struct config_report *report)
+{
+    for (uint32_t i = 0; i < draft->listener_count; i++) {
+        const struct draft_listener *listener = &draft->listeners[i];
+        uint32_t local = 0;
+
+        for (uint32_t k = 0; k < listener->row.bind_count; k++)
+            local += draft->binds[listener->row.bind_first + k].row.endpoint.family == ENDPOINT_UNIX;
+        if (listener->row.congestion[0] && local > 0 && local == listener->row.bind_count)
+            config_report_add(
+                report, listener->congestion_place,
+                "listeners[%u].congestion: unix sockets have none, and this listener binds nothing "
+                "else; leave it out",
+                i);
+    }
+    for (uint32_t i = 0; i < draft->pool_count; i++) {
+        const struct draft_pool *pool = &draft->pools[i];
+        uint32_t local = 0;
+
+        for (uint32_t k = 0; k < pool->row.server_count; k++)
+            local += draft->servers[pool->row.server_first + k].row.address.family == ENDPOINT_UNIX;
+        if (pool->row.congestion[0] && local > 0 && local == pool->row.server_count)
+            config_report_add(
+                report, pool->congestion_place,
+                "pools[%u].congestion: unix sockets have none, and this pool has no other servers; leave it out",
+                i);
+    }
+}
+
 void config_rules_check(struct config_draft *draft, struct config_report *report)
 {
     names_check_listeners(draft, report);
@@ -216,4 +246,5 @@ void config_rules_check(struct config_draft *draft, struct config_report *report
     for (uint32_t i = 0; i < draft->pool_count; i++)
         servers_check(draft, i, report);
     loops_check(draft, report);
+    congestions_check(draft, report);
 }

@@ -279,6 +279,15 @@ CONFIG_READER(config_read_duration)
         config_reader_refuse(reader, value->place, "%s", why.text);
 }
 
+CONFIG_READER(config_read_microseconds)
+{
+    const char *text = config_scalar_text(reader, value, "a duration, as in 100us, or off");
+    struct config_why why;
+
+    if (text && config_value_microseconds(text, (uint32_t)key->max, field(target, key->offset), &why) < 0)
+        config_reader_refuse(reader, value->place, "%s", why.text);
+}
+
 CONFIG_READER(config_read_boolean)
 {
     const char *text = plain_text(reader, value, "true or false");
@@ -308,6 +317,15 @@ CONFIG_READER(config_read_name)
     struct config_why why;
 
     if (text && config_value_name(text, field(target, key->offset), key->max, &why) < 0)
+        config_reader_refuse(reader, value->place, "%s", why.text);
+}
+
+CONFIG_READER(config_read_congestion)
+{
+    const char *text = config_scalar_text(reader, value, "a congestion control, as in cubic");
+    struct config_why why;
+
+    if (text && config_value_congestion(text, field(target, key->offset), key->max, &why) < 0)
         config_reader_refuse(reader, value->place, "%s", why.text);
 }
 

@@ -36,7 +36,7 @@ struct config_key {
     const char *example; /* of a required key, as in "name: web"; NULL: the key may be left out */
     size_t offset;       /* where the value goes in the target */
     size_t place;        /* where a struct config_place goes in the target; 0: nowhere */
-    uint64_t min, max;   /* of numbers and sizes; `max` is the capacity of names and paths */
+    uint64_t min, max;   /* of numbers, sizes, microseconds; `max` is the capacity of names and paths */
     const struct config_choice *choices;
     const struct config_schema *schema; /* of a mapping */
 };
@@ -73,9 +73,11 @@ CONFIG_READER(config_read_u32);
 CONFIG_READER(config_read_u64);
 CONFIG_READER(config_read_size);
 CONFIG_READER(config_read_duration);
+CONFIG_READER(config_read_microseconds);
 CONFIG_READER(config_read_boolean);
 CONFIG_READER(config_read_choice);
 CONFIG_READER(config_read_name);
+CONFIG_READER(config_read_congestion);
 CONFIG_READER(config_read_mapping);
 
 #endif

@@ -19,6 +19,8 @@ static const struct unit duration_units[] = {
     {"ms", 1}, {"s", 1000}, {"m", 60 * 1000}, {"h", 3600 * 1000}, {"d", 24 * 3600 * 1000}, {NULL, 0},
 };
 
+static const struct unit microsecond_units[] = {{"us", 1}, {"ms", 1000}, {NULL, 0}};
+
 static const struct unit size_units[] = {
     {"KiB", 1024},
     {"MiB", 1024 * 1024},
@@ -115,6 +117,33 @@ int config_value_duration(const char *text, uint32_t *milliseconds, struct confi
     if (number > CONFIG_DURATION_MAX_MS)
         return refuse(why, "%s is too long; write at most 49d, or off for no limit", quote);
     *milliseconds = (uint32_t)number;
+    return 0;
+}
+
+int config_value_microseconds(const char *text, uint32_t max_us, uint32_t *microseconds,
+                              struct config_why *why)
+{
+    char quote[CONFIG_QUOTE_MAX];
+    uint64_t number;
+    const struct unit *unit;
+    const char *rest;
+
+    if (strcmp(text, "0") == 0 || strcmp(text, "off") == 0) {
+        *microseconds = 0;
+        return 0;
+    }
+    config_quote(quote, text);
+    rest = digits_parse(text, &number);
+    unit = rest ? units_find(microsecond_units, rest) : NULL;
+    if (rest && *rest == '\0')
+        return refuse(why, "'%s' has no unit; write it with us or ms, as in 100us", quote);
+    if (!unit && !(rest && units_find(duration_units, rest)))
+        return refuse(why, "'%s' is not a duration; write a whole number with us or ms, as in 100us, or off",
+                      quote);
+    number = unit ? units_multiply(number, unit->factor) : UINT64_MAX; /* all other units are too large */
+    if (number > max_us)
+        return refuse(why, "%s is too long; write at most %" PRIu32 "ms, or off", quote, max_us / 1000);
+    *microseconds = (uint32_t)number;
     return 0;
 }
 
@@ -217,6 +246,23 @@ int config_value_name(const char *text, char *name, size_t size, struct config_w
         return refuse(why, "'%s' is not a name; write letters, digits and any of '_.-' only", quote);
     if (text[0] == '.' || text[0] == '-')
         return refuse(why, "'%s' is not a name; begin it with a letter, a digit or '_'", quote);
+    memcpy(name, text, length + 1);
+    return 0;
+}
+
+int config_value_congestion(const char *text, char *name, size_t size, struct config_why *why)
+{
+    char quote[CONFIG_QUOTE_MAX];
+    size_t length = strlen(text);
+
+    config_quote(quote, text);
+    if (length == 0 || strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789_-") != length)
+        return refuse(
+            why, "'%s' is not a congestion control; write small letters, digits, '_' and '-', as in cubic",
+            quote);
+    if (length >= size)
+        return refuse(why, "'%s' is too long; a congestion control has at most %zu characters", quote,
+                      size - 1);
     memcpy(name, text, length + 1);
     return 0;
 }

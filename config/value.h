@@ -34,6 +34,10 @@ int config_value_integer(const char *text, uint64_t min, uint64_t max, uint64_t 
 /* A whole number with ms, s, m, h or d, at most CONFIG_DURATION_MAX_MS; "0" and "off" are 0. */
 int config_value_duration(const char *text, uint32_t *milliseconds, struct config_why *why);
 
+/* A whole number with us or ms, at most `max_us`, which is of whole ms; "0" and "off" are 0. */
+int config_value_microseconds(const char *text, uint32_t max_us, uint32_t *microseconds,
+                              struct config_why *why);
+
 /* A whole number with KiB, MiB or GiB that makes `min` to `max` bytes. */
 int config_value_size(const char *text, uint64_t min, uint64_t max, uint64_t *bytes, struct config_why *why);
 
@@ -45,6 +49,9 @@ int config_value_choice(const char *text, const struct config_choice *choices, u
 
 /* 1 to `size` - 1 characters of [A-Za-z0-9_.-], the first none of ".-"; copied into `name`. */
 int config_value_name(const char *text, char *name, size_t size, struct config_why *why);
+
+/* A congestion control as the kernel names them: 1 to `size` - 1 characters of [a-z0-9_-]; copied into `name`. */
+int config_value_congestion(const char *text, char *name, size_t size, struct config_why *why);
 
 /* An absolute path of a file of less than `size` bytes; copied into `path`. */
 int config_value_path(const char *text, char *path, size_t size, struct config_why *why);

@@ -94,8 +94,9 @@ static bool head_check(const struct image *image)
     return text_check(image->name, sizeof(image->name)) && text_check(image->user, sizeof(image->user)) &&
            text_check(image->access_path, sizeof(image->access_path)) && image->workers >= 1 &&
            image->workers <= IMAGE_WORKERS_MAX && image->log_level <= LOG_LEVEL_DEBUG &&
-           timeouts->connect_ms != IMAGE_INHERIT && timeouts->idle_ms != IMAGE_INHERIT &&
-           timeouts->half_closed_ms != IMAGE_INHERIT && timeouts->drain_ms != IMAGE_INHERIT;
+           image->spin_us <= IMAGE_SPIN_MAX_US && timeouts->connect_ms != IMAGE_INHERIT &&
+           timeouts->idle_ms != IMAGE_INHERIT && timeouts->half_closed_ms != IMAGE_INHERIT &&
+           timeouts->drain_ms != IMAGE_INHERIT;
 }
 
 /* Whether the offsets are those that image_layout gives for the counts, and the whole lies within `size`. */
@@ -115,7 +116,9 @@ static bool listeners_check(const struct image *image)
     for (uint32_t i = 0; i < image->listener_count; i++) {
         const struct image_listener *listener = image_listener(image, i);
 
-        if (!text_check(listener->name, sizeof(listener->name)) || listener->pool >= image->pool_count ||
+        if (!text_check(listener->name, sizeof(listener->name)) ||
+            !text_check(listener->congestion, sizeof(listener->congestion)) ||
+            listener->pool >= image->pool_count ||
             !range_check(listener->bind_first, listener->bind_count, image->bind_count))
             return false;
     }
@@ -133,8 +136,9 @@ static bool pools_check(const struct image *image)
     for (uint32_t i = 0; i < image->pool_count; i++) {
         const struct image_pool *pool = image_pool(image, i);
 
-        if (!text_check(pool->name, sizeof(pool->name)) || pool->balance > BALANCE_LEAST_SESSIONS ||
-            pool->retries > IMAGE_RETRIES_MAX ||
+        if (!text_check(pool->name, sizeof(pool->name)) ||
+            !text_check(pool->congestion, sizeof(pool->congestion)) ||
+            pool->balance > BALANCE_LEAST_SESSIONS || pool->retries > IMAGE_RETRIES_MAX ||
             !range_check(pool->server_first, pool->server_count, image->server_count))
             return false;
     }

@@ -13,6 +13,8 @@
 enum {
     IMAGE_NAME_MAX = 48, /* bytes of a name with its NUL; names are [A-Za-z0-9_.-]+ */
     IMAGE_PATH_MAX = 256,
+    IMAGE_CONGESTION_MAX = 16, /* of a congestion control with its NUL: the kernel's TCP_CA_NAME_MAX */
+    IMAGE_SPIN_MAX_US = 1000,
     IMAGE_LISTENERS_MAX = 64,
     IMAGE_BINDS_MAX = 128, /* of all listeners together */
     IMAGE_POOLS_MAX = 256,
@@ -58,6 +60,7 @@ struct image_listener {
     uint32_t bind_first, bind_count;
     uint32_t pool; /* index of the pool of its only route */
     uint32_t row;  /* of the region's names; set by the supervisor when it publishes */
+    char congestion[IMAGE_CONGESTION_MAX]; /* TCP_CONGESTION: tcp(7); "" is the system's default */
 };
 
 struct image_server {
@@ -75,6 +78,7 @@ struct image_pool {
     uint32_t balance; /* enum balance_kind */
     uint32_t retries; /* further servers tried after the first failed; 0..IMAGE_RETRIES_MAX */
     uint32_t row;     /* as in struct image_listener */
+    char congestion[IMAGE_CONGESTION_MAX]; /* likewise, of the connections to its servers */
 };
 
 struct image {
@@ -89,7 +93,8 @@ struct image {
     uint64_t sessions_limit;     /* all workers together */
     uint64_t buffer_bytes_limit; /* buffer bank, all workers together */
     struct image_timeouts timeouts;
-    uint32_t log_level;               /* enum log_level */
+    uint32_t log_level; /* enum log_level */
+    uint32_t spin_us;   /* looks for completions this long before it sleeps; 0: sleeps at once */
     char access_path[IMAGE_PATH_MAX]; /* "" is stderr; "off" writes no access log */
     uint32_t listener_count, bind_count, pool_count, server_count;
     uint32_t listener_offset, bind_offset, pool_offset, server_offset; /* bytes from the start of the image */

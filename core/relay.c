@@ -265,8 +265,7 @@ static void on_filled(struct session *session, const struct relay_event *event, 
     case -ENOBUFS: /* no pipe */
     case -ENOMEM:
         break;
-    default:
-        conn->source = SOURCE_RESET;
+    default: /* there may be more behind an urgent byte: the end of the receives is its reset */
         conn_died(session, event->side, env, actions);
         break;
     }

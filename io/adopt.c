@@ -9,6 +9,7 @@
 #include "io/relay.h"
 #include "io/sock.h"
 #include "io/stream.h"
+#include "io/suspect.h"
 
 static bool flow_in_use(const void *context, uint32_t session_index, uint32_t index)
 {
@@ -35,11 +36,16 @@ static int settle_ring(struct worker *worker, int ring_fd)
     if (undo_rollback(&worker->slot->undo, base, ring_head(worker->ring))) {
         worker->slot->stats.undone++;
     }
+    suspect_note(worker);
     /* Before the completions are applied again: they claim entries of their own. */
     flow_table_settle(&worker->flows, worker->slot_index, &worker->slot->flow_claim, flow_in_use, worker);
     session_slab_rebuild(&worker->slab); /* accepts among the completions need free records */
     while (ring_peek(worker->ring, &completion)) {
-        relay_complete(worker, &completion);
+        if (completion.tag.op >= RING_OP_RECV && suspect_is_poison(worker, completion.tag.index)) {
+            ring_advance(worker->ring);
+        } else {
+            relay_complete(worker, &completion);
+        }
     }
     ring_destroy(worker->ring);
     worker->ring = NULL;
@@ -87,15 +93,18 @@ static void settle_session(struct worker *worker, struct session *session)
     stream_leave(server);
 }
 
-/* A damaged record is given up alone; its descriptors are closed with those nobody owns. */
-static void give_up(struct worker *worker, struct session *session)
+/* A session that cannot go on is reset alone; its descriptors are closed with those nobody owns. */
+static void give_up(struct worker *worker, struct session *session, enum close_reason reason)
 {
-    log_line(LOG_LEVEL_ERROR, "event=session_damaged serial=%lu index=%u", (unsigned long)session->serial,
-             relay_index(worker, session));
-    worker->slot->stats.damaged++;
-    worker->slot->stats.closes[CLOSE_LOST]++;
+    log_line(LOG_LEVEL_ERROR, "event=session_given_up reason=%s serial=%lu index=%u",
+             close_reason_text(reason), (unsigned long)session->serial, relay_index(worker, session));
+    worker->slot->stats.damaged += reason == CLOSE_LOST;
+    worker->slot->stats.closes[reason]++;
     for (int side = 0; side < SIDE_COUNT; side++) {
         uint32_t flow = session->conn[side].flow;
+        if (holds(&session->conn[side])) {
+            sock_abort(session->conn[side].fd);
+        }
         if (flow_table_owned(&worker->flows, flow, worker->slot_index, relay_index(worker, session))) {
             flow_table_release(&worker->flows, flow);
         }
@@ -148,9 +157,13 @@ static void settle_sessions(struct worker *worker, uint8_t *held, uint8_t *owned
         if (session->phase == SESSION_FREE) {
             continue;
         }
+        if (suspect_is_poison(worker, index)) {
+            give_up(worker, session, CLOSE_FAULTY);
+            continue;
+        }
         if (!is_sound(worker, session) || !mark_buffers(worker, session, held) ||
             !stream_settle(worker, session, pipes)) {
-            give_up(worker, session);
+            give_up(worker, session, CLOSE_LOST);
             continue;
         }
         settle_session(worker, session);

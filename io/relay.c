@@ -9,6 +9,7 @@
 #include "io/listener.h"
 #include "io/sock.h"
 #include "io/stream.h"
+#include "io/suspect.h"
 #include "io/upstream.h"
 #include "io/watch.h"
 
@@ -303,6 +304,9 @@ void relay_step_in(struct worker *worker, struct session *session, const struct 
     struct relay_actions actions = relay_step(session, event, &env);
 
     if (worker->adopting) {
+        for (int side = 0; side < SIDE_COUNT; side++) {
+            stream_count(worker, &session->conn[side], actions.pipes[side].pipe, actions.pipes[side].bytes);
+        }
         return; /* what is derived is rebuilt, what is to be done is asked again, when all completions are applied */
     }
     worker->active_directions += directions_with_data(session) - before;
@@ -445,6 +449,7 @@ static void follow_up(struct worker *worker)
         worker->finishing = SESSION_NONE;
         finish(worker, index);
     }
+    stream_empty(worker);
 }
 
 void relay_transact(struct worker *worker, uint32_t index, const struct relay_event *event)
@@ -462,8 +467,10 @@ void relay_transact(struct worker *worker, uint32_t index, const struct relay_ev
 
 void relay_dispatch(struct worker *worker, uint32_t index, const struct relay_event *event)
 {
+    suspect_enter(worker, index);
     relay_transact(worker, index, event);
     follow_up(worker);
+    suspect_leave(worker);
 }
 
 /* Puts a free buffer behind id `id` of a receive ring. */
@@ -595,6 +602,7 @@ void relay_complete(struct worker *worker, const struct ring_completion *complet
         CHECK(completion->tag.index < worker->slab.capacity);
         struct session *session = &worker->slab.sessions[completion->tag.index];
         CHECK((uint16_t)session->generation == completion->tag.generation && session->phase != SESSION_FREE);
+        suspect_enter(worker, completion->tag.index);
         relay_save(worker, session, sizeof(*session));
         complete_session(worker, session, completion);
         break;
@@ -602,6 +610,7 @@ void relay_complete(struct worker *worker, const struct ring_completion *complet
     }
     ring_advance(worker->ring); /* commits */
     follow_up(worker);
+    suspect_leave(worker);
 }
 
 /* Fills the ids whose buffer was not there when it was needed. */
@@ -670,8 +679,9 @@ void relay_revisit(struct worker *worker, uint32_t index, enum relay_event_kind 
     uint32_t generation = session->generation;
 
     relay_dispatch(worker, index, &(struct relay_event){.kind = kind});
+    /* One that could not be watched is to be looked at again soon. */
     if (session->generation == generation && session->phase != SESSION_FREE &&
-        session->phase != SESSION_CLOSING) {
+        session->phase != SESSION_CLOSING && session->wheel_slot == SESSION_NONE) {
         relay_schedule(worker, session);
     }
 }

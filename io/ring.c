@@ -98,8 +98,8 @@ static int restrict_operations(struct io_uring *uring)
 int ring_create(struct ring **ring_out, int fd, uint32_t completions, void *params_out)
 {
     struct io_uring_params params = {
-        .flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_CQSIZE |
-                 IORING_SETUP_CLAMP | IORING_SETUP_SUBMIT_ALL | IORING_SETUP_R_DISABLED,
+        .flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_TASKRUN_FLAG |
+                 IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP | IORING_SETUP_SUBMIT_ALL | IORING_SETUP_R_DISABLED,
         .cq_entries = completions,
     };
     struct ring *ring = calloc(1, sizeof(*ring));
@@ -311,6 +311,38 @@ int ring_wait(struct ring *ring, uint32_t timeout_ms)
     struct io_uring_cqe *cqe;
 
     return outcome(ring, io_uring_submit_and_wait_timeout(&ring->uring, &cqe, 1, &timeout, NULL));
+}
+
+/* Whether the kernel has task work for this ring: completions come only of running it. */
+static bool has_work(const struct ring *ring)
+{
+    return (IO_URING_READ_ONCE(*ring->uring.sq.kflags) & IORING_SQ_TASKRUN) != 0;
+}
+
+/* Of a loop that waits for memory to change: leaves the core to its other thread. */
+static void relax(void)
+{
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield" ::: "memory");
+#endif
+}
+
+int ring_look(struct ring *ring)
+{
+    const struct io_uring_cq *cq = &ring->uring.cq;
+    int result = 0;
+
+    if (io_uring_sq_ready(&ring->uring) > 0 || has_work(ring)) {
+        result = outcome(ring, io_uring_submit_and_get_events(&ring->uring));
+    } else {
+        relax();
+    }
+    if (result < 0) {
+        return result;
+    }
+    return *cq->khead != io_uring_smp_load_acquire(cq->ktail); /* pairs with the kernel's release */
 }
 
 int ring_buffers_create(struct ring *ring, uint8_t group, uint32_t entries)

@@ -1,11 +1,12 @@
 /*
  * One worker's io_uring: submissions by what they do, completions as values.
  *
- * SINGLE_ISSUER | DEFER_TASKRUN: the kernel does nothing for this ring but inside ring_submit() and ring_wait(). So
+ * SINGLE_ISSUER | DEFER_TASKRUN: the kernel does nothing for this ring but inside ring_submit(), ring_look() and
+ * ring_wait(); TASKRUN_FLAG: the ring's memory says when it has something to do. So
  * when the worker dies the ring is frozen, and its completions can be read by the next incarnation through
  * ring_attach(): what had not completed consumed nothing.
  *
- * Submissions are private until ring_submit() or ring_wait(); nothing is submitted inside a transaction. The caller
+ * Submissions are private until one of these three; nothing is submitted inside a transaction. The caller
  * keeps ring_space() above what a transaction may submit.
  */
 #ifndef PENSTOCK_IO_RING_H
@@ -91,6 +92,10 @@ void ring_cancel(struct ring *ring, struct ring_tag tag);
  * -errno; -EINTR, -EBUSY and -ETIME are no errors. */
 int ring_submit(struct ring *ring);
 int ring_wait(struct ring *ring, uint32_t timeout_ms);
+
+/* One look of many without waiting: enters the kernel only if there is something to submit or it has something to do
+ * for this ring. 1: there is a completion; 0: none; or -errno as above. */
+int ring_look(struct ring *ring);
 
 /* A provided-buffer ring of `entries` (a power of two): -errno or 0; then buffers are given to the kernel by id. */
 int ring_buffers_create(struct ring *ring, uint8_t group, uint32_t entries);

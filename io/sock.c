@@ -13,6 +13,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "core/image.h"
 #include "io/kernel.h"
 
 /* Bytes accepted by the kernel and not yet sent: more would only fill kernel memory behind a slow reader. */
@@ -176,6 +177,37 @@ int sock_port_window(int fd, uint16_t low, uint16_t high)
     uint32_t range = (uint32_t)high << 16 | low;
 
     return setsockopt(fd, IPPROTO_IP, IP_LOCAL_PORT_RANGE, &range, sizeof(range)) == 0 ? 0 : -errno;
+}
+
+static int default_congestion(char name[IMAGE_CONGESTION_MAX])
+{
+    socklen_t length = IMAGE_CONGESTION_MAX;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    if (fd < 0) {
+        return -errno;
+    }
+    int result = getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name, &length) == 0 ? 0 : -errno;
+    close(fd);
+    return result;
+}
+
+int sock_set_congestion(int fd, const char *name)
+{
+    char inherited[IMAGE_CONGESTION_MAX] = "";
+
+    if (name[0] == '\0') {
+        int result = default_congestion(inherited);
+        if (result < 0) {
+            return result;
+        }
+        name = inherited;
+    }
+    /* The kernel takes the name's length, not its NUL. */
+    return setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name,
+                      (socklen_t)strnlen(name, IMAGE_CONGESTION_MAX)) == 0
+               ? 0
+               : -errno;
 }
 
 uint64_t sock_cookie(int fd)

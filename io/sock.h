@@ -29,6 +29,10 @@ int sock_open(const struct endpoint *to);
 /* Lets the kernel choose the source port of `fd` from [low, high] only; 0, 0 is any. 0 or -errno. */
 int sock_port_window(int fd, uint16_t low, uint16_t high);
 
+/* TCP_CONGESTION: tcp(7). Accepted sockets inherit that of the listening one. "" is the system's default, as a new
+ * socket has it. 0, or -errno: -ENOENT where there is none of the name, -EPERM where it needs CAP_NET_ADMIN. */
+int sock_set_congestion(int fd, const char *name);
+
 /* SO_COOKIE: unique among all sockets while the kernel runs. 0 where `fd` is no socket. */
 uint64_t sock_cookie(int fd);
 

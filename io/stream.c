@@ -13,16 +13,30 @@ static enum side other_side(enum side side)
     return side == SIDE_CLIENT ? SIDE_SERVER : SIDE_CLIENT;
 }
 
+/* The splice that is done first: out of pipes before into them. */
+static uint32_t first_of(uint32_t todo)
+{
+    uint32_t drains = todo & RELAY_DO_DRAIN * 3u; /* of both sides */
+    uint32_t fills = todo & RELAY_DO_FILL * 3u;
+
+    return drains != 0 ? drains & -drains : fills & -fills;
+}
+
+/* The steps are asked again after each splice, so one at a time is enough, and a pipe is lent for that alone: a side with
+ * a pipe is not asked to fill it. */
 void stream_prepare(struct worker *worker, struct session *session, uint32_t todo)
 {
+    uint32_t first = first_of(todo);
+
     for (int side = 0; side < SIDE_COUNT; side++) {
         struct conn *conn = &session->conn[side];
-        if ((todo & RELAY_DO_FILL << side) && conn->pipe == PIPE_NONE && worker->pipes_free > 0) {
+        if ((first & RELAY_DO_FILL << side) && conn->pipe == PIPE_NONE && worker->pipes_free > 0) {
             conn->pipe = worker->pipes[--worker->pipes_free];
         }
     }
     worker->splices = (struct worker_splices){
-        .todo = todo & (RELAY_DO_FILL | RELAY_DO_DRAIN) * 3u, /* of both sides */
+        .todo = first,
+
         .session = relay_index(worker, session),
     };
 }
@@ -62,7 +76,6 @@ static struct relay_event drain(const struct worker *worker, enum side side, str
     };
 }
 
-/* The steps are asked again after each splice, so one at a time is enough. */
 void stream_run(struct worker *worker)
 {
     for (uint32_t round = 0; worker->splices.todo != 0; round++) {
@@ -99,16 +112,40 @@ void stream_leave(struct conn *conn)
 void stream_take_back(struct worker *worker, uint16_t pipe, uint32_t bytes)
 {
     if (bytes > 0) {
-        pipe_discard(worker->pipe_base, pipe);
+        worker->pipes[PIPE_COUNT - ++worker->pipes_full] = pipe;
+    } else {
+        worker->pipes[worker->pipes_free++] = pipe;
     }
-    worker->pipes[worker->pipes_free++] = pipe;
+}
+
+void stream_empty(struct worker *worker)
+{
+    for (; worker->pipes_full > 0; worker->pipes_full--) {
+        uint16_t pipe = worker->pipes[PIPE_COUNT - worker->pipes_full];
+        pipe_discard(worker->pipe_base, pipe);
+        worker->pipes[worker->pipes_free++] = pipe;
+    }
+}
+
+void stream_count(const struct worker *worker, struct conn *conn, uint16_t pipe, uint32_t bytes)
+{
+    uint32_t there = pipe < PIPE_COUNT ? pipe_bytes(worker->pipe_base, pipe) : 0;
+
+    if (there > bytes) {
+        conn->received_bytes += there - bytes;
+    }
 }
 
 /* What `from` sent and `to` has not got yet. */
-static void settle(const struct worker *worker, struct conn *from, uint8_t held[PIPE_COUNT])
+static void settle(const struct worker *worker, struct session *session, enum side side,
+                   uint8_t held[PIPE_COUNT])
 {
+    struct conn *from = &session->conn[side];
     uint32_t bytes = pipe_bytes(worker->pipe_base, from->pipe);
 
+    if (bytes != from->queued_bytes) {
+        session->active_ms = worker->now_ms;
+    }
     if (bytes > from->queued_bytes) {
         from->received_bytes += bytes - from->queued_bytes;
     }
@@ -136,10 +173,10 @@ bool stream_settle(struct worker *worker, struct session *session, uint8_t held[
     undo_begin(&worker->slot->undo); /* adoption may die, too: nothing is counted twice */
     relay_save(worker, session, sizeof(*session));
     if (client->pipe != PIPE_NONE) {
-        settle(worker, client, held);
+        settle(worker, session, SIDE_CLIENT, held);
     }
     if (server->pipe != PIPE_NONE) {
-        settle(worker, server, held);
+        settle(worker, session, SIDE_SERVER, held);
     }
     undo_commit(&worker->slot->undo);
     return true;
@@ -148,10 +185,10 @@ bool stream_settle(struct worker *worker, struct session *session, uint8_t held[
 void stream_rebuild(struct worker *worker, const uint8_t held[PIPE_COUNT])
 {
     worker->pipes_free = 0;
-    for (uint16_t pipe = 0; pipe < PIPE_COUNT; pipe++) {
+    for (uint32_t pipe = 0; pipe < PIPE_COUNT; pipe++) {
         if (!held[pipe]) {
             pipe_discard(worker->pipe_base, pipe);
-            worker->pipes[worker->pipes_free++] = pipe;
+            worker->pipes[worker->pipes_free++] = (uint16_t)pipe;
         }
     }
 }

@@ -27,8 +27,17 @@ void stream_run(struct worker *worker);
 /* Makes a side's socket fit for the ring. */
 void stream_leave(struct conn *conn);
 
-/* Takes back a pipe that a direction gave up with `bytes` in it, which are thrown away. */
+/* Takes back a pipe that a direction gave up with `bytes` in it. */
+
 void stream_take_back(struct worker *worker, uint16_t pipe, uint32_t bytes);
+
+/* Between transactions: throws away what is in pipes that were taken back. Before the commit it would be lost to the
+ * step that is undone. */
+void stream_empty(struct worker *worker);
+
+/* After a death: a completion that is applied gives up `conn`'s pipe, PIPE_NONE: it does not; counts what the last splice
+ * into it had brought. */
+void stream_count(const struct worker *worker, struct conn *conn, uint16_t pipe, uint32_t bytes);
 
 /* After a death: settles what a session's pipes hold. False where the record names a pipe that is not there or is
  * another's; `held` has one byte a pipe. */

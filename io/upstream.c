@@ -1,8 +1,10 @@
 #include "io/upstream.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include "core/balance.h"
+#include "io/log.h"
 #include "io/relay.h"
 #include "io/sock.h"
 
@@ -90,6 +92,21 @@ static void add_session(struct server_counters *counters, int n)
                      __ATOMIC_RELAXED); /* read by all slots */
 }
 
+/* A session goes on with the system's congestion control where the pool's cannot be set: start and reload have checked
+ * it, so a module was unloaded or a sysctl changed since. */
+static void set_congestion(struct worker *worker, const struct image_pool *pool, int fd)
+{
+    int result = sock_set_congestion(fd, pool->congestion);
+
+    if (result < 0 && !worker->congestion_warned) {
+        worker->congestion_warned = true;
+        log_line(LOG_LEVEL_WARNING,
+                 "event=congestion_failed pool=%s congestion=%s error=\"%s\" what=\"sessions go on with the "
+                 "system's; told once\"",
+                 pool->name, pool->congestion, strerror(-result));
+    }
+}
+
 void upstream_choose(struct worker *worker, struct session *session)
 {
     const struct image_pool *pool = pool_of(worker, session);
@@ -103,6 +120,9 @@ void upstream_choose(struct worker *worker, struct session *session)
         int fd = sock_open(&server->address);
         event.result = fd;
         if (fd >= 0) {
+            if (pool->congestion[0] != '\0' && server->address.family != ENDPOINT_UNIX) {
+                set_congestion(worker, pool, fd);
+            }
             event.kind = RELAY_CHOSEN;
             event.fd = fd;
             event.cookie = sock_cookie(fd);

@@ -36,6 +36,7 @@ static void take_image(struct worker *worker)
     const struct image *image = image_box_current(&worker->region);
 
     worker->image = image;
+    worker->congestion_warned = false;
     log_set_level(image->log_level);
     memset(worker->pool_index, 0xff, sizeof(worker->pool_index)); /* ROW_NONE */
     for (uint32_t i = 0; i < image->pool_count; i++) {
@@ -177,6 +178,7 @@ static void complete_all(struct worker *worker)
             (void)ring_submit(worker->ring); /* never within a transaction */
         }
         relay_complete(worker, &completion);
+        worker->completed_us = worker->now_us;
     }
 }
 
@@ -311,6 +313,34 @@ static uint32_t wait_ms(const struct worker *worker)
     return wait < WORKER_TICK_MS ? wait : WORKER_TICK_MS;
 }
 
+/* Keeps looking for completions until `spin` has passed since the last one, or until `wait_ms` from now. 1: there is
+ * one; 0 or -errno. */
+static int spin(struct worker *worker, uint32_t wait_ms)
+{
+    uint64_t by_wait_us = worker->now_us + (uint64_t)wait_ms * 1000;
+    uint64_t by_spin_us = worker->completed_us + worker->image->spin_us;
+    uint64_t until_us = by_wait_us < by_spin_us ? by_wait_us : by_spin_us;
+    int result = 0;
+
+    while (result == 0 && clock_now_us() < until_us) {
+        result = ring_look(worker->ring);
+    }
+    return result;
+}
+
+static int wait(struct worker *worker)
+{
+    uint32_t milliseconds = wait_ms(worker);
+
+    if (worker->image->spin_us > 0) {
+        int result = spin(worker, milliseconds);
+        if (result != 0) {
+            return result < 0 ? result : 0;
+        }
+    }
+    return ring_wait(worker->ring, milliseconds);
+}
+
 int worker_turn(struct worker *worker)
 {
     tick(worker);
@@ -330,7 +360,7 @@ int worker_turn(struct worker *worker)
     if (is_done(worker)) {
         return WORKER_DONE;
     }
-    return ring_wait(worker->ring, wait_ms(worker));
+    return wait(worker);
 }
 
 int worker_run(struct worker *worker)

@@ -91,6 +91,9 @@ struct worker {
     int pipe_base; /* io/pipe.h */
     uint16_t pipes[PIPE_COUNT];
     uint32_t pipes_free; /* pipes[0..pipes_free-1] are ready to be lent */
+    uint32_t
+        pipes_full; /* pipes[PIPE_COUNT-pipes_full..PIPE_COUNT-1] were taken back and have to be emptied */
+
     struct worker_splices splices;
 
     uint16_t port_low, port_high, port_next; /* this slot's part of the source ports */
@@ -105,6 +108,8 @@ struct worker {
     bool wake_armed;
     int watch_fd; /* io/watch.h */
     bool watch_armed;
+    uint64_t completed_us;  /* when the last completion was handled: spinning ends some time after */
+    bool congestion_warned; /* since the current image was taken */
 };
 
 /* What the process gives a worker to begin with. Descriptor numbers are the keeper's (cmd/descriptors.h). */

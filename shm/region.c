@@ -157,6 +157,7 @@ int region_create(struct region *region, const struct region_shape *shape)
     for (uint32_t i = 0; i < header.slot_count; i++) {
         struct worker_slot *slot = region_slot(region, i);
         slot->flow_claim = FLOW_NONE;
+        slot->handling = SESSION_NONE;
         memset(slot->ring_buffers, 0xff, sizeof(slot->ring_buffers)); /* BUFFER_NONE */
     }
     return 0;

@@ -31,6 +31,13 @@ struct slot_stats {
     uint64_t closes[CLOSE_REASON_COUNT];
 };
 
+/* The session that was being handled at the last faults, and how many in a row: io/suspect.h. */
+struct slot_suspect {
+    uint32_t session;
+    uint32_t generation;
+    uint32_t faults;
+};
+
 struct worker_slot {
     /* Who serves. `epoch` is stored last when a new ring is ready: its parity says which of the two rings lives. */
     uint32_t pid;
@@ -45,7 +52,10 @@ struct worker_slot {
     uint32_t deaths;           /* written by the keeper */
     uint64_t adopted_us;       /* when the last adoption was through */
     uint64_t adoption_us;      /* how long it took */
-    uint64_t reserved0[7];
+    uint32_t handling;         /* session that something is being done for; SESSION_NONE: none */
+    uint32_t fault;            /* not 0: the death is a fault of the worker's own, see io/suspect.h */
+    struct slot_suspect suspect;
+    uint32_t reserved0[9];
 
     /* Derived, published for status and least_sessions. */
     _Alignas(64) uint32_t sessions_active;

@@ -77,7 +77,22 @@ Test(kills, during_connects)
     expect_unharmed(&scene);
 }
 
+/* Streams that are spliced: a death may fall on either side of each splice. */
+Test(kills, during_bulk)
+{
+    struct scene scene;
+
+    begin(&scene);
+    add_load(&scene,
+             "streams --connections 24 --seconds 24 --max-bytes 64M --slow-readers 20 --slow-origin 10 "
+             "--early-fin 20 --late-fin 20");
+    killer_run(&scene.killer, 300, 20, 100, 0);
+    cr_assert_gt(penstock_number("stats.spliced_bytes"), 0);
+    expect_unharmed(&scene);
+}
+
 Test(kills, during_closes_by_the_server)
+
 {
     struct scene scene;
 

@@ -157,14 +157,14 @@ static bool write_pattern(int fd, uint64_t seed, size_t length)
     return true;
 }
 
-static bool read_pattern(int fd, uint64_t seed, size_t length)
+static bool read_pattern_from(int fd, uint64_t seed, size_t position, size_t length)
 {
     static uint8_t chunk[CHUNK];
 
     for (size_t done = 0; done < length;) {
         size_t next = length - done < CHUNK ? length - done : CHUNK;
         ssize_t got = recv(fd, chunk, next, 0);
-        if (got > 0 && pattern_check(chunk, (size_t)got, seed, done) != (size_t)got) {
+        if (got > 0 && pattern_check(chunk, (size_t)got, seed, position + done) != (size_t)got) {
             errno = EBADMSG;
             return false;
         }
@@ -177,6 +177,11 @@ static bool read_pattern(int fd, uint64_t seed, size_t length)
     return true;
 }
 
+static bool read_pattern(int fd, uint64_t seed, size_t length)
+{
+    return read_pattern_from(fd, seed, 0, length);
+}
+
 void net_write_pattern(int fd, uint64_t seed, size_t length)
 {
     cr_assert(write_pattern(fd, seed, length), "sending %zu bytes: %s", length, strerror(errno));
@@ -184,7 +189,13 @@ void net_write_pattern(int fd, uint64_t seed, size_t length)
 
 void net_read_pattern(int fd, uint64_t seed, size_t length)
 {
-    cr_assert(read_pattern(fd, seed, length), "receiving %zu bytes: %s", length, strerror(errno));
+    net_read_pattern_from(fd, seed, 0, length);
+}
+
+void net_read_pattern_from(int fd, uint64_t seed, size_t position, size_t length)
+{
+    cr_assert(read_pattern_from(fd, seed, position, length), "receiving %zu bytes behind %zu: %s", length,
+              position, strerror(errno));
 }
 
 static pid_t behind(bool (*work)(int fd, uint64_t seed, size_t length), int fd, uint64_t seed, size_t length)

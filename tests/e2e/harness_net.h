@@ -47,6 +47,7 @@ void net_write_text(int fd, const char *text);
 void net_read_text(int fd, const char *text);
 void net_write_pattern(int fd, uint64_t seed, size_t length);
 void net_read_pattern(int fd, uint64_t seed, size_t length);
+void net_read_pattern_from(int fd, uint64_t seed, size_t position, size_t length);
 
 /* The same in a process of its own, so that the test can do something meanwhile: that process has all of the test's
  * sockets open until it ends. Its exit status is 0 if all went well. */

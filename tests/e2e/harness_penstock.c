@@ -20,24 +20,24 @@ const char *penstock_configure(const struct penstock_config *config)
 {
     const char *path = bed_path("penstock.yaml");
 
-    bed_write_file(path, bed_format("name: %s\n"
-                                    "workers: %u\n"
-                                    "%s%s\n"
-                                    "limits: { %s }\n"
-                                    "timeouts: { %s }\n"
-                                    "log: { level: info, access: %s/access.log }\n"
-                                    "listeners:\n"
-                                    "  - { name: in, bind: [ %s ], routes: [ { pool: app } ] }\n"
-                                    "pools:\n"
-                                    "  - { name: app, servers: [ %s ], %s }\n"
-                                    "%s",
-                                    bed.name, config->workers > 0 ? config->workers : 2,
-                                    geteuid() == 0 ? "user: " : "",
-                                    geteuid() == 0 ? or (config->user, "nobody") : "",
-                                    or (config->limits, "sessions: 2000, buffers: 64MiB"),
-                                    or (config->timeouts, "connect: 5s"), bed.dir,
-                                    or (config->bind, bed_format("127.0.0.1:%u", bed.port)), config->servers,
-                                    or (config->pool, "retries: 3"), or (config->more, "")));
+    bed_write_file(
+        path, bed_format("name: %s\n"
+                         "workers: %u\n"
+                         "%s%s\n"
+                         "limits: { %s }\n"
+                         "timeouts: { %s }\n"
+                         "log: { level: info, access: %s/access.log }\n"
+                         "listeners:\n"
+                         "  - { name: in, bind: [ %s ], routes: [ { pool: app } ], %s }\n"
+                         "pools:\n"
+                         "  - { name: app, servers: [ %s ], %s }\n"
+                         "%s",
+                         bed.name, config->workers > 0 ? config->workers : 2, geteuid() == 0 ? "user: " : "",
+                         geteuid() == 0 ? or (config->user, "nobody") : "",
+                         or (config->limits, "sessions: 2000, buffers: 64MiB"),
+                         or (config->timeouts, "connect: 5s"), bed.dir,
+                         or (config->bind, bed_format("127.0.0.1:%u", bed.port)), or (config->listener, ""),
+                         config->servers, or (config->pool, "retries: 3"), or (config->more, "")));
     return path;
 }
 

@@ -17,6 +17,7 @@ struct penstock_config {
     const char *limits;   /* members of a flow mapping */
     const char *timeouts; /* the same */
     const char *bind;     /* elements of a flow list; 127.0.0.1 and bed.port */
+    const char *listener; /* members, without name, bind and routes */
     const char *pool;     /* members, without name and servers */
     const char *servers;  /* elements */
     const char *more;     /* whole lines at the end */

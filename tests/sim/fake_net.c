@@ -1,6 +1,7 @@
 #include "tests/sim/fake_net.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -89,10 +90,25 @@ struct net_conn *net_create(bool server)
         .fd = -1,
         .cookie = ++net.cookies,
         .in_room = 1024u << sim_below(7),
-        .out_room = 1024u << sim_below(7),
+        .out_room = 1024u << sim_below(sim_percent(sim.config->streams) ? 11 : 7),
+
         .moved_us = sim.now_us,
     };
     return conn;
+}
+
+void net_print(const struct net_conn *conn)
+{
+    fprintf(
+        stderr,
+        "connection %u: from the peer %lu of %lu, %lu read, %s; to the peer %lu, %lu taken, room %lu, %s; fd %d "
+        "outstanding %x fault %u%s%s%s error %d moved_us %lu acted_us %lu\n",
+        conn->id, (unsigned long)conn->in_written, (unsigned long)conn->in_total,
+        (unsigned long)conn->in_read, conn->peer_fin ? "FIN" : "open", (unsigned long)conn->out_sent,
+        (unsigned long)conn->out_read, (unsigned long)net_room(conn), conn->our_fin ? "FIN" : "open",
+        conn->fd, conn->outstanding, conn->fault, conn->reset ? " reset" : "",
+        conn->reset_by_peer ? " by the peer" : "", conn->eof_order != 0 ? " end seen" : "", conn->error,
+        (unsigned long)conn->moved_us, (unsigned long)conn->acted_us);
 }
 
 void net_read(struct net_conn *conn, uint8_t *to, uint32_t length)

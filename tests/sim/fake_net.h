@@ -163,6 +163,9 @@ static inline int net_take_error(struct net_conn *conn)
     return -error;
 }
 
+/* For the report of a failure. */
+void net_print(const struct net_conn *conn);
+
 /* Receives `length` bytes. */
 void net_read(struct net_conn *conn, uint8_t *to, uint32_t length);
 

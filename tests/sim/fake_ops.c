@@ -369,6 +369,10 @@ uint32_t ring_ops_run(struct ring *ring, uint32_t count)
         struct net_conn *conn = &net.conns[ring_world.hot[at]];
         ring_world.hot[at] = ring_world.hot[--ring_world.hot_count];
         conn->hot = false;
+        if (conn->error != 0 && sim_once_in(2)) { /* a splice may find it first */
+            ring_touch(conn);
+            continue;
+        }
         struct ring_pending *op = &ring_world.inputs[conn->place];
         if (op->used && op->conn == conn->id && try_op(ring, op, conn) > 0) {
             done++;

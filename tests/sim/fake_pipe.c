@@ -87,6 +87,7 @@ static int32_t fill_nothing(struct net_conn *conn, bool readable)
     }
     SIM_CHECK(conn->reset || conn->error != 0, "connection %u: a splice from it waits for ever", conn->id);
     int error = net_take_error(conn);
+    store_risk(4);
     return error != 0 ? error : -EAGAIN;
 }
 
@@ -106,9 +107,14 @@ int32_t pipe_fill(int base, uint32_t index, int from, bool readable)
     }
     if (sim_once_in(100)) { /* an urgent byte looks like nothing */
         pipe_world.empty++;
-        store_point();
         return -EAGAIN;
     }
+    /* And lets the error through that waits behind. A death before that is recorded makes the reset an end: where
+     * there are deaths this is left out. */
+    if (conn->error != 0 && sim.config->crash_scale == 0 && sim_once_in(8)) {
+        return net_take_error(conn);
+    }
+
     if (sim_once_in(500)) {
         static const int again[] = {EAGAIN, ENOMEM, EINTR};
         pipe_world.empty++;
@@ -120,7 +126,7 @@ int32_t pipe_fill(int base, uint32_t index, int from, bool readable)
     pipe->bytes = length;
     net_read(conn, pipe->place, length);
     pipe_world.fills++;
-    store_point();
+    store_risk(30);
     return (int32_t)length;
 }
 
@@ -129,6 +135,7 @@ static int32_t splice_out(struct fake_pipe *pipe, struct net_conn *conn, uint32_
 {
     if (conn->error != 0 || conn->reset) {
         int error = net_take_error(conn);
+        store_risk(4);
         return error != 0 ? error : -EPIPE;
     }
     if (net_room(conn) == 0) {
@@ -164,7 +171,7 @@ int32_t pipe_drain(int base, uint32_t index, int to, uint32_t length)
               pipe->bytes, length);
     SIM_CHECK(!(conn->outstanding & CONN_OP_SEND), "connection %u is sent to in two ways", conn->id);
     int32_t result = splice_out(pipe, conn, length);
-    store_point();
+    store_risk(100);
     return result;
 }
 
@@ -181,11 +188,15 @@ void pipe_discard(int base, uint32_t index)
 {
     struct fake_pipe *pipe = pipe_at(base, index);
 
+    bool some = pipe->bytes > 0;
     while (pipe->bytes > 0) {
-        store_point();
+        store_risk(8);
+
         uint32_t piece = pipe->bytes < PIECE_BYTES ? pipe->bytes : PIECE_BYTES;
         pipe->first += piece;
         pipe->bytes -= piece;
     }
-    store_point();
+    if (some) {
+        store_risk(2);
+    }
 }

@@ -318,6 +318,19 @@ int ring_wait(struct ring *ring, uint32_t timeout_ms)
     return 0;
 }
 
+/* What a worker that spins sees: time passes, something may happen. */
+int ring_look(struct ring *ring)
+{
+    ring_submit(ring);
+    (void)peers_arrive();
+    (void)peers_run(1);
+    net_connects_run();
+    (void)ring_ops_run(ring, 1 + sim_below(4));
+    sim.now_us += 1 + sim_below(10);
+    store_point();
+    return ring->head != ring->tail;
+}
+
 int ring_buffers_create(struct ring *ring, uint8_t group, uint32_t entries)
 {
     SIM_CHECK(entries > 0 && entries <= SLOT_RING_BUFFERS && (entries & (entries - 1)) == 0, "%u buffers",

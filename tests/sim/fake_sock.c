@@ -44,6 +44,13 @@ int sock_port_window(int fd, uint16_t low, uint16_t high)
     return 0;
 }
 
+int sock_set_congestion(int fd, const char *name)
+{
+    SIM_CHECK(net_at(fd) != NULL && name[0] != '\0', "congestion control of descriptor %d", fd);
+    store_point();
+    return sim_once_in(4) ? -EPERM : 0;
+}
+
 uint64_t sock_cookie(int fd)
 {
     const struct net_conn *conn = net_at(fd);

@@ -41,9 +41,24 @@ static struct net_conn *client_of(const struct log_record *record)
     return NULL;
 }
 
-#define LINE_CHECK(condition, what)                                                            \
-    SIM_CHECK(condition, "client %u (server %u) ended as %s: %s", client->id, client->partner, \
-              close_reason_text(record->reason), what)
+_Noreturn static void fail_line(const struct log_record *record, const struct net_conn *client,
+                                const char *what)
+{
+    net_print(client);
+    if (client->partner != 0) {
+        net_print(net_conn(client->partner));
+    }
+    sim_fail(SESSION_NONE, "client %u (server %u) ended as %s, %lu bytes up, %lu down: %s", client->id,
+             client->partner, close_reason_text(record->reason), (unsigned long)record->bytes_from_client,
+             (unsigned long)record->bytes_from_server, what);
+}
+
+#define LINE_CHECK(condition, what)            \
+    do {                                       \
+        if (!(condition)) {                    \
+            fail_line(record, client, (what)); \
+        }                                      \
+    } while (0)
 
 /* Both directions ended: nothing is missing, and the reason names the side that ended first. */
 static void check_graceful(const struct log_record *record, const struct net_conn *client,

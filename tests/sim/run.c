@@ -111,6 +111,7 @@ static void build_image(void)
     image->generation = 1;
     image->workers = 1;
     image->backlog = config->backlog;
+    image->spin_us = sim.seed % 2 != 0 ? 200 : 0;
     image->sessions_limit = config->sessions_limit != 0 ? config->sessions_limit : UINT32_MAX;
     image->timeouts = (struct image_timeouts){
         .connect_ms = RUN_CONNECT_MS, .idle_ms = RUN_IDLE_MS, .half_closed_ms = RUN_HALF_CLOSED_MS};
@@ -130,6 +131,7 @@ static void build_image(void)
     pool->timeouts = inherit;
     pool->server_count = config->servers;
     pool->retries = config->retries;
+    snprintf(pool->congestion, sizeof(pool->congestion), "reno");
     for (uint32_t i = 0; i < config->servers; i++) {
         struct image_server *server = (struct image_server *)image_server(image, i);
         char text[64];

@@ -101,6 +101,14 @@ void store_point(void)
     }
 }
 
+void store_risk(uint32_t n)
+{
+    if (hook.armed && hook.left > 0 && sim_once_in(n)) {
+        hook.left = 1;
+    }
+    store_point();
+}
+
 /* Whether a transaction is under way: begun and not committed. */
 static bool in_transaction(void)
 {

@@ -29,4 +29,7 @@ uint64_t store_hook_count(void);
 /* The fake kernel's calls are places to die at, too. */
 void store_point(void);
 
+/* A place that is rarely passed: besides, the worker dies there once in `n` times, in runs with deaths. */
+void store_risk(uint32_t n);
+
 #endif

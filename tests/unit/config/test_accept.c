@@ -22,7 +22,10 @@ Test(config_accept, defaults)
     cr_expect_eq(image->log_level, LOG_LEVEL_INFO);
     cr_expect_str_eq(image->access_path, "");
     cr_expect_eq(image->listener_count, 1);
+    cr_expect_eq(image->spin_us, 0);
     cr_expect_eq(image_listener(image, 0)->timeouts.idle_ms, IMAGE_INHERIT);
+    cr_expect_str_eq(image_listener(image, 0)->congestion, "");
+    cr_expect_str_eq(image_pool(image, 0)->congestion, "");
     cr_expect_eq(image_pool(image, 0)->timeouts.connect_ms, IMAGE_INHERIT);
     cr_expect_eq(image_pool(image, 0)->balance, BALANCE_ROUND_ROBIN);
     cr_expect_eq(image_pool(image, 0)->retries, 3);
@@ -36,12 +39,14 @@ Test(config_accept, every_key_of_the_top_level)
     struct image *image =
         parse_accept(PARSE_REST "workers: 128\n"
                                 "user: nobody\n"
+                                "spin: 100us\n"
                                 "limits: { sessions: 10000000, buffers: 2GiB, backlog: 65535 }\n"
                                 "log: { level: debug, access: /var/log/a.log, format: text }\n"
                                 "timeouts: { connect: 100ms, idle: off, half_closed: 2m, drain: 1d }\n");
 
     cr_expect_eq(image->workers, 128);
     cr_expect_str_eq(image->user, "nobody");
+    cr_expect_eq(image->spin_us, 100);
     cr_expect_eq(image->sessions_limit, 10000000);
     cr_expect_eq(image->buffer_bytes_limit, 2ull << 30);
     cr_expect_eq(image->backlog, 65535);
@@ -62,6 +67,7 @@ Test(config_accept, listeners_and_pools)
                                        "    bind: [\"0.0.0.0:80\", \"[::]:80\", unix:/run/a]\n"
                                        "    routes: [ { pool: two } ]\n"
                                        "    timeouts: { idle: 1m, half_closed: 0 }\n"
+                                       "    congestion: bbr\n" /* beside a unix socket, which goes without */
                                        "  - name: b\n"
                                        "    bind: 127.0.0.1:81\n"
                                        "    routes:\n"
@@ -76,6 +82,7 @@ Test(config_accept, listeners_and_pools)
                                        "      - address: \"[2001:db8::1]:3\"\n"
                                        "        weight: 256\n"
                                        "    timeouts: { connect: 1s, idle: 2s, half_closed: 3s }\n"
+                                       "    congestion: a_2345678901-45\n"
                                        "  - { name: unused, servers: [ unix:/run/s ] }\n");
     char text[ENDPOINT_TEXT_MAX];
 
@@ -94,6 +101,10 @@ Test(config_accept, listeners_and_pools)
     cr_expect_eq(image_listener(image, 1)->pool, 0);
     cr_expect_eq(image_bind(image, 3)->listener, 1);
     cr_expect_str_eq(endpoint_format(&image_bind(image, 2)->endpoint, text, sizeof(text)), "unix:/run/a");
+    cr_expect_str_eq(image_listener(image, 0)->congestion, "bbr");
+    cr_expect_str_eq(image_listener(image, 1)->congestion, "");
+    cr_expect_str_eq(image_pool(image, 0)->congestion, "");
+    cr_expect_str_eq(image_pool(image, 1)->congestion, "a_2345678901-45");
     cr_expect_eq(image_pool(image, 0)->retries, 0);
     cr_expect_eq(image_pool(image, 0)->server_count, 2);
     cr_expect_eq(image_server(image, 1)->backup, 1);

@@ -10,10 +10,10 @@ Test(config_keys, unknown_and_unsupported)
         {PARSE_REST "Workers: 1\n", "4:1: unknown key 'Workers'; did you mean 'workers'?\n"},
         {PARSE_REST "exportr: 1\n", "4:1: unknown key 'exportr'; did you mean 'exporter'?\n"},
         {PARSE_REST "zzz: 1\n",
-         "4:1: unknown key 'zzz'; possible here: name, workers, user, limits, log, timeouts, "
+         "4:1: unknown key 'zzz'; possible here: name, workers, user, spin, limits, log, timeouts, "
          "listeners, pools\n"},
         {PARSE_REST "\"\": 1\n",
-         "4:1: unknown key ''; possible here: name, workers, user, limits, log, timeouts, "
+         "4:1: unknown key ''; possible here: name, workers, user, spin, limits, log, timeouts, "
          "listeners, pools\n"},
         {PARSE_REST "exporter: { listen: 127.0.0.1:1 }\n",
          "4:1: key 'exporter' is not supported by this version\n"},
@@ -112,6 +112,9 @@ Test(config_keys, top_level_values)
          "4:31: timeouts.idle: '1h30m' is not a duration; write one whole number and one unit of ms, s, m, h or d, "
          "as in 90s\n"
          "4:51: timeouts.half_closed: 50d is too long; write at most 49d, or off for no limit\n"},
+        {PARSE_REST "spin: 2ms\n", "4:7: spin: 2ms is too long; write at most 1ms, or off\n"},
+        {PARSE_REST "spin: [ 1us ]\n",
+         "4:7: spin: a list is not possible here; write a duration, as in 100us, or off\n"},
     };
 
     PARSE_REFUSE_ALL(cases);
@@ -146,6 +149,11 @@ Test(config_keys, listeners)
         {LISTENER(BIND ROUTES "  timeouts: { drain: 1s }\n"),
          "7:15: listeners[0].timeouts: key 'drain' is not possible here; it belongs to the timeouts of the top "
          "level\n"},
+        {LISTENER(BIND ROUTES "  congestion: Reno\n"),
+         "7:15: listeners[0].congestion: 'Reno' is not a congestion control; write small letters, digits, '_' and "
+         "'-', as in cubic\n"},
+        {LISTENER(BIND ROUTES "  congestion:\n"),
+         "7:14: listeners[0].congestion: has no value; write a congestion control, as in cubic\n"},
         {LISTENER(BIND ROUTES "  pool: app\n"),
          "7:3: listeners[0]: key 'pool' is not possible here; write 'routes: [ "
          "{ pool: NAME } ]'\n"},
@@ -171,6 +179,9 @@ Test(config_keys, pools)
          "6:12: pools[0].balance: 'rr' is not known; write round_robin or least_sessions\n"},
         {POOL(SERVERS "  retries: 8\n"),
          "6:12: pools[0].retries: 8 is out of range; write a whole number from 0 to 7\n"},
+        {POOL(SERVERS "  congestion: a234567890123456\n"),
+         "6:15: pools[0].congestion: 'a234567890123456' is too long; a congestion control has at most 15 "
+         "characters\n"},
         {POOL(SERVERS "  helth: {}\n"), "6:3: pools[0]: unknown key 'helth'; did you mean 'health'?\n"},
         {POOL(SERVERS "  health: {}\n"), "6:3: pools[0]: key 'health' is not supported by this version\n"},
         {POOL(SERVERS "  timeouts: { drain: 1s }\n"),

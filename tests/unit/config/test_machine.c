@@ -119,3 +119,70 @@ Test(config_machine, defaults_have_no_place)
         "raise LimitNOFILE (ulimit -Hn) to 4256 or write at most 256 sessions\n");
     free(image);
 }
+
+#define CONGESTIONS                                                              \
+    "name: test\n"                                                               \
+    "listeners: [ { name: web, bind: 127.0.0.1:80, routes: [ { pool: app } ],\n" \
+    "  congestion: %s } ]\n"                                                     \
+    "pools: [ { name: app, servers: [ 127.0.0.1:9001 ],\n"                       \
+    "  congestion: %s } ]\n%s"
+
+static void congestion_expect(const char *listener, const char *pool, const char *user, bool is_net_admin,
+                              const char *expected)
+{
+    struct machine_facts facts = enough;
+    char text[512];
+
+    snprintf(text, sizeof(text), CONGESTIONS, listener, pool, user);
+    struct image *image = image_make(text);
+
+    facts.memory_bytes = UINT64_MAX;
+    facts.is_root = is_net_admin;
+    facts.is_net_admin = is_net_admin;
+    strcpy(facts.congestion_available, "reno bbr cubic\n");
+    strcpy(facts.congestion_allowed, "reno bbr\n");
+    cr_expect_eq(config_check_machine(image, &positions, &facts, &report), expected[0] ? -1 : 0, "%s", text);
+    cr_expect_str_eq(parse_report_text(&report), expected);
+    free(image);
+}
+
+Test(config_machine, congestion_controls_are_there_and_allowed_to_whom_sets_them)
+{
+    congestion_expect("reno", "bbr", "", false, "");
+    congestion_expect("cubic", "bbr", "", true, ""); /* the supervisor's privilege is enough for a listener */
+    congestion_expect("cubic", "cubic", "", true, "");
+    congestion_expect(
+        "cubic", "cubic", "user: nobody\n", true,
+        "5:15: pools[0].congestion: 'cubic' is not allowed without CAP_NET_ADMIN, which workers do "
+        "not have; add it to net.ipv4.tcp_allowed_congestion_control or write one of: reno bbr\n");
+    congestion_expect(
+        "cubic", "reno", "", false,
+        "3:15: listeners[0].congestion: 'cubic' is not allowed without CAP_NET_ADMIN, which is "
+        "missing; add it to net.ipv4.tcp_allowed_congestion_control or write one of: reno bbr\n");
+    congestion_expect(
+        "cubi", "bbr2", "", true,
+        "3:15: listeners[0].congestion: 'cubi' is not available; load its module (modprobe tcp_cubi) "
+        "or write one of: reno bbr cubic\n"
+        "5:15: pools[0].congestion: 'bbr2' is not available; load its module (modprobe tcp_bbr2) or "
+        "write one of: reno bbr cubic\n");
+}
+
+Test(config_machine, congestion_controls_of_an_unknown_machine_or_one_with_many)
+{
+    struct machine_facts facts = enough;
+    char text[512];
+
+    snprintf(text, sizeof(text), CONGESTIONS, "vegas", "vegas", "");
+    struct image *image = image_make(text);
+
+    facts.memory_bytes = UINT64_MAX;
+    cr_expect_eq(config_check_machine(image, &positions, &facts, &report), 0, "%s",
+                 parse_report_text(&report));
+    for (int i = 0; i < 20; i++) {
+        strcat(facts.congestion_available, i == 0 ? "reno" : " highspeed");
+    }
+    cr_expect_eq(config_check_machine(image, &positions, &facts, &report), -1);
+    cr_expect(strstr(parse_report_text(&report), "write one of: reno highspeed ") != NULL);
+    cr_expect(strstr(parse_report_text(&report), " highspeed ...\n") != NULL);
+    free(image);
+}

@@ -131,3 +131,17 @@ Test(config_rules, too_many)
         free(text);
     }
 }
+
+Test(config_rules, congestion_control_without_effect)
+{
+    static const struct parse_case cases[] = {
+        {LISTENERS("- { name: a, bind: [ unix:/run/a, unix:/run/b ], congestion: reno, " TO_APP " }\n"),
+         "4:62: listeners[0].congestion: unix sockets have none, and this listener binds nothing else; leave it "
+         "out\n"},
+        {"name: test\n" PARSE_LISTENERS
+         "pools:\n- { name: app, servers: [ unix:/run/s ], congestion: reno }\n",
+         "4:54: pools[0].congestion: unix sockets have none, and this pool has no other servers; leave it out\n"},
+    };
+
+    PARSE_REFUSE_ALL(cases);
+}

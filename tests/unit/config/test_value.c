@@ -223,3 +223,47 @@ Test(config_value, addresses)
     cr_expect_str_eq(why.text, "'app:80' needs an IP address; names are not supported by this version");
     cr_expect_eq(endpoint.family, ENDPOINT_V6);
 }
+
+Test(config_value, microseconds)
+{
+    static const struct number_case cases[] = {
+        {"0", 0, NULL},
+        {"off", 0, NULL},
+        {"0us", 0, NULL},
+        {"1us", 1, NULL},
+        {"100us", 100, NULL},
+        {"1000us", 1000, NULL},
+        {"1ms", 1000, NULL},
+        {"1001us", REFUSED, "1001us is too long; write at most 1ms, or off"},
+        {"2ms", REFUSED, "2ms is too long; write at most 1ms, or off"},
+        {"1s", REFUSED, "1s is too long; write at most 1ms, or off"},
+        {"99999999999999999999us", REFUSED, "99999999999999999999us is too long; write at most 1ms, or off"},
+        {"100", REFUSED, "'100' has no unit; write it with us or ms, as in 100us"},
+        {"100ns", REFUSED,
+         "'100ns' is not a duration; write a whole number with us or ms, as in 100us, or off"},
+        {"-1us", REFUSED,
+         "'-1us' is not a duration; write a whole number with us or ms, as in 100us, or off"},
+        {"", REFUSED, "'' is not a duration; write a whole number with us or ms, as in 100us, or off"},
+    };
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct config_why why = {""};
+        uint32_t value = 0;
+        int result = config_value_microseconds(cases[i].text, 1000, &value, &why);
+
+        EXPECT(result, cases[i].text, value, cases[i].value, why.text, cases[i].why);
+    }
+}
+
+Test(config_value, congestion_controls)
+{
+    static const char *const bad[] = {"", "Reno", "a b", "a.b", "a/b", "a234567890123456", "r\xc3\xa9no"};
+    char name[16] = "kept";
+    struct config_why why;
+
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+        cr_expect_eq(config_value_congestion(bad[i], name, sizeof(name), &why), -EINVAL, "%s", bad[i]);
+    cr_expect_str_eq(name, "kept");
+    cr_expect_eq(config_value_congestion("a23456_890-2345", name, sizeof(name), &why), 0);
+    cr_expect_str_eq(name, "a23456_890-2345");
+}

@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <string.h>
 
+enum { SPLICES = (RELAY_DO_FILL | RELAY_DO_DRAIN) * 3 };
+
 struct bed bed;
 
 enum side bed_other(enum side side)
@@ -38,12 +40,24 @@ static const char *verify_side(enum side side)
     }
     if (bed_asks(RELAY_DO_POLL, side)) {
         MUST(!(conn->in_flight & CONN_OP_INPUT));
-        MUST(open ? (conn->flags & CONN_DOZING) : (conn->flags & CONN_CONNECT_POLL) && side == SIDE_SERVER);
+        MUST(open ? (conn->flags & (CONN_DOZING | CONN_STREAMING))
+                  : (conn->flags & CONN_CONNECT_POLL) && side == SIDE_SERVER);
     }
     if (bed_asks(RELAY_DO_SEND, side)) {
         MUST(!(conn->flags & CONN_BLOCKED));
         MUST(open && !(conn->in_flight & CONN_OP_SEND) && peer->queued_bytes > 0 && conn->sink == SINK_OPEN);
     }
+    if (bed_asks(RELAY_DO_FILL, side)) {
+        MUST(open && (conn->flags & CONN_STREAMING) && (conn->flags & (CONN_READABLE | CONN_MORE)));
+        MUST(conn->pipe == PIPE_NONE && conn->queued_bytes == 0 && !(conn->in_flight & CONN_OP_INPUT));
+        MUST(conn->source == SOURCE_OPEN && peer->sink == SINK_OPEN && !bed_asks(RELAY_DO_POLL, side));
+    }
+    if (bed_asks(RELAY_DO_DRAIN, side)) {
+        MUST(open && peer->pipe != PIPE_NONE && peer->queued_bytes > 0 && conn->sink == SINK_OPEN);
+        MUST(!(conn->flags & CONN_BLOCKED) && !(conn->in_flight & CONN_OP_SEND));
+        MUST(!bed_asks(RELAY_DO_SEND, side) && !bed_asks(RELAY_DO_WATCH, side));
+    }
+    MUST(!bed_asks(RELAY_DO_SEND, side) || peer->pipe == PIPE_NONE);
     if (bed_asks(RELAY_DO_SHUTDOWN, side)) { /* after the last byte, once */
         MUST(open && conn->sink == SINK_SHUT && !(conn->in_flight & CONN_OP_SEND));
         MUST(peer->source == SOURCE_EOF && bed.sent[side] == bed.given[bed_other(side)]);
@@ -87,7 +101,8 @@ static bool stuck(void)
     uint8_t phase = bed.session.phase;
 
     return (phase == SESSION_OPEN || phase == SESSION_CONNECTING) &&
-           !((CLIENT->in_flight | SERVER->in_flight)) &&
+           !((CLIENT->in_flight | SERVER->in_flight)) && !(bed.todo & SPLICES) &&
+
            !((CLIENT->flags | SERVER->flags) & (CONN_WAITING | CONN_BLOCKED));
 }
 
@@ -108,19 +123,33 @@ static void submit_side(enum side side)
     }
 }
 
+static void take_pipes(const struct relay_actions *actions)
+{
+    for (int side = 0; side < SIDE_COUNT; side++) {
+        uint16_t pipe = actions->pipes[side].pipe;
+        bed.back[side].pipe = pipe;
+        bed.back[side].bytes = actions->pipes[side].bytes;
+        cr_assert(pipe == PIPE_NONE || (bed.pipes_lent >> pipe & 1), "pipe %u given back, which nobody has",
+                  pipe);
+        bed.pipes_lent &= pipe == PIPE_NONE ? ~0u : ~(1u << pipe);
+    }
+}
+
 void bed_step(struct relay_event event)
 {
     struct relay_actions actions;
     uint32_t id;
 
-    if (event.kind == RELAY_SENT && event.result > 0) {
+    if ((event.kind == RELAY_SENT || event.kind == RELAY_DRAINED) && event.result > 0) {
         bed.sent[event.side] += (uint32_t)event.result;
     }
-    if (event.kind == RELAY_RECEIVED) {
+    if (event.kind == RELAY_RECEIVED || (event.kind == RELAY_FILLED && event.result > 0)) {
         bed.given[event.side] += (uint32_t)event.result;
     }
     actions = relay_step(&bed.session, &event, &bed.env);
     bed.todo = actions.todo;
+    take_pipes(&actions);
+
     id = actions.released.first;
     for (uint32_t i = 0; i < actions.released.count; i++) {
         cr_assert(id < BUFFERS && bed.lent[id], "buffer %u released, which nobody holds", id);
@@ -240,6 +269,25 @@ void bed_setup_open(void)
 void bed_writable(enum side side)
 {
     bed_step((struct relay_event){.kind = RELAY_WRITABLE, .side = side});
+}
+
+/* The splice the last step asked for, through a pipe that is lent now. */
+void bed_filled(enum side side, int32_t result, bool more)
+{
+    struct conn *conn = &bed.session.conn[side];
+
+    cr_assert(bed_asks(RELAY_DO_FILL, side));
+    if (bed.env.pipes) {
+        conn->pipe = (uint16_t)side;
+        bed.pipes_lent |= 1u << side;
+    }
+    bed_step((struct relay_event){.kind = RELAY_FILLED, .side = side, .result = result, .more = more});
+}
+
+void bed_drained(enum side side, int32_t result)
+{
+    cr_assert(bed_asks(RELAY_DO_DRAIN, side));
+    bed_step((struct relay_event){.kind = RELAY_DRAINED, .side = side, .result = result});
 }
 
 void bed_stop(void)

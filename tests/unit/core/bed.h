@@ -19,6 +19,11 @@ struct bed {
     uint64_t given[SIDE_COUNT]; /* bytes received from each side */
     char shuts[4];              /* the sides our FIN went to, in order: "c", "s" */
     bool finished;
+    uint32_t pipes_lent; /* bits: pipe 0 is the client's, 1 the server's */
+    struct {
+        uint16_t pipe; /* given back by the last step; PIPE_NONE: none */
+        uint32_t bytes;
+    } back[SIDE_COUNT];
 };
 
 extern struct bed bed;
@@ -50,6 +55,8 @@ void bed_sent(enum side side, int32_t result);
 void bed_sent_all(enum side side); /* all that was offered */
 void bed_writable(enum side side);
 void bed_polled(enum side side, int32_t result);
+void bed_filled(enum side side, int32_t result, bool more);
+void bed_drained(enum side side, int32_t result);
 void bed_stop(void);
 
 /* Ends everything that is being cancelled, and the sends of a session that is closing. */

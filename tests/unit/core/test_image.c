@@ -112,6 +112,7 @@ Test(image, check_refuses_a_damaged_head)
     DAMAGE(image->workers = 0);
     DAMAGE(image->workers = IMAGE_WORKERS_MAX + 1);
     DAMAGE(image->log_level = LOG_LEVEL_DEBUG + 1);
+    DAMAGE(image->spin_us = IMAGE_SPIN_MAX_US + 1);
     DAMAGE(image->timeouts.idle_ms = IMAGE_INHERIT);
     DAMAGE(memset(image->name, 'x', sizeof(image->name)));
     DAMAGE(memset(image->user, 'x', sizeof(image->user)));
@@ -121,6 +122,7 @@ Test(image, check_refuses_a_damaged_head)
 Test(image, check_refuses_damaged_rows)
 {
     DAMAGE(memset(listener->name, 'x', sizeof(listener->name)));
+    DAMAGE(memset(listener->congestion, 'x', sizeof(listener->congestion)));
     DAMAGE(listener->pool = 2);
     DAMAGE(listener->bind_first = 2);
     DAMAGE(listener->bind_first = UINT32_MAX);
@@ -129,6 +131,7 @@ Test(image, check_refuses_damaged_rows)
     DAMAGE(bind->endpoint.family = 3);
     DAMAGE(bind->endpoint.port = 0);
     DAMAGE(memset(pool->name, 'x', sizeof(pool->name)));
+    DAMAGE(memset(pool->congestion, 'x', sizeof(pool->congestion)));
     DAMAGE(pool->balance = 2);
     DAMAGE(pool->retries = IMAGE_RETRIES_MAX + 1);
     DAMAGE(pool->server_count = 3);

@@ -1,0 +1,481 @@
+#!/usr/bin/env bash
+# The measurement behind `make bench-scale`: 100,000 sessions at once through Penstock on one machine, with as many
+# workers as the limit of open files asks for. Memory in user space and in the kernel, CPU, and how long a worker's
+# sessions stand still when it is killed. Prints the figures and, if there were sessions enough, writes them into
+# bench/SCALING.md, between its two marks.
+#
+# usage: bench/scale.sh BUILD         4 to 5 minutes, never more than 8
+# environment: SESSIONS=100000; KEEP=DIR keeps raw values, configurations and logs
+#
+# Penstock runs on CPU 0, load and origins on CPU 1. What load and origins take of the kernel's memory is measured by
+# the same connections without Penstock, and taken off. The floor is bench/floor.c: what one accepted and one connected
+# socket with a POLL each take.
+# shellcheck disable=SC2034 # what seems unused is used by bench/scale_tables.sh
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+build=$1
+wanted=${SESSIONS:-100000}
+
+die() {
+    echo "bench-scale: $*" >&2
+    exit 1
+}
+
+# In a network namespace of its own, as bench/run.sh.
+if [ -z "${BENCH_NAMESPACE:-}" ]; then
+    [ "$(id -u)" = 0 ] || die "needs root, for a network namespace and /proc/slabinfo"
+    exec env BENCH_NAMESPACE=1 unshare -n "$0" "$@"
+fi
+ip link set lo up
+sysctl -qw net.ipv4.tcp_congestion_control=reno
+sysctl -qw net.ipv4.tcp_max_tw_buckets=0 # what is counted are sessions that live, not what the part before left behind
+
+work=$(mktemp -d)
+declare -A started load_pid load_phases
+pid= # of Penstock's supervisor
+
+# --- processes ----------------------------------------------------------------------------------------------
+
+note() { echo "note: $*" | tee -a "$work/notes" >&2; }
+say() { echo "$*" >&2; }
+
+# Penstock's processes: supervisor, logger, keepers, workers.
+tree() {
+    local each children
+    for each in "$@"; do
+        [ -d "/proc/$each" ] || continue
+        echo "$each"
+        children=$(cat "/proc/$each"/task/*/children 2>/dev/null) || true
+        # shellcheck disable=SC2086 # a list
+        tree $children
+    done
+}
+
+# end PID...: asks the processes to end, waits 20 s at most, then kills what is left of them and of their descendants.
+end() {
+    [ $# -gt 0 ] || return 0
+    local all each
+    all=$(tree "$@")
+    for each in "$@"; do
+        if [ "${started[$each]}" = penstock ]; then kill -INT "$each"; else kill -TERM "$each"; fi 2>/dev/null || true
+    done
+    for _ in $(seq 200); do
+        [ "$(tree "$@")" ] || break
+        sleep 0.1
+    done
+    # shellcheck disable=SC2086 # a list
+    for each in $all; do [ ! -d "/proc/$each" ] || kill -KILL "$each" 2>/dev/null || true; done
+    for each in "$@"; do
+        wait "$each" 2>/dev/null || true
+        unset "started[$each]"
+    done
+}
+
+finish() {
+    trap - EXIT
+    trap '' INT TERM
+    local each
+    # Whoever ends early must not wait for a hundred thousand sessions to be closed one by one.
+    for each in $(tree "${!started[@]}"); do kill -KILL "$each" 2>/dev/null || true; done
+    wait "${!started[@]}" 2>/dev/null || true
+    find "$work" -type p -delete
+    if [ "${KEEP:-}" ]; then mkdir -p "$KEEP" && cp -r "$work/." "$KEEP/"; fi
+    rm -rf "$work"
+}
+trap finish EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+# The bound of all: this script's end after 7.5 minutes, whatever it waits for.
+me=$$
+(
+    sleep 450 &
+    sleeper=$!
+    trap 'kill "$sleeper" 2>/dev/null; exit' TERM
+    wait "$sleeper"
+    echo "bench-scale: not done after 450 s, giving up" >&2
+    kill -TERM "$me"
+) &
+started[$!]=watchdog
+
+# --- measuring ----------------------------------------------------------------------------------------------
+
+# value KEY FILE: that key's value in one line of JSON.
+value() { sed -n "s/.*\"$1\":[ ]*\([^,}]*\).*/\1/p" "$2"; }
+
+# sample: now_us, and cpu_ns of all Penstock's threads.
+sample() {
+    local process file ns _
+    now_us=${EPOCHREALTIME/[.,]/}
+    cpu_ns=0
+    for process in $processes; do
+        for file in "/proc/$process"/task/*/schedstat; do
+            read -r ns _ <"$file" && cpu_ns=$((cpu_ns + ns))
+        done
+    done
+}
+
+# KiB of user memory of Penstock's processes; pages they share are counted once, pages of files not at all.
+pss_kib() {
+    local each files=()
+    for each in $(tree "$pid"); do files+=("/proc/$each/smaps_rollup"); done
+    cat "${files[@]}" 2>/dev/null | awk '/^Pss_(Anon|Shmem):/ {sum += $2} END {printf "%.0f", sum}'
+}
+
+# slabs NAME: the kernel's objects now, without those that whoever reads /proc makes, and the page cache (bench/run.sh).
+slabs() {
+    awk 'NR > 2 && $1 !~ /^(tw_sock|proc_inode|dentry|lsm_inode|anon_vma|vm_area|ext4|xfs|btrfs|radix_tree|xa_node|buffer_head|extent_)/ \
+        {print $1, $2, $4}' /proc/slabinfo >"$work/slabs.$1"
+    awk '/^TCP:/ {print $NF}' /proc/net/sockstat >"$work/queued.$1"
+    awk '/^(KernelStack|PageTables|VmallocUsed|Percpu):/ {sum += $2} END {printf "%.0f\n", sum}' /proc/meminfo >"$work/other.$1"
+}
+
+# slab_bytes NAME: their bytes in all.
+slab_bytes() { awk '{sum += $2 * $3} END {printf "%.0f", sum}' "$work/slabs.$1"; }
+
+# --- the loads and origins ----------------------------------------------------------------------------------
+
+# load_begin NAME TARGET_PORT MODE ARGS...: starts a load in the background and waits until its connections are open.
+load_begin() {
+    local name=$1 to=$2 fd
+    shift 2
+    rm -f "$work/$name.phase"
+    mkfifo "$work/$name.phase"
+    taskset -c 1 "$build/bench/load" "$@" --connect "127.0.0.1:$to" --json --phase-fd 3 \
+        3>"$work/$name.phase" >"$work/$name.json" 2>"$work/$name.log" &
+    load_pid[$name]=$!
+    started[$!]=$name
+    exec {fd}<"$work/$name.phase"
+    load_phases[$name]=$fd
+    phase "$name" running
+}
+
+# phase NAME PHASE: waits for the load to enter that phase; completed is what it had done by then.
+phase() {
+    local word _
+    read -r -u "${load_phases[$1]}" word completed _ || word=end
+    [ "$word" = "$2" ] || die "load $1 did not get to $2: $(tail -n 5 "$work/$1.log" "$work/penstock.log" 2>/dev/null)"
+}
+
+# load_end NAME: waits for the end and notes what went wrong.
+load_end() {
+    local status=0 fd=${load_phases[$1]}
+    wait "${load_pid[$1]}" || status=$?
+    exec {fd}<&-
+    unset "started[${load_pid[$1]}]" "load_pid[$1]"
+    [ $status = 0 ] || note "$1: connections failed or ended early: $(tr '\n' ' ' <"$work/$1.log" | cut -c 1-200)"
+}
+
+# open_idle COUNT NEXT: holds COUNT connections, after an exchange on each. The first load is number NEXT; each has
+# source addresses of its own, and past Penstock an origin of its own.
+open_idle() {
+    local left=$1 number=$2 count
+    while [ "$left" -gt 0 ]; do
+        count=$((left < batch ? left : batch))
+        load_begin "idle-$number" "${to:-${origin_port[$number]}}" idle --touch --verify --connections "$count" --seconds 600 \
+            --source-range "127.0.$((number + 1)).1-127.0.$((number + 1)).10"
+        left=$((left - count))
+        number=$((number + 1))
+    done
+    idle_loads=$number
+}
+
+# Ends them one after the other: each has a second for the exchange on each connection that proves it alive.
+close_idle() {
+    local number
+    for number in $(seq 0 $((idle_loads - 1))); do
+        kill -INT "${load_pid[idle-$number]}"
+        load_end "idle-$number"
+    done
+}
+
+# How many loads it takes to open the stages one by one, an origin each.
+loads_for() {
+    local before=0 each loads=0
+    for each in $stages; do
+        loads=$((loads + (each - before + batch - 1) / batch))
+        before=$each
+    done
+    echo "$loads"
+}
+
+start_origins() {
+    local number
+    for number in $(seq 0 $(($(loads_for) - 1))); do
+        taskset -c 1 "$build/bench/origin" --listen 127.0.0.1:0 >"$work/origin.$number" 2>&1 &
+        started[$!]=origin
+    done
+    for number in $(seq 0 $(($(loads_for) - 1))); do
+        for _ in $(seq 50); do
+            ! grep -q ^listening "$work/origin.$number" || break
+            sleep 0.1
+        done
+        origin_port[number]=$(sed -n '1s/^listening .*://p' "$work/origin.$number")
+        [ "${origin_port[number]}" ] || die "the origin does not listen: $(cat "$work/origin.$number")"
+    done
+}
+
+# --- Penstock -----------------------------------------------------------------------------------------------
+
+# start WORKERS: on CPU 0; a pool of all origins, so that there are source ports enough to each.
+start() {
+    local port servers=
+    for port in "${origin_port[@]}"; do servers+="${servers:+, }\"127.0.0.1:$port\""; done
+    cat >"$work/penstock.yaml" <<YAML
+name: scale-$$
+workers: $1
+limits: { sessions: $(($1 * per_worker)), buffers: $(($1 * 24))MiB }
+log: { level: info, access: off }
+listeners:
+  - { name: scale, bind: "127.0.0.1:10001", routes: [ { pool: origins } ] }
+pools:
+  - { name: origins, servers: [ $servers ] }
+YAML
+    taskset -c 0 "$build/penstock" run -c "$work/penstock.yaml" >"$work/penstock.log" 2>&1 &
+    pid=$!
+    started[$!]=penstock
+    for _ in $(seq 200); do
+        ! grep -q event=ready "$work/penstock.log" || break
+        kill -0 "$pid" 2>/dev/null || break
+        sleep 0.1
+    done
+    grep -q event=ready "$work/penstock.log" || die "Penstock does not start: $(cat "$work/penstock.log")"
+    sleep 1
+    processes=$(tree "$pid")
+    to=10001
+}
+
+stop() {
+    cp "$work/penstock.log" "$work/penstock-$1.log"
+    end "$pid"
+    pid=''
+    processes=''
+    to=''
+}
+
+status() { timeout 10 "$build/penstock" status --json -n "scale-$$" >"$work/status.json"; }
+
+# worker_rows: slot, process, sessions, deaths of each worker.
+worker_rows() {
+    status
+    grep -o '{"worker":[^}]*}' "$work/status.json" |
+        sed 's/.*"worker":\([0-9]*\),"pid":\([0-9]*\).*"deaths":\([0-9]*\),"sessions":\([0-9]*\).*/\1 \2 \4 \3/'
+}
+
+# --- the experiments ----------------------------------------------------------------------------------------
+
+# exchanges LABEL WORKERS IDLE ARGS...: one line of CPU per exchange (all Penstock's processes), rate, latencies.
+exchanges() {
+    local label=$1 workers=$2 sessions=$3 cpu_0 completed_0 now_0
+    shift 3
+    load_begin pingpong "$to" pingpong --size 64 --source-range 127.0.200.1-127.0.200.10 "$@"
+    completed_0=$completed
+    sample
+    cpu_0=$cpu_ns now_0=$now_us
+    phase pingpong finishing
+    sample
+    load_end pingpong
+    awk -v what="$label	$workers	$sessions" -v cpu=$((cpu_ns - cpu_0)) -v n=$((completed - completed_0)) -v us=$((now_us - now_0)) \
+        -v p50="$(value latency_p50_us "$work/pingpong.json")" -v p99="$(value latency_p99_us "$work/pingpong.json")" 'BEGIN {
+            if (n == 0) exit 1
+            printf "%s\t%.3f\t%.0f\t%s\t%s\t%.2f\n", what, cpu / n / 1000, n / us * 1e6, p50, p99, cpu / us / 10
+        }' >>"$work/exchanges.tsv" || die "$label: nothing was exchanged"
+}
+
+# costs WORKERS IDLE: ten connections as fast as they go, thrice; a thousand at ten exchanges a second each.
+costs() {
+    for _ in 1 2 3; do exchanges ten "$1" "$2" --connections 10 --seconds 1.5; done
+    [ "$1" = 1 ] || exchanges thousand "$1" "$2" --connections 1000 --pause 0.1 --seconds 3
+}
+
+# idle_cpu SESSIONS SECONDS: CPU of Penstock while all are idle, in percent of one CPU.
+idle_cpu() {
+    local cpu_0 now_0
+    sample
+    cpu_0=$cpu_ns now_0=$now_us
+    sleep "$2"
+    sample
+    awk -v cpu=$((cpu_ns - cpu_0)) -v us=$((now_us - now_0)) -v what="$1" \
+        'BEGIN {printf "%s\t%.2f\n", what, cpu / us / 10}' >>"$work/idle_cpu.tsv"
+}
+
+measure_floor() {
+    local pairs=$(((nofile - 200) / 2 < 9000 ? (nofile - 200) / 2 : 9000)) i fd fds=()
+    say "the floor: 4 x $pairs pairs of sockets"
+    sleep 2
+    slabs floor.0
+    for i in 1 2 3 4; do
+        mkfifo "$work/floor.$i"
+        taskset -c 1 "$build/bench/floor" "$pairs" <"$work/floor.$i" >"$work/floor.$i.log" 2>&1 &
+        started[$!]=floor
+        exec {fd}>"$work/floor.$i"
+        fds+=("$fd")
+        for _ in $(seq 200); do
+            ! grep -q ready "$work/floor.$i.log" || break
+            sleep 0.1
+        done
+        grep -q ready "$work/floor.$i.log" || die "floor: $(cat "$work/floor.$i.log")"
+    done
+    sleep 2
+    slabs floor.1
+    floor_pairs=$((4 * pairs))
+    for fd in "${fds[@]}"; do exec {fd}>&-; done
+    for i in "${!started[@]}"; do
+        [ "${started[$i]}" != floor ] || { wait "$i" || true && unset "started[$i]"; }
+    done
+}
+
+# stage_by_stage KIND: opens the stages one on top of the other and looks at each.
+stage_by_stage() {
+    local kind=$1 each before=0
+    idle_loads=0
+    for each in 0 $stages; do
+        say "$kind: $each sessions"
+        [ "$each" = 0 ] || open_idle $((each - before)) "$idle_loads"
+        before=$each
+        if [ "$kind" = direct ]; then
+            sleep 2
+            slabs "direct.$each"
+            continue
+        fi
+        sleep 8 # receivers rest after 5 s
+        slabs "penstock.$each"
+        echo "$each	$(pss_kib)" >>"$work/pss.tsv"
+        # With all of them for a lap of the timer wheel, in which each session is looked at once: core/wheel.h.
+        if [ "$each" = "$wanted" ]; then idle_cpu "$each" 66; else idle_cpu "$each" 3; fi
+        costs "$workers" "$each"
+    done
+}
+
+one_worker() {
+    local each before=0 sizes="10 1000 $((per_worker - 100 < 8000 ? per_worker - 100 : 8000))"
+    say "one worker: $sizes sessions"
+    start 1
+    idle_loads=0
+    for each in $sizes; do
+        [ "$each" -le 10 ] || open_idle $((each - 10 - before)) "$idle_loads" # the ten are busy
+        [ "$each" -le 10 ] || before=$((each - 10))
+        sleep 1
+        costs 1 $((each - 10))
+    done
+    close_idle
+    stop one-worker
+}
+
+# The most workers there may be, each with room for what its descriptors allow, and not one session.
+most_workers() {
+    local began=${EPOCHREALTIME/[.,]/}
+    say "128 workers without a session"
+    start 128
+    most_ms=$(((${EPOCHREALTIME/[.,]/} - began) / 1000 - 1000)) # start waits a second
+    most_kib=$(pss_kib)
+    most_space_kib=$(awk '/^VmSize:/ {print $2}' "/proc/$pid/status")
+    stop 128-workers
+}
+
+# adoption_cost PID: what it took, from Penstock's log, and of that the CPU the new worker has had and has waited for so
+# far, in us: a machine that does something else, too, makes it wait.
+adoption_cost() {
+    local cpu wait _
+    read -r cpu wait _ <"/proc/$1/schedstat"
+    grep event=adopted "$work/penstock.log" | tail -n 1 |
+        sed "s/.*sessions=\([0-9]*\) took_us=\([0-9]*\).*/\1\t\2\t$((cpu / 1000))\t$((wait / 1000))\t/" | tr -d '\n'
+}
+
+# adoptions: kills five workers, the fullest first, beside 110 connections with an exchange every 10 ms, whose longest
+# wait tells how long a session stood still. The first round kills nobody.
+adoptions() {
+    local i slot process sessions before
+    for i in 0 1 2 3 4 5; do
+        read -r slot process sessions _ < <(worker_rows | sort -k4,4n -k3,3nr) # whoever was killed before comes last
+        load_begin pingpong "$to" pingpong --size 64 --connections 110 --pause 0.01 --seconds 2.5 \
+            --source-range 127.0.200.1-127.0.200.10
+        sleep 0.7
+        before=$(grep -c event=adopted "$work/penstock.log" || true)
+        if [ "$i" -gt 0 ]; then
+            kill -KILL "$process"
+            for _ in $(seq 500); do
+                [ "$(grep -c event=adopted "$work/penstock.log" || true)" = "$before" ] || break
+                sleep 0.02
+            done
+            adoption_cost "$(worker_rows | awk -v slot="$slot" '$1 == slot {print $2}')" >>"$work/adoptions.tsv"
+        else
+            printf '%s\t0\t0\t0\t' "$sessions" >>"$work/adoptions.tsv"
+        fi
+        phase pingpong finishing
+        load_end pingpong
+        value longest_gap_ms "$work/pingpong.json" >>"$work/adoptions.tsv"
+    done
+}
+
+# --- the limits ---------------------------------------------------------------------------------------------
+
+[ "$(nproc)" -ge 2 ] || die "needs two CPUs"
+for tool in penstock bench/load bench/origin bench/floor; do [ -x "$build/$tool" ] || die "$build/$tool is not there: make"; done
+[ -r /proc/slabinfo ] || die "needs /proc/slabinfo (CONFIG_SLUB_DEBUG)"
+nofile=$(ulimit -Hn)
+[ "$nofile" != unlimited ] || nofile=1000000
+ulimit -Sn "$nofile"
+[ "$nofile" -ge 2048 ] || die "needs 2048 open files a process, the hard limit is $nofile (ulimit -Hn)"
+
+# lower COUNT WHY: takes fewer sessions than were wanted.
+lower() {
+    [ "$wanted" -gt "$1" ] || return 0
+    note "$wanted sessions do not fit: $2; $1 instead"
+    wanted=$1
+}
+
+# 250 descriptors and more of each process are not for sessions, and the completion queue has room for 14336 sessions.
+# Connections are spread over workers by a hash: 5 % above the mean are allowed for.
+per_worker=$(((nofile - 256) / 2 < 14336 ? (nofile - 256) / 2 : 14336))
+lower $((128 * per_worker * 95 / 100 - 1010)) "128 workers hold $per_worker each (raise ulimit -Hn)"
+available=$(awk '/^MemAvailable:/ {print $2}' /proc/meminfo)
+lower $(((available - 2000000) / 24)) "four sockets each take 24 KiB of memory, and $((available / 1024)) MiB are free"
+read -r files_used _ files_max </proc/sys/fs/file-nr
+lower $(((files_max - files_used - 10000) / 4)) "four descriptors each, and the machine allows $files_max (sysctl fs.file-max)"
+[ "$wanted" -ge 3000 ] || die "no sense with fewer than 3000 sessions"
+workers=$((((wanted + 1010) * 105 / 100 + per_worker - 1) / per_worker))
+batch=$(((nofile - 200) * 3 / 4 < 14000 ? (nofile - 200) * 3 / 4 : 14000))
+stages="$((wanted / 10)) $((wanted * 3 / 10)) $wanted"
+say "$wanted sessions: $workers workers of at most $per_worker; $(loads_for) loads, $(loads_for) origins"
+
+# --- all together -------------------------------------------------------------------------------------------
+
+SECONDS=0
+to=
+origin_port=()
+measure_floor
+start_origins
+stage_by_stage direct
+close_idle
+sleep 2
+one_worker
+sleep 1
+start "$workers"
+stage_by_stage penstock
+before_us=${EPOCHREALTIME/[.,]/}
+status
+status_us=$((${EPOCHREALTIME/[.,]/} - before_us))
+say "adoption: five workers are killed"
+adoptions
+status
+cp "$work/status.json" "$work/status.end.json"
+say "every connection has its last exchange"
+close_idle
+stop all-workers
+most_workers
+took=$SECONDS
+
+# --- the figures --------------------------------------------------------------------------------------------
+
+# shellcheck source=bench/scale_tables.sh
+. "$here/scale_tables.sh" >"$work/figures.md"
+cat "$work/figures.md"
+if [ "$wanted" -ge 100000 ]; then
+    sed -e '/^<!-- figures -->$/,/^<!-- end of figures -->$/ { /^<!--/!d }' -e "/^<!-- figures -->\$/r $work/figures.md" \
+        "$here/SCALING.md" >"$work/SCALING.md"
+    cp "$work/SCALING.md" "$here/SCALING.md"
+    echo "written: the figures of bench/SCALING.md"
+else
+    echo "not written to bench/SCALING.md: $wanted sessions are fewer than 100000"
+fi
