@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cmd/notify.h"
 #include "cmd/supervisor.h"
 #include "io/log.h"
 #include "shm/image_box.h"
@@ -57,6 +58,7 @@ static void refuse(struct supervisor *supervisor, const char *what)
 {
     supervisor->region.header->reloads_failed++;
     log_line(LOG_LEVEL_ERROR, "event=reload_failed what=\"%s\" kept=\"the configuration that runs\"", what);
+    notify_ready();
 }
 
 /* The sockets come first, so that all is in effect when the workers say that they have taken the image. */
@@ -82,6 +84,7 @@ void supervisor_reload(struct supervisor *supervisor)
     if (supervisor->stopping) {
         return;
     }
+    notify_reloading();
     struct image *image = command_load(supervisor->config_path, false);
     if (image == NULL) {
         refuse(supervisor, "the file is wrong, see above");

@@ -1,7 +1,6 @@
 #include "core/relay.h"
 
 #include <errno.h>
-#include <poll.h>
 
 #include "core/check.h"
 
@@ -232,8 +231,8 @@ static void on_receive_ended(struct session *session, const struct relay_event *
     }
 }
 
-/* Bytes went from `side` into its pipe. Where a splice finds nothing, only a receive can tell what there is: the end, an
- * urgent byte, or nothing. */
+/* Bytes went from `side` into its pipe. Where the poll has said that there are some and a splice finds nothing, only a
+ * receive can tell what there is: the end, an urgent byte, or nothing. */
 static void on_filled(struct session *session, const struct relay_event *event, const struct relay_env *env,
                       struct relay_actions *actions)
 {
@@ -256,6 +255,10 @@ static void on_filled(struct session *session, const struct relay_event *event, 
         return;
     }
     give_back_pipe(session, event->side, actions);
+    if (event->result == -EAGAIN && (conn->flags & CONN_MORE)) {
+        conn->flags &= (uint16_t)~CONN_MORE;
+        return;
+    }
     stop_streaming(conn);
     switch (event->result) {
     case 0:
@@ -388,7 +391,7 @@ static void on_polled(struct session *session, const struct relay_event *event, 
     op_ended(conn, CONN_OP_POLL);
     if (event->result != -ECANCELED) {
         conn->flags &= (uint16_t) ~(CONN_DOZING | CONN_CONNECT_POLL);
-        if (event->result < 0 || (event->result & (POLLIN | POLLERR | POLLHUP)) != POLLIN) {
+        if (!event->more) {
             stop_streaming(conn); /* a receive tells what it is */
         } else if (conn->flags & CONN_STREAMING) {
             conn->flags |= CONN_READABLE;

@@ -89,8 +89,13 @@ static void settle_session(struct worker *worker, struct session *session)
     if (server_lost || session->phase == SESSION_CHOOSING) { /* what a failed connect left is nobody's */
         server->fd = -1;
     }
-    stream_leave(client);
-    stream_leave(server);
+    for (int side = 0; side < SIDE_COUNT; side++) { /* a splice may have taken the error of a reset */
+        struct conn *conn = &session->conn[side];
+        if (session->phase == SESSION_OPEN && (conn->flags & CONN_NONBLOCKING) && conn->sink == SINK_OPEN &&
+            sock_is_closed(conn->fd)) {
+            conn->sink = SINK_DEAD;
+        }
+    }
 }
 
 /* A session that cannot go on is reset alone; its descriptors are closed with those nobody owns. */

@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/sockios.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
@@ -47,13 +46,8 @@ int pipe_make(int base, uint32_t index)
     return result < 0 ? result : move_to(ends[1], write_end(base, index));
 }
 
-int32_t pipe_fill(int base, uint32_t index, int from, bool readable)
+int32_t pipe_fill(int base, uint32_t index, int from)
 {
-    int unread = 0;
-
-    if (!readable && (ioctl(from, SIOCINQ, &unread) != 0 || unread == 0)) {
-        return -EAGAIN;
-    }
     ssize_t moved =
         splice(from, NULL, write_end(base, index), NULL, PIPE_FILL_BYTES, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
     if (moved < 0) {

@@ -3,14 +3,11 @@
  *
  * A worker's pipes stand at agreed descriptors, made by its keeper, so they outlive the worker with what is in them.
  *
- * None of these calls may wait, though the sockets are blocking ones, as the ring wants them: splice(2) goes by the
- * socket's O_NONBLOCK alone. So nothing is spliced from a socket unless there is something to read, and a socket that is
- * spliced to is made non-blocking first.
+ * None of these calls waits if the sockets are non-blocking: splice(2) goes by that alone.
  */
 #ifndef PENSTOCK_IO_PIPE_H
 #define PENSTOCK_IO_PIPE_H
 
-#include <stdbool.h>
 #include <stdint.h>
 
 enum {
@@ -22,11 +19,11 @@ enum {
 /* Makes pipe `index` of those that begin at descriptor `base`, as large as the kernel allows. 0 or -errno. */
 int pipe_make(int base, uint32_t index);
 
-/* Moves up to PIPE_FILL_BYTES from a socket into the pipe; `readable`: a poll has just said there is something. Bytes,
- * -EAGAIN where a receive has to tell what there is (the end, an urgent byte, nothing), or -errno. */
-int32_t pipe_fill(int base, uint32_t index, int from, bool readable);
+/* Moves up to PIPE_FILL_BYTES from a socket into the pipe. Bytes, -EAGAIN where there are none (the end included, and
+ * bytes behind an urgent one), or -errno. */
+int32_t pipe_fill(int base, uint32_t index, int from);
 
-/* Moves up to `length` bytes from the pipe to a non-blocking socket. Bytes or -errno. */
+/* Moves up to `length` bytes from the pipe to a socket. Bytes or -errno. */
 int32_t pipe_drain(int base, uint32_t index, int to, uint32_t length);
 
 /* What is in it. */

@@ -110,7 +110,6 @@ static void arm_receive(struct worker *worker, struct session *session, enum sid
 
     tag.group = large ? BUFFER_LARGE : BUFFER_SMALL;
     conn->flags = (uint16_t)(large ? conn->flags & ~CONN_SMALL : conn->flags | CONN_SMALL);
-    stream_leave(conn);
     ring_receive(worker->ring, tag, conn->fd, multishot);
     conn->in_flight |= CONN_OP_RECV;
 }
@@ -573,6 +572,7 @@ static void complete_session(struct worker *worker, struct session *session,
         break;
     default:
         event.kind = RELAY_POLLED;
+        event.more = event.result > 0 && (event.result & (POLLIN | POLLERR | POLLHUP)) == POLLIN;
         break;
     }
     if (session->phase == SESSION_CONNECTING) {

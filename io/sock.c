@@ -257,9 +257,17 @@ void sock_shutdown(int fd)
     (void)shutdown(fd, SHUT_WR); /* fails only where the connection is gone, which a receive will tell */
 }
 
-void sock_set_nonblocking(int fd, bool nonblocking)
+void sock_set_nonblocking(int fd)
 {
-    (void)fcntl(fd, F_SETFL, nonblocking ? O_RDWR | O_NONBLOCK : O_RDWR);
+    (void)fcntl(fd, F_SETFL, O_RDWR | O_NONBLOCK);
+}
+
+bool sock_is_closed(int fd)
+{
+    uint8_t state = 0; /* tcpi_state, the first byte of struct tcp_info */
+    socklen_t length = sizeof(state);
+
+    return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &state, &length) == 0 && state == TCP_CLOSE;
 }
 
 void sock_abort(int fd)

@@ -41,8 +41,10 @@ bool sock_flow_key(int fd, struct flow_key *key);
 
 void sock_shutdown(int fd);
 
-/* The ring waits on a blocking socket and fails on one that is not; splice(2) does the opposite. */
-void sock_set_nonblocking(int fd, bool nonblocking);
+void sock_set_nonblocking(int fd);
+
+/* Whether TCP has nothing more to do with the socket: it was reset, or both ends have ended. */
+bool sock_is_closed(int fd);
 
 /* Makes close() send RST. */
 void sock_abort(int fd);

@@ -1,7 +1,6 @@
 #include "io/stream.h"
 
 #include <errno.h>
-#include <stdatomic.h>
 
 #include "io/relay.h"
 #include "io/sock.h"
@@ -36,39 +35,39 @@ void stream_prepare(struct worker *worker, struct session *session, uint32_t tod
     }
     worker->splices = (struct worker_splices){
         .todo = first,
-
         .session = relay_index(worker, session),
     };
 }
 
-/* Keeps a store on its side of a call; whoever reads it after a death does so when this process is gone. */
-static void order(void)
+/* A death in between leaves a socket that is made so once more. */
+static void make_nonblocking(struct conn *conn)
 {
-    atomic_signal_fence(memory_order_seq_cst);
+    if (!(conn->flags & CONN_NONBLOCKING)) {
+        sock_set_nonblocking(conn->fd);
+        conn->flags |= CONN_NONBLOCKING;
+    }
 }
 
-static struct relay_event fill(const struct worker *worker, enum side side, const struct conn *conn,
+static struct relay_event fill(const struct worker *worker, struct session *session, enum side side,
                                bool more)
 {
+    struct conn *conn = &session->conn[side];
     struct relay_event event = {.kind = RELAY_FILLED, .side = side, .result = -ENOBUFS};
 
     if (conn->pipe != PIPE_NONE) {
-        event.result = pipe_fill(worker->pipe_base, conn->pipe, conn->fd, (conn->flags & CONN_READABLE) != 0);
+        make_nonblocking(conn);
+        event.result = pipe_fill(worker->pipe_base, conn->pipe, conn->fd);
         event.more = more && event.result == PIPE_FILL_BYTES;
     }
     return event;
 }
 
-static struct relay_event drain(const struct worker *worker, enum side side, struct session *session)
+static struct relay_event drain(const struct worker *worker, struct session *session, enum side side)
 {
     const struct conn *from = &session->conn[other_side(side)];
     struct conn *to = &session->conn[side];
 
-    if (!(to->flags & CONN_NONBLOCKING)) {
-        to->flags |= CONN_NONBLOCKING;
-        order();
-        sock_set_nonblocking(to->fd, true);
-    }
+    make_nonblocking(to);
     return (struct relay_event){
         .kind = RELAY_DRAINED,
         .side = side,
@@ -86,26 +85,17 @@ void stream_run(struct worker *worker)
 
         worker->splices.todo = 0;
         if (todo & RELAY_DO_DRAIN << SIDE_CLIENT) {
-            event = drain(worker, SIDE_CLIENT, session);
+            event = drain(worker, session, SIDE_CLIENT);
         } else if (todo & RELAY_DO_DRAIN << SIDE_SERVER) {
-            event = drain(worker, SIDE_SERVER, session);
+            event = drain(worker, session, SIDE_SERVER);
         } else {
             enum side side = todo & RELAY_DO_FILL << SIDE_CLIENT ? SIDE_CLIENT : SIDE_SERVER;
-            event = fill(worker, side, &session->conn[side], round < 2 * ROUNDS_MAX);
+            event = fill(worker, session, side, round < 2 * ROUNDS_MAX);
         }
         if (event.kind == RELAY_DRAINED && event.result > 0) {
             worker->slot->stats.spliced_bytes += (uint32_t)event.result;
         }
         relay_transact(worker, index, &event);
-    }
-}
-
-void stream_leave(struct conn *conn)
-{
-    if (conn->flags & CONN_NONBLOCKING) {
-        sock_set_nonblocking(conn->fd, false);
-        order();
-        conn->flags &= (uint16_t)~CONN_NONBLOCKING;
     }
 }
 

@@ -9,9 +9,7 @@
  *
  * and no call has to be announced before it is made.
  *
- * The socket spliced to stays non-blocking until something else than a poll is armed on it, or the worker dies:
- * CONN_NONBLOCKING is set before the call that makes it so and cleared after the one that ends it, so a side without
- * the flag is never non-blocking.
+ * Sockets are made non-blocking when they are first spliced, which io_uring's connect alone could not bear, and stay so.
  */
 #ifndef PENSTOCK_IO_STREAM_H
 #define PENSTOCK_IO_STREAM_H
@@ -23,9 +21,6 @@ void stream_prepare(struct worker *worker, struct session *session, uint32_t tod
 
 /* Between transactions: carries them out, each followed by the step it leads to, until nothing can be moved at once. */
 void stream_run(struct worker *worker);
-
-/* Makes a side's socket fit for the ring. */
-void stream_leave(struct conn *conn);
 
 /* Takes back a pipe that a direction gave up with `bytes` in it. */
 

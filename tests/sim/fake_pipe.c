@@ -79,19 +79,16 @@ static uint32_t fill_length(const struct net_conn *conn)
 }
 
 /* Nothing to read: what the kernel says then. */
-static int32_t fill_nothing(struct net_conn *conn, bool readable)
+static int32_t fill_nothing(struct net_conn *conn)
 {
-    pipe_world.empty++;
-    if (!readable || conn->peer_fin) {
-        return -EAGAIN;
-    }
-    SIM_CHECK(conn->reset || conn->error != 0, "connection %u: a splice from it waits for ever", conn->id);
     int error = net_take_error(conn);
+
+    pipe_world.empty++;
     store_risk(4);
     return error != 0 ? error : -EAGAIN;
 }
 
-int32_t pipe_fill(int base, uint32_t index, int from, bool readable)
+int32_t pipe_fill(int base, uint32_t index, int from)
 {
     struct fake_pipe *pipe = pipe_at(base, index);
     struct net_conn *conn = net_at(from);
@@ -101,20 +98,21 @@ int32_t pipe_fill(int base, uint32_t index, int from, bool readable)
     SIM_CHECK(!is_local(conn), "connection %u: a unix socket's stream is spliced", conn->id);
     SIM_CHECK((conn->outstanding & CONN_OP_INPUT) == 0, "connection %u is received from in two ways: %x",
               conn->id, conn->outstanding);
+    SIM_CHECK(conn->nonblocking, "connection %u: a splice from it may wait for ever", conn->id);
     SIM_CHECK(pipe->bytes == 0, "pipe %u is filled with %u bytes in it", index, pipe->bytes);
     if (net_readable(conn) == 0) {
-        return fill_nothing(conn, readable);
+        return fill_nothing(conn);
     }
     if (sim_once_in(100)) { /* an urgent byte looks like nothing */
         pipe_world.empty++;
         return -EAGAIN;
     }
-    /* And lets the error through that waits behind. A death before that is recorded makes the reset an end: where
-     * there are deaths this is left out. */
-    if (conn->error != 0 && sim.config->crash_scale == 0 && sim_once_in(8)) {
-        return net_take_error(conn);
+    /* And lets the error through that waits behind. */
+    if (conn->error != 0 && sim_once_in(8)) {
+        int error = net_take_error(conn);
+        store_risk(4);
+        return error;
     }
-
     if (sim_once_in(500)) {
         static const int again[] = {EAGAIN, ENOMEM, EINTR};
         pipe_world.empty++;

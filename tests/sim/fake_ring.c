@@ -204,9 +204,8 @@ static struct ring_pending *submission(struct ring *ring, struct ring_tag tag, i
         struct net_conn *conn = net_at(fd);
         SIM_CHECK(conn != NULL && conn == conn_of(tag), "operation %u of session %u on descriptor %d", tag.op,
                   tag.index, fd);
-        /* A send says by itself that it must not wait, a poll does not care. */
-        SIM_CHECK(!conn->nonblocking || tag.op == RING_OP_POLL || tag.op == RING_OP_SEND,
-                  "operation %u of session %u side %u on a non-blocking socket", tag.op, tag.index, tag.side);
+        SIM_CHECK(!conn->nonblocking || tag.op != RING_OP_CONNECT,
+                  "connect of session %u on a non-blocking socket", tag.index);
         enum conn_op bit = bit_of(tag.op);
 
         SIM_CHECK((conn->outstanding & (bit & CONN_OP_INPUT ? CONN_OP_INPUT : bit)) == 0,

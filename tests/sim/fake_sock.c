@@ -97,15 +97,21 @@ void sock_shutdown(int fd)
     store_point();
 }
 
-void sock_set_nonblocking(int fd, bool nonblocking)
+void sock_set_nonblocking(int fd)
 {
     struct net_conn *conn = net_at(fd);
 
     store_point();
-    if (conn != NULL) { /* after a death the descriptor may be gone */
-        conn->nonblocking = nonblocking;
-    }
+    SIM_CHECK(conn != NULL, "descriptor %d made non-blocking", fd);
+    conn->nonblocking = true;
     store_point();
+}
+
+bool sock_is_closed(int fd)
+{
+    const struct net_conn *conn = net_at(fd);
+
+    return conn != NULL && conn->reset;
 }
 
 void sock_abort(int fd)

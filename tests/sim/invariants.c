@@ -86,8 +86,8 @@ static void check_conn(uint32_t index, enum side side, struct totals *totals)
         sim_fail(index, "side %d: in flight %x, in the ring %x, completed %x", side, conn->in_flight,
                  net_side->outstanding, net_side->unseen);
     }
-    if (net_side->nonblocking && !(conn->flags & CONN_NONBLOCKING)) {
-        sim_fail(index, "the socket of side %d is non-blocking, the record does not know", side);
+    if (!net_side->nonblocking && (conn->flags & CONN_NONBLOCKING)) {
+        sim_fail(index, "the socket of side %d is blocking, the record says it is not", side);
     }
     if (conn->received_bytes > net_side->in_read) {
         sim_fail(index, "side %d has received %lu bytes of %lu", side, (unsigned long)conn->received_bytes,

@@ -1,5 +1,7 @@
 #include "tests/unit/core/bed.h"
 
+#include <poll.h>
+
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <string.h>
@@ -211,7 +213,10 @@ void bed_connect_end(int32_t result)
 
 void bed_polled(enum side side, int32_t result)
 {
-    bed_step((struct relay_event){.kind = RELAY_POLLED, .side = side, .result = result});
+    bool bytes = result > 0 && (result & (POLLIN | POLLERR | POLLHUP)) == POLLIN;
+
+    bed_step((struct relay_event){
+        .kind = RELAY_POLLED, .side = side, .result = result < 0 ? result : 0, .more = bytes});
 }
 
 void bed_simple(enum relay_event_kind kind)

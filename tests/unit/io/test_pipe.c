@@ -1,5 +1,6 @@
 /* Splices between real sockets, through pipes at agreed numbers. */
 #include "io/pipe.h"
+#include "io/sock.h"
 
 #include <arpa/inet.h>
 #include <criterion/criterion.h>
@@ -54,6 +55,8 @@ static void setup(void)
     connect_pair(pair);
     to = pair[0];
     reader = pair[1];
+    sock_set_nonblocking(from);
+    sock_set_nonblocking(to);
     cr_assert_eq(pipe_make(BASE, 0), 0);
 }
 
@@ -82,11 +85,6 @@ static void await_unread(int bytes)
 static void send_bytes(const char *text)
 {
     cr_assert_eq(send(writer, text, strlen(text), 0), (ssize_t)strlen(text));
-}
-
-static void set_nonblocking(bool nonblocking)
-{
-    cr_assert_eq(fcntl(to, F_SETFL, nonblocking ? O_RDWR | O_NONBLOCK : O_RDWR), 0);
 }
 
 static void reset(int fd)
@@ -152,9 +150,8 @@ Test(pipe, from_socket_to_socket)
 {
     send_bytes("through and through");
     await(from, POLLIN);
-    cr_expect_eq(pipe_fill(BASE, 0, from, true), 19);
+    cr_expect_eq(pipe_fill(BASE, 0, from), 19);
     cr_expect_eq(pipe_bytes(BASE, 0), 19);
-    set_nonblocking(true);
     cr_expect_eq(pipe_drain(BASE, 0, to, 7), 7);
     cr_expect_eq(pipe_bytes(BASE, 0), 12);
     expect_read("through");
@@ -164,13 +161,13 @@ Test(pipe, from_socket_to_socket)
     cr_expect_eq(pipe_drain(BASE, 0, to, 1), -EAGAIN); /* empty */
 }
 
-Test(pipe, a_blocking_socket_without_anything_to_read_is_not_waited_for)
+Test(pipe, an_empty_socket_is_not_waited_for)
 {
-    cr_expect_eq(pipe_fill(BASE, 0, from, false), -EAGAIN);
+    cr_expect_eq(pipe_fill(BASE, 0, from), -EAGAIN);
     send_bytes("x");
     await(from, POLLIN);
-    cr_expect_eq(pipe_fill(BASE, 0, from, false), 1);
-    cr_expect_eq(pipe_fill(BASE, 0, from, false), -EAGAIN);
+    cr_expect_eq(pipe_fill(BASE, 0, from), 1);
+    cr_expect_eq(pipe_fill(BASE, 0, from), -EAGAIN);
     cr_expect_eq(pipe_bytes(BASE, 0), 1);
 }
 
@@ -181,13 +178,12 @@ Test(pipe, an_end_is_left_to_a_receive)
     send_bytes("last");
     cr_assert_eq(shutdown(writer, SHUT_WR), 0);
     await(from, POLLRDHUP);
-    cr_expect_eq(pipe_fill(BASE, 0, from, true), 4);
-    cr_expect_eq(pipe_fill(BASE, 0, from, true), -EAGAIN); /* polled, and at once */
-    cr_expect_eq(pipe_fill(BASE, 0, from, false), -EAGAIN);
+    cr_expect_eq(pipe_fill(BASE, 0, from), 4);
+    cr_expect_eq(pipe_fill(BASE, 0, from), -EAGAIN);
     cr_expect_eq(recv(from, &byte, 1, MSG_DONTWAIT), 0);
 }
 
-Test(pipe, a_reset_is_left_to_a_receive)
+Test(pipe, a_reset_is_told_once)
 {
     char byte;
 
@@ -195,10 +191,12 @@ Test(pipe, a_reset_is_left_to_a_receive)
     await(from, POLLIN);
     reset(writer);
     await(from, POLLRDHUP);
-    cr_expect_eq(pipe_fill(BASE, 0, from, true), 4); /* what came before is there */
-    cr_expect_eq(pipe_fill(BASE, 0, from, false), -EAGAIN);
-    cr_expect_lt(recv(from, &byte, 1, MSG_DONTWAIT), 0);
-    cr_expect_eq(errno, ECONNRESET);
+    cr_expect_eq(pipe_fill(BASE, 0, from), 4); /* what came before is there */
+    cr_expect_not(sock_is_closed(to));
+    cr_expect(sock_is_closed(from));
+    cr_expect_eq(pipe_fill(BASE, 0, from), -ECONNRESET);
+    cr_expect_eq(recv(from, &byte, 1, MSG_DONTWAIT), 0); /* an end, for who does not know */
+    cr_expect(sock_is_closed(from));
 }
 
 /* An urgent byte stands in the stream for a receive; a splice ends before it and then sees nothing. */
@@ -210,14 +208,13 @@ Test(pipe, an_urgent_byte_is_left_to_a_receive)
     cr_assert_eq(send(writer, "U", 1, MSG_OOB), 1);
     send_bytes("def");
     await_unread(7);
-    cr_expect_eq(pipe_fill(BASE, 0, from, true), 3);
-    cr_expect_eq(pipe_fill(BASE, 0, from, true), -EAGAIN); /* and does not wait */
-    cr_expect_eq(pipe_fill(BASE, 0, from, false), -EAGAIN);
+    cr_expect_eq(pipe_fill(BASE, 0, from), 3);
+    cr_expect_eq(pipe_fill(BASE, 0, from), -EAGAIN); /* and does not wait */
     cr_expect_eq(recv(from, got, sizeof(got), MSG_DONTWAIT), 4);
     cr_expect_str_eq(got, "Udef");
     send_bytes("ghi");
     await_unread(3);
-    cr_expect_eq(pipe_fill(BASE, 0, from, true), 3);
+    cr_expect_eq(pipe_fill(BASE, 0, from), 3);
     cr_expect_eq(pipe_bytes(BASE, 0), 6);
 }
 
@@ -227,13 +224,12 @@ Test(pipe, a_full_socket_takes_a_part_then_nothing_and_is_never_waited_for)
     int32_t moved = 1;
     uint32_t filled = 0, sent = 0, got = 0;
 
-    set_nonblocking(true);
     while (sent < MUCH && moved > 0) {
         while (pipe_bytes(BASE, 0) == 0) {
             ssize_t more = send(writer, bytes, sizeof(bytes), MSG_DONTWAIT);
             cr_assert(more > 0 || errno == EAGAIN);
             await(from, POLLIN);
-            int32_t in = pipe_fill(BASE, 0, from, true);
+            int32_t in = pipe_fill(BASE, 0, from);
             filled += in > 0 ? (uint32_t)in : 0;
         }
         moved = pipe_drain(BASE, 0, to, pipe_bytes(BASE, 0));
@@ -260,7 +256,7 @@ Test(pipe, a_full_pipe_takes_no_more_than_it_holds)
         while (send(writer, bytes, sizeof(bytes), MSG_DONTWAIT) > 0) {
         }
         await(from, POLLIN);
-        in = pipe_fill(BASE, 0, from, true);
+        in = pipe_fill(BASE, 0, from);
         cr_assert(in > 0 ? in <= PIPE_FILL_BYTES : in == -EAGAIN, "%d", in);
     }
     cr_expect_eq(in, -EAGAIN);
@@ -271,10 +267,9 @@ Test(pipe, a_reset_that_a_drain_finds)
 {
     send_bytes("lost");
     await(from, POLLIN);
-    cr_assert_eq(pipe_fill(BASE, 0, from, true), 4);
+    cr_assert_eq(pipe_fill(BASE, 0, from), 4);
     reset(reader);
     await(to, POLLIN);
-    set_nonblocking(true);
     cr_expect_eq(pipe_drain(BASE, 0, to, 4), -ECONNRESET);
     cr_expect_eq(pipe_drain(BASE, 0, to, 4), -EPIPE); /* told once */
     cr_expect_eq(pipe_bytes(BASE, 0), 4);
@@ -289,7 +284,7 @@ Test(pipe, what_is_thrown_away_is_gone)
     cr_assert_eq(send(writer, bytes, sizeof(bytes), 0), (ssize_t)sizeof(bytes));
     for (uint32_t moved = 0; moved < sizeof(bytes);) {
         await(from, POLLIN);
-        int32_t in = pipe_fill(BASE, 0, from, true);
+        int32_t in = pipe_fill(BASE, 0, from);
         cr_assert_gt(in, 0);
         moved += (uint32_t)in;
     }
@@ -298,30 +293,25 @@ Test(pipe, what_is_thrown_away_is_gone)
     pipe_discard(BASE, 0); /* of nothing: does not wait */
     send_bytes("next");
     await(from, POLLIN);
-    cr_expect_eq(pipe_fill(BASE, 0, from, true), 4);
-    set_nonblocking(true);
+    cr_expect_eq(pipe_fill(BASE, 0, from), 4);
     cr_expect_eq(pipe_drain(BASE, 0, to, 4), 4);
     expect_read("next");
 }
 
-/* A death: what is in the pipe stays, and so does the O_NONBLOCK of the socket. */
+/* A death: what is in the pipe stays. */
 Test(pipe, another_process_finds_what_one_left)
 {
     send_bytes("inherited");
     await(from, POLLIN);
-    cr_assert_eq(pipe_fill(BASE, 0, from, true), 9);
+    cr_assert_eq(pipe_fill(BASE, 0, from), 9);
     pid_t pid = fork();
     if (pid == 0) {
-        _exit(pipe_bytes(BASE, 0) == 9 && fcntl(to, F_SETFL, O_RDWR | O_NONBLOCK) == 0 &&
-                      pipe_drain(BASE, 0, to, 4) == 4
-                  ? 0
-                  : 1);
+        _exit(pipe_bytes(BASE, 0) == 9 && pipe_drain(BASE, 0, to, 4) == 4 ? 0 : 1);
     }
     siginfo_t info;
     cr_assert_eq(waitid(P_PID, (id_t)pid, &info, WEXITED), 0);
     cr_expect_eq(info.si_status, 0);
     cr_expect_eq(pipe_bytes(BASE, 0), 5);
-    cr_expect(fcntl(to, F_GETFL) & O_NONBLOCK); /* the socket's, not the process's */
     cr_expect_eq(pipe_drain(BASE, 0, to, 5), 5);
     expect_read("inherited");
 }
