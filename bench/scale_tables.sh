@@ -10,7 +10,7 @@ kernel() {
 other() {
     local penstock=$(($(cat "$work/other.penstock.$1") - $(cat "$work/other.penstock.0")))
     local direct=$(($(cat "$work/other.direct.$1") - $(cat "$work/other.direct.0")))
-    echo $(((penstock - direct) * 1024 / $1))
+    echo $((penstock > direct ? (penstock - direct) * 1024 / $1 : 0)) # others' come and go
 }
 
 # queued STAGE: pages that hold or are set aside for bytes in socket buffers, likewise, but of all sessions.
@@ -114,7 +114,8 @@ sort -s -t$'\t' -k1,1 -k2,2n -k3,3n -k4,4n "$work/exchanges.tsv" | awk -F'\t' '
     }
     {key = $1 "\t" $2 "\t" $3; if (key != last) {flush(); n = 0; last = key} row[++n] = $0 "\t"; row[n] = $1 "\t" $2 "\t" $3 "\t" $4 "\t" $5 "\t" $6 "\t" $7}
     END {flush()}'
-idle_share=$(awk -F'\t' '{share = $2} END {print share}' "$work/idle_cpu.tsv")
+# What the sessions add, not the workers.
+idle_share=$(awk -F'\t' 'NR == 1 {none = $2} {share = $2 - none} END {print (share > 0 ? share : 0)}' "$work/idle_cpu.tsv")
 cat <<MARKDOWN
 
 - CPU of all of Penstock while every session is idle, of one CPU: $(awk -F'\t' '{printf "%s%.2f %% at %s", (NR > 1 ? ", " : ""), $2, $1}' "$work/idle_cpu.tsv").
@@ -122,7 +123,6 @@ cat <<MARKDOWN
 - \`penstock status\` reads all of them: $((status_us / 1000)) ms.
 - Connects that found no source port in the worker's window: $(value port_fallbacks "$work/status.end.json"); failed:
   $(value connect_failures "$work/status.end.json"); connections without a flow entry: $(value flow_failures "$work/status.end.json").
-
 - 128 workers with room for $((128 * per_worker)) sessions and not one of them: ready after $(ratio "$most_ms" 1000 1) s, $((most_kib / 1024)) MiB of user memory,
   $((most_space_kib / 1048576)) GiB of address space.
 
@@ -137,7 +137,7 @@ cat <<MARKDOWN
 | together | $((user_slope + 217 + kernel_bytes + other_bytes)) B | $(gib $((user_slope + 217 + kernel_bytes + other_bytes))) GiB |
 | the kernel's floor | $floor_bytes B | $(gib "$floor_bytes") GiB |
 | adoption of a worker with 14,336 sessions | $(mean_adoption 2) us | $(awk -v us="$(mean_adoption 2)" 'BEGIN {printf "%.0f", us * 14.336}') ms ($(awk -v us="$(mean_adoption 3)" 'BEGIN {printf "%.0f", us * 14.336}') ms CPU) |
-| CPU while all are idle | | $(awk -v share="$idle_share" -v n="$last" 'BEGIN {printf "%.1f", share * 1e7 / n / 100}') CPUs |
+| CPU while all are idle, without what each worker takes anyway | | $(awk -v share="$idle_share" -v n="$last" 'BEGIN {printf "%.1f", share * 1e7 / n / 100}') CPUs |
 MARKDOWN
 if [ -s "$work/notes" ]; then
     printf '\nNotes of this run:\n\n'
