@@ -19,6 +19,7 @@
 #include "io/clock.h"
 #include "io/log.h"
 #include "io/worker.h"
+#include "shm/image_box.h"
 
 enum {
     PROGRESS_US = 50000, /* a worker that lived this long made progress */
@@ -40,6 +41,7 @@ struct keeper {
     uint32_t listeners;
     uint32_t deaths_in_a_row;
     uint64_t started_us;
+    bool killed; /* by us: it hung */
 };
 
 static _Noreturn void die(const char *what, int error)
@@ -181,19 +183,53 @@ static const char *describe(const siginfo_t *info, char *text, size_t size)
     return text;
 }
 
+/* A worker whose loop does not turn any more is killed; whatever it was handling is to blame, as for a fault. */
+static void end_if_hanging(struct keeper *keeper, pid_t pid)
+{
+    uint32_t limit_ms = image_box_current(keeper->setup->region)->watchdog_ms;
+    uint64_t started_ms = keeper->started_us / 1000;
+    uint64_t beat_ms = __atomic_load_n(&keeper->slot->beat_ms, __ATOMIC_RELAXED);
+    uint64_t since_ms = beat_ms > started_ms ? beat_ms : started_ms;
+
+    if (limit_ms == 0 || keeper->killed || clock_now_us() / 1000 <= since_ms + limit_ms) {
+        return;
+    }
+    log_line(LOG_LEVEL_ERROR,
+             "event=worker_hangs slot=%u pid=%d what=\"killed; its loop has not turned for %u ms\"",
+             keeper->setup->slot, pid, limit_ms);
+    keeper->killed = true;
+    keeper->slot->fault = 1;
+    (void)kill(pid, SIGKILL);
+}
+
+/* SIGCHLD is blocked, so it waits for whoever asks. */
+static siginfo_t wait_for_end(struct keeper *keeper, pid_t pid)
+{
+    const struct timespec look = {.tv_sec = 1};
+    siginfo_t info = {0};
+    sigset_t child;
+
+    sigemptyset(&child);
+    sigaddset(&child, SIGCHLD);
+    keeper->killed = false;
+    for (;;) {
+        if (waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG) != 0 && errno != EINTR) {
+            die("waitid", errno);
+        }
+        if (info.si_pid != 0) {
+            return info;
+        }
+        (void)sigtimedwait(&child, NULL, &look);
+        end_if_hanging(keeper, pid);
+    }
+}
+
 /* Waits for the worker's end. Returns whether it was done. */
 static bool wait_for_worker(struct keeper *keeper, pid_t pid)
 {
-    siginfo_t info = {0};
+    siginfo_t info = wait_for_end(keeper, pid);
     char text[64];
-    int result;
 
-    do {
-        result = waitid(P_PID, (id_t)pid, &info, WEXITED);
-    } while (result != 0 && errno == EINTR);
-    if (result != 0) {
-        die("waitid", errno);
-    }
     if (info.si_code == CLD_EXITED && info.si_status == 0) {
         return true;
     }
@@ -225,7 +261,7 @@ void keeper_main(const struct keeper_setup *setup)
 {
     static char name[32];
     struct keeper keeper = {.setup = setup, .slot = region_slot(setup->region, setup->slot)};
-    sigset_t none;
+    sigset_t child;
 
     snprintf(name, sizeof(name), "keeper.%u", setup->slot);
     log_init(LOG_LEVEL_INFO, name);
@@ -237,8 +273,9 @@ void keeper_main(const struct keeper_setup *setup)
     signal(SIGUSR1, SIG_IGN);
     signal(SIGUSR2, SIG_IGN);
     signal(SIGPIPE, SIG_IGN);
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
+    sigemptyset(&child);
+    sigaddset(&child, SIGCHLD); /* wait_for_end() */
+    sigprocmask(SIG_SETMASK, &child, NULL);
     int result = region_confine(setup->region);
     if (result < 0) {
         die("opening the region's head read-only through /proc", -result);

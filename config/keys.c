@@ -8,14 +8,15 @@
 
 #include <string.h>
 
-#define SESSIONS_MAX     10000000u
-#define SESSIONS_DEFAULT 8000u
-#define BUFFERS_MIN      (1024u * 1024)
-#define BUFFERS_MAX      (1024ull * 1024 * 1024 * 1024)
-#define BUFFERS_DEFAULT  (256u * 1024 * 1024)
-#define BACKLOG_MAX      65535u
-#define BACKLOG_DEFAULT  4096u
-#define RETRIES_DEFAULT  3u
+#define SESSIONS_MAX        10000000u
+#define SESSIONS_DEFAULT    8000u
+#define BUFFERS_MIN         (1024u * 1024)
+#define BUFFERS_MAX         (1024ull * 1024 * 1024 * 1024)
+#define BUFFERS_DEFAULT     (256u * 1024 * 1024)
+#define BACKLOG_MAX         65535u
+#define BACKLOG_DEFAULT     4096u
+#define WATCHDOG_DEFAULT_MS (10u * 1000)
+#define RETRIES_DEFAULT     3u
 
 #define SCHEMA(table)                                                \
     {                                                                \
@@ -428,6 +429,12 @@ static const struct config_key top_keys[] = {
         .offset = offsetof(struct config_draft, head.spin_us),
         .max = IMAGE_SPIN_MAX_US,
     },
+    {
+        .name = "watchdog",
+        .read = config_read_duration,
+        .offset = offsetof(struct config_draft, head.watchdog_ms),
+        .min = IMAGE_WATCHDOG_MIN_MS,
+    },
     {.name = "limits", .read = config_read_mapping, .schema = &limit_schema},
     {.name = "log", .read = config_read_mapping, .schema = &log_schema},
     {
@@ -468,6 +475,7 @@ void config_draft_read(struct config_draft *draft, const struct config_node *roo
                      .half_closed_ms = 30 * 1000,
                      .drain_ms = 0},
         .log_level = LOG_LEVEL_INFO,
+        .watchdog_ms = WATCHDOG_DEFAULT_MS,
     };
     config_schema_read(&reader, &top_schema, root, draft);
 }

@@ -50,6 +50,18 @@ static void descriptors_check(const struct image *image, struct config_place pla
                       at_most(possible, "sessions", instead, sizeof(instead)));
 }
 
+/* Sessions of a worker have a place each in its completion queue. */
+static void workers_check(const struct image *image, struct config_place place, struct config_report *report)
+{
+    uint64_t possible = (uint64_t)image->workers * IMAGE_WORKER_SESSIONS_MAX;
+
+    if (image->sessions_limit > possible)
+        config_report_add(report, place,
+                          "limits.sessions: a worker serves at most %d sessions, %" PRIu32 " workers %" PRIu64
+                          "; write at most that, or more workers",
+                          IMAGE_WORKER_SESSIONS_MAX, image->workers, possible);
+}
+
 static void memory_check(const struct image *image, const struct config_positions *positions,
                          const struct machine_facts *facts, struct config_report *report)
 {
@@ -165,6 +177,7 @@ int config_check_machine(const struct image *image, const struct config_position
     if (!positions)
         positions = &nowhere;
     descriptors_check(image, positions->sessions, facts, report);
+    workers_check(image, positions->sessions, report);
     memory_check(image, positions, facts, report);
     rings_check(image, positions->workers, facts, report);
     congestions_check(image, positions, facts, report);

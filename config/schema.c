@@ -3,6 +3,7 @@
  */
 #include "config/schema.h"
 
+#include <inttypes.h>
 #include <stdarg.h>
 #include <string.h>
 
@@ -275,8 +276,12 @@ CONFIG_READER(config_read_duration)
     const char *text = config_scalar_text(reader, value, "a duration, as in 30s, or off");
     struct config_why why;
 
-    if (text && config_value_duration(text, field(target, key->offset), &why) < 0)
+    uint32_t *duration_ms = field(target, key->offset);
+    if (text && config_value_duration(text, duration_ms, &why) < 0)
         config_reader_refuse(reader, value->place, "%s", why.text);
+    else if (text && *duration_ms != 0 && *duration_ms < key->min)
+        config_reader_refuse(reader, value->place, "%s is too short; write at least %" PRIu64 "ms, or off",
+                             text, key->min);
 }
 
 CONFIG_READER(config_read_microseconds)

@@ -15,6 +15,8 @@ enum {
     IMAGE_PATH_MAX = 256,
     IMAGE_CONGESTION_MAX = 16, /* of a congestion control with its NUL: the kernel's TCP_CA_NAME_MAX */
     IMAGE_SPIN_MAX_US = 1000,
+    IMAGE_WORKER_SESSIONS_MAX = 14336, /* what the completion queue of a worker's ring allows: io/worker.c */
+    IMAGE_WATCHDOG_MIN_MS = 2000,      /* loops turn at least once a second */
     IMAGE_LISTENERS_MAX = 64,
     IMAGE_BINDS_MAX = 128, /* of all listeners together */
     IMAGE_POOLS_MAX = 256,
@@ -84,7 +86,8 @@ struct image_pool {
 struct image {
     uint64_t magic;
     uint32_t size; /* bytes of the whole block */
-    uint32_t reserved;
+    uint32_t
+        watchdog_ms;     /* a worker whose loop has not turned for so long is killed and replaced; 0: never */
     uint64_t generation; /* 1 for the configuration Penstock started with, +1 with each reload */
     char name[IMAGE_NAME_MAX];
     char user[IMAGE_NAME_MAX];   /* "" keeps the user that started Penstock */

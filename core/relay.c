@@ -157,7 +157,7 @@ static void on_no_server(struct session *session, const struct relay_event *even
 
 static void stop_streaming(struct conn *conn)
 {
-    conn->flags &= (uint16_t) ~(CONN_STREAMING | CONN_READABLE | CONN_MORE | CONN_TRICKLE | CONN_FULL);
+    conn->flags &= (uint16_t) ~(CONN_STREAMING | CONN_READABLE | CONN_TRICKLE | CONN_FULL);
 }
 
 /* What the size of a receive says about the messages to come: two large buffers filled in a row are a stream. */
@@ -243,8 +243,7 @@ static void on_filled(struct session *session, const struct relay_event *event, 
         conn->received_bytes += (uint32_t)event->result;
         conn->queued_bytes += (uint32_t)event->result;
         session->active_ms = env->now_ms;
-        conn->flags &= (uint16_t) ~(CONN_READABLE | CONN_MORE);
-        conn->flags |= event->more ? CONN_MORE : 0;
+        conn->flags &= (uint16_t)~CONN_READABLE;
         if (!little) {
             conn->flags &= (uint16_t)~CONN_TRICKLE;
         } else if (conn->flags & CONN_TRICKLE) {
@@ -255,10 +254,6 @@ static void on_filled(struct session *session, const struct relay_event *event, 
         return;
     }
     give_back_pipe(session, event->side, actions);
-    if (event->result == -EAGAIN && (conn->flags & CONN_MORE)) {
-        conn->flags &= (uint16_t)~CONN_MORE;
-        return;
-    }
     stop_streaming(conn);
     switch (event->result) {
     case 0:
@@ -419,7 +414,7 @@ static uint32_t arm_or_splice(const struct conn *from)
     if (from->queued_bytes > 0) {
         return 0;
     }
-    return from->flags & (CONN_READABLE | CONN_MORE) ? RELAY_DO_FILL : RELAY_DO_POLL;
+    return from->flags & CONN_READABLE ? RELAY_DO_FILL : RELAY_DO_POLL;
 }
 
 /* One direction of an open session: receive from `side`, send to the other, pass on EOF. */

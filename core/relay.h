@@ -20,7 +20,7 @@ enum relay_event_kind {
     RELAY_RECEIVE_ENDED, /* the receive on `side` ended: `result` is 0 at EOF, else -errno */
     RELAY_SENT,          /* the send to `side` ended: `result` is bytes or -errno */
     RELAY_POLLED, /* the poll on `side` ended: `result` is 0 or -errno; `more`: there are bytes, and nothing else */
-    RELAY_FILLED, /* the splice from `side` into its pipe: `result` is bytes or -errno; `more` may be there */
+    RELAY_FILLED,    /* the splice from `side` into its pipe: `result` is bytes or -errno */
     RELAY_DRAINED,   /* the splice from the other side's pipe to `side`: `result` is bytes or -errno */
     RELAY_WRITABLE,  /* `side` takes bytes again */
     RELAY_GRANTED,   /* a receiver on `side` that was refused a buffer may try again */

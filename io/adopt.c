@@ -67,7 +67,7 @@ static void settle_session(struct worker *worker, struct session *session)
         struct conn *conn = &session->conn[side];
         conn->in_flight = 0;
         conn->flags &= (uint16_t) ~(CONN_CANCEL_INPUT | CONN_BLOCKED | CONN_WATCHED | CONN_WAITING |
-                                    CONN_SMALL | CONN_READABLE | CONN_MORE);
+                                    CONN_SMALL | CONN_READABLE);
         conn->wait_next = SESSION_NONE;
         conn->wait_prev = SESSION_NONE;
     }

@@ -15,6 +15,7 @@
 
 enum {
     EXPIRE_BATCH = 1024, /* timeouts handled in one turn of the loop; the rest follow in the next */
+    BUSY_TURN = 64,      /* completions handled in a turn; beyond that the waiting wait longer */
     WATCH_BATCH = 8,     /* sockets that became writable, likewise */
     LINGER_MAX_MS = 5000,
     LINGER_LOOK_MS = 20,
@@ -649,7 +650,7 @@ bool relay_can_grant(const struct worker *worker)
     return worker->waiting.count > 0 && worker->ring_filled[receive_class(worker, relay_share(worker))] > 0;
 }
 
-void relay_writable(struct worker *worker)
+void relay_writable(struct worker *worker, uint32_t completed)
 {
     uint64_t handles[WATCH_BATCH];
 
@@ -657,7 +658,8 @@ void relay_writable(struct worker *worker)
         return;
     }
     /* A batch a turn, or thousands of slow readers would make everybody wait; the rest make the poll fire at once. */
-    uint32_t count = watch_take(worker->watch_fd, handles, WATCH_BATCH);
+    uint32_t batch = completed < BUSY_TURN ? WATCH_BATCH : 1;
+    uint32_t count = watch_take(worker->watch_fd, handles, batch);
     for (uint32_t i = 0; i < count; i++) {
         uint32_t index = (uint32_t)(handles[i] >> 32);
         const struct session *session = &worker->slab.sessions[index];

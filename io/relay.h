@@ -25,7 +25,7 @@ void relay_step_in(struct worker *worker, struct session *session, const struct 
 void relay_refill(struct worker *worker);
 
 /* Goes on sending where the kernel takes bytes again, and watches on. */
-void relay_writable(struct worker *worker);
+void relay_writable(struct worker *worker, uint32_t completed);
 
 /* Whether a receiver waits for a buffer and there is one. */
 bool relay_can_grant(const struct worker *worker);

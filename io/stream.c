@@ -5,8 +5,6 @@
 #include "io/relay.h"
 #include "io/sock.h"
 
-enum { ROUNDS_MAX = 8 }; /* fills of one stream before others' completions are looked at */
-
 static enum side other_side(enum side side)
 {
     return side == SIDE_CLIENT ? SIDE_SERVER : SIDE_CLIENT;
@@ -48,8 +46,7 @@ static void make_nonblocking(struct conn *conn)
     }
 }
 
-static struct relay_event fill(const struct worker *worker, struct session *session, enum side side,
-                               bool more)
+static struct relay_event fill(const struct worker *worker, struct session *session, enum side side)
 {
     struct conn *conn = &session->conn[side];
     struct relay_event event = {.kind = RELAY_FILLED, .side = side, .result = -ENOBUFS};
@@ -57,7 +54,6 @@ static struct relay_event fill(const struct worker *worker, struct session *sess
     if (conn->pipe != PIPE_NONE) {
         make_nonblocking(conn);
         event.result = pipe_fill(worker->pipe_base, conn->pipe, conn->fd);
-        event.more = more && event.result == PIPE_FILL_BYTES;
     }
     return event;
 }
@@ -77,7 +73,7 @@ static struct relay_event drain(const struct worker *worker, struct session *ses
 
 void stream_run(struct worker *worker)
 {
-    for (uint32_t round = 0; worker->splices.todo != 0; round++) {
+    while (worker->splices.todo != 0) {
         uint32_t todo = worker->splices.todo;
         uint32_t index = worker->splices.session;
         struct session *session = &worker->slab.sessions[index];
@@ -90,7 +86,7 @@ void stream_run(struct worker *worker)
             event = drain(worker, session, SIDE_SERVER);
         } else {
             enum side side = todo & RELAY_DO_FILL << SIDE_CLIENT ? SIDE_CLIENT : SIDE_SERVER;
-            event = fill(worker, session, side, round < 2 * ROUNDS_MAX);
+            event = fill(worker, session, side);
         }
         if (event.kind == RELAY_DRAINED && event.result > 0) {
             worker->slot->stats.spliced_bytes += (uint32_t)event.result;

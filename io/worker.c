@@ -25,6 +25,10 @@ enum {
     STOP_BATCH = 1024,           /* sessions ended in one turn of the loop */
 };
 
+_Static_assert((RING_COMPLETIONS_MAX - COMPLETIONS_RESERVE) / COMPLETIONS_PER_SESSION ==
+                   IMAGE_WORKER_SESSIONS_MAX,
+               "the configuration's check knows it");
+
 static void tick(struct worker *worker)
 {
     worker->now_us = clock_now_us();
@@ -93,8 +97,8 @@ static uint32_t sessions_for(const struct worker *worker)
 {
     uint32_t by_descriptors =
         (worker->descriptors_limit - worker->slot->fd_floor - DESCRIPTORS_SPARE) / SIDE_COUNT;
-    uint32_t by_completions = (RING_COMPLETIONS_MAX - COMPLETIONS_RESERVE) / COMPLETIONS_PER_SESSION;
-    uint32_t sessions = by_descriptors < by_completions ? by_descriptors : by_completions;
+    uint32_t sessions =
+        by_descriptors < IMAGE_WORKER_SESSIONS_MAX ? by_descriptors : IMAGE_WORKER_SESSIONS_MAX;
 
     return sessions < worker->slab.capacity ? sessions : worker->slab.capacity;
 }
@@ -169,9 +173,10 @@ int worker_start(struct worker *worker, const struct worker_setup *setup)
     return 0;
 }
 
-static void complete_all(struct worker *worker)
+static uint32_t complete_all(struct worker *worker)
 {
     struct ring_completion completion;
+    uint32_t count = 0;
 
     while (ring_peek(worker->ring, &completion)) {
         if (ring_space(worker->ring) < WORKER_TXN_SUBMISSIONS) {
@@ -179,7 +184,9 @@ static void complete_all(struct worker *worker)
         }
         relay_complete(worker, &completion);
         worker->completed_us = worker->now_us;
+        count++;
     }
+    return count;
 }
 
 static void arm_wake(struct worker *worker)
@@ -344,9 +351,9 @@ static int wait(struct worker *worker)
 int worker_turn(struct worker *worker)
 {
     tick(worker);
-    complete_all(worker);
+    uint32_t completed = complete_all(worker);
     relay_refill(worker);
-    relay_writable(worker);
+    relay_writable(worker, completed);
     relay_expire(worker);
     sweep_flows(worker);
     rekick_accept(worker);

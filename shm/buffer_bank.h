@@ -53,8 +53,8 @@ static inline unsigned char *buffer_bank_address(const struct buffer_bank *bank,
 {
     uint32_t large = bank->table.large_count;
     uint64_t offset =
-        id < large ? (uint64_t)id * BUFFER_LARGE_BYTES
-                   : (uint64_t)large * BUFFER_LARGE_BYTES + (uint64_t)(id - large) * BUFFER_SMALL_BYTES;
+        id < large ? (uint64_t)id * BUFFER_LARGE_STRIDE
+                   : (uint64_t)large * BUFFER_LARGE_STRIDE + (uint64_t)(id - large) * BUFFER_SMALL_BYTES;
     return bank->bytes + offset;
 }
 

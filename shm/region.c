@@ -43,14 +43,14 @@ static void shape_bank(struct region_header *header, uint64_t bytes_per_slot)
     uint64_t small_bytes = bytes_per_slot / 4;
 
     header->small_per_slot = (uint32_t)(small_bytes / BUFFER_SMALL_BYTES);
-    header->large_per_slot = (uint32_t)((bytes_per_slot - small_bytes) / BUFFER_LARGE_BYTES);
+    header->large_per_slot = (uint32_t)((bytes_per_slot - small_bytes) / BUFFER_LARGE_STRIDE);
 }
 
 static void count_rows(const struct region_header *header, uint64_t counts[TABLE_COUNT])
 {
     uint64_t slots = header->slot_count;
     uint64_t buffers = header->large_per_slot + header->small_per_slot;
-    uint64_t bank_per_slot = (uint64_t)header->large_per_slot * BUFFER_LARGE_BYTES +
+    uint64_t bank_per_slot = (uint64_t)header->large_per_slot * BUFFER_LARGE_STRIDE +
                              (uint64_t)header->small_per_slot * BUFFER_SMALL_BYTES;
 
     counts[TABLE_IMAGES] = 2;

@@ -35,7 +35,8 @@ static void set_up(void)
 
     bed_begin();
     listener = net_listen(&port, 16);
-    penstock_start(&(struct penstock_config){.workers = 1, .servers = bed_format("127.0.0.1:%u", port)});
+    penstock_start(&(struct penstock_config){
+        .workers = 1, .servers = bed_format("127.0.0.1:%u", port), .more = "watchdog: 2s"});
     map_region();
     for (int i = 0; i < SESSIONS; i++) {
         pairs[i] = net_pair(listener);
@@ -114,6 +115,21 @@ Test(fault, a_session_the_worker_dies_of_is_reset)
     cr_assert_eq(penstock_number("workers.0.deaths"), 3);
     cr_assert_eq(penstock_number("closes.faulty"), 1);
     cr_assert_eq(penstock_number("stats.damaged"), 0);
+    bed_end();
+}
+
+/* A worker that does not come back is killed, and adopted as any. */
+Test(fault, a_worker_that_hangs_is_replaced)
+{
+    pid_t worker = penstock_worker(0);
+
+    cr_assert_eq(kill(worker, SIGSTOP), 0);
+    net_write_text(pairs[0].client, "is anybody there?");
+    net_read_text(pairs[0].server, "is anybody there?");
+    cr_assert(strstr(penstock_log(), bed_format("event=worker_hangs slot=0 pid=%d", worker)) != NULL);
+    cr_assert_neq(penstock_worker(0), worker);
+    cr_assert_eq(penstock_number("workers.0.deaths"), 1);
+    cr_assert_eq(penstock_number("sessions"), SESSIONS);
     bed_end();
 }
 

@@ -10,10 +10,10 @@ Test(config_keys, unknown_and_unsupported)
         {PARSE_REST "Workers: 1\n", "4:1: unknown key 'Workers'; did you mean 'workers'?\n"},
         {PARSE_REST "exportr: 1\n", "4:1: unknown key 'exportr'; did you mean 'exporter'?\n"},
         {PARSE_REST "zzz: 1\n",
-         "4:1: unknown key 'zzz'; possible here: name, workers, user, spin, limits, log, timeouts, "
+         "4:1: unknown key 'zzz'; possible here: name, workers, user, spin, watchdog, limits, log, timeouts, "
          "listeners, pools\n"},
         {PARSE_REST "\"\": 1\n",
-         "4:1: unknown key ''; possible here: name, workers, user, spin, limits, log, timeouts, "
+         "4:1: unknown key ''; possible here: name, workers, user, spin, watchdog, limits, log, timeouts, "
          "listeners, pools\n"},
         {PARSE_REST "exporter: { listen: 127.0.0.1:1 }\n",
          "4:1: key 'exporter' is not supported by this version\n"},
@@ -113,6 +113,8 @@ Test(config_keys, top_level_values)
          "as in 90s\n"
          "4:51: timeouts.half_closed: 50d is too long; write at most 49d, or off for no limit\n"},
         {PARSE_REST "spin: 2ms\n", "4:7: spin: 2ms is too long; write at most 1ms, or off\n"},
+        {PARSE_REST "watchdog: 1999ms\n",
+         "4:11: watchdog: 1999ms is too short; write at least 2000ms, or off\n"},
         {PARSE_REST "spin: [ 1us ]\n",
          "4:7: spin: a list is not possible here; write a duration, as in 100us, or off\n"},
     };

@@ -94,6 +94,22 @@ Test(config_machine, each_shortage_is_told_at_its_value)
     free(image);
 }
 
+Test(config_machine, more_sessions_than_the_workers_can_serve)
+{
+    struct image *image = image_make(CONFIGURATION);
+    struct machine_facts facts = {
+        .nofile_limit = UINT64_MAX, .memlock_bytes = UINT64_MAX, .memory_bytes = UINT64_MAX};
+
+    image->sessions_limit = 4 * IMAGE_WORKER_SESSIONS_MAX;
+    cr_expect_eq(config_check_machine(image, &positions, &facts, &report), 0);
+    image->sessions_limit++;
+    cr_expect_eq(config_check_machine(image, &positions, &facts, &report), -1);
+    cr_expect_str_eq(parse_report_text(&report),
+                     "2:21: limits.sessions: a worker serves at most 14336 sessions, 4 "
+                     "workers 57344; write at most that, or more workers\n");
+    free(image);
+}
+
 Test(config_machine, root_locks_what_it_likes)
 {
     struct image *image = image_make(CONFIGURATION);

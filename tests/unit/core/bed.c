@@ -50,7 +50,7 @@ static const char *verify_side(enum side side)
         MUST(open && !(conn->in_flight & CONN_OP_SEND) && peer->queued_bytes > 0 && conn->sink == SINK_OPEN);
     }
     if (bed_asks(RELAY_DO_FILL, side)) {
-        MUST(open && (conn->flags & CONN_STREAMING) && (conn->flags & (CONN_READABLE | CONN_MORE)));
+        MUST(open && (conn->flags & CONN_STREAMING) && (conn->flags & CONN_READABLE));
         MUST(conn->pipe == PIPE_NONE && conn->queued_bytes == 0 && !(conn->in_flight & CONN_OP_INPUT));
         MUST(conn->source == SOURCE_OPEN && peer->sink == SINK_OPEN && !bed_asks(RELAY_DO_POLL, side));
     }
@@ -277,7 +277,7 @@ void bed_writable(enum side side)
 }
 
 /* The splice the last step asked for, through a pipe that is lent now. */
-void bed_filled(enum side side, int32_t result, bool more)
+void bed_filled(enum side side, int32_t result)
 {
     struct conn *conn = &bed.session.conn[side];
 
@@ -286,7 +286,7 @@ void bed_filled(enum side side, int32_t result, bool more)
         conn->pipe = (uint16_t)side;
         bed.pipes_lent |= 1u << side;
     }
-    bed_step((struct relay_event){.kind = RELAY_FILLED, .side = side, .result = result, .more = more});
+    bed_step((struct relay_event){.kind = RELAY_FILLED, .side = side, .result = result});
 }
 
 void bed_drained(enum side side, int32_t result)

@@ -55,7 +55,7 @@ void bed_sent(enum side side, int32_t result);
 void bed_sent_all(enum side side); /* all that was offered */
 void bed_writable(enum side side);
 void bed_polled(enum side side, int32_t result);
-void bed_filled(enum side side, int32_t result, bool more);
+void bed_filled(enum side side, int32_t result);
 void bed_drained(enum side side, int32_t result);
 void bed_stop(void);
 

@@ -39,7 +39,7 @@ static void enter(enum side side)
 static void fill_and_block(enum side side)
 {
     bed_polled(side, POLLIN);
-    bed_filled(side, MUCH, false);
+    bed_filled(side, MUCH);
     bed_drained(bed_other(side), -EAGAIN);
     cr_assert(bed_asks(RELAY_DO_WATCH, bed_other(side)));
     cr_assert_eq(bed.session.conn[side].queued_bytes, MUCH);
@@ -143,7 +143,7 @@ Test(relay_stream, poll_then_fill_then_drain)
     cr_expect_eq(bed.todo, RELAY_DO_FILL << SIDE_SERVER);
     uint64_t received = SERVER->received_bytes;
     bed.env.now_ms += 100;
-    bed_filled(SIDE_SERVER, MUCH, false);
+    bed_filled(SIDE_SERVER, MUCH);
     cr_expect_eq(bed.todo, RELAY_DO_DRAIN << SIDE_CLIENT);
     cr_expect_eq(SERVER->received_bytes, received + MUCH);
     cr_expect_eq(bed.session.active_ms, bed.env.now_ms);
@@ -155,24 +155,11 @@ Test(relay_stream, poll_then_fill_then_drain)
     cr_expect_eq(bed.sent[SIDE_CLIENT], bed.given[SIDE_SERVER]);
 }
 
-Test(relay_stream, more_is_fetched_without_a_poll)
-{
-    enter(SIDE_SERVER);
-    bed_polled(SIDE_SERVER, POLLIN);
-    bed_filled(SIDE_SERVER, MUCH, true);
-    cr_expect_not(SERVER->flags & CONN_READABLE); /* a second splice has to ask by itself */
-    bed_drained(SIDE_CLIENT, MUCH);
-    cr_expect_eq(bed.todo, RELAY_DO_FILL << SIDE_SERVER);
-    bed_filled(SIDE_SERVER, MUCH, false);
-    bed_drained(SIDE_CLIENT, MUCH);
-    cr_expect_eq(bed.todo, RELAY_DO_POLL << SIDE_SERVER);
-}
-
 Test(relay_stream, what_is_not_taken_waits_in_the_pipe)
 {
     enter(SIDE_CLIENT);
     bed_polled(SIDE_CLIENT, POLLIN);
-    bed_filled(SIDE_CLIENT, MUCH, true);
+    bed_filled(SIDE_CLIENT, MUCH);
     bed_drained(SIDE_SERVER, 1000);
     cr_expect_eq(bed.todo, RELAY_DO_WATCH << SIDE_SERVER);
     cr_expect_eq(CLIENT->queued_bytes, MUCH - 1000);
@@ -196,7 +183,7 @@ Test(relay_stream, both_directions_at_once)
     fill_and_block(SIDE_CLIENT);
     bed_polled(SIDE_SERVER, POLLIN);
     cr_expect_eq(bed.todo, RELAY_DO_FILL << SIDE_SERVER);
-    bed_filled(SIDE_SERVER, MUCH, false);
+    bed_filled(SIDE_SERVER, MUCH);
     cr_expect_eq(bed.todo, RELAY_DO_DRAIN << SIDE_CLIENT);
     bed_drained(SIDE_CLIENT, MUCH);
     expect_back(SIDE_SERVER, 0);
@@ -239,17 +226,17 @@ Test(relay_stream, two_small_splices_in_a_row_send_it_back_to_receiving)
     enter(SIDE_CLIENT);
     for (int i = 0; i < 3; i++) { /* one is allowed */
         bed_polled(SIDE_CLIENT, POLLIN);
-        bed_filled(SIDE_CLIENT, i == 1 ? RELAY_STREAM_MIN_BYTES : RELAY_STREAM_MIN_BYTES - 1, false);
+        bed_filled(SIDE_CLIENT, i == 1 ? RELAY_STREAM_MIN_BYTES : RELAY_STREAM_MIN_BYTES - 1);
         bed_drained(SIDE_SERVER, i == 1 ? RELAY_STREAM_MIN_BYTES : RELAY_STREAM_MIN_BYTES - 1);
         cr_expect_eq(bed.todo, RELAY_DO_POLL << SIDE_CLIENT);
     }
     bed_polled(SIDE_CLIENT, POLLIN);
-    bed_filled(SIDE_CLIENT, 1, true);
+    bed_filled(SIDE_CLIENT, 1);
     cr_expect_not(streams(SIDE_CLIENT));
     cr_expect_eq(bed.todo, RELAY_DO_DRAIN << SIDE_SERVER); /* the pipe first */
     bed_drained(SIDE_SERVER, 1);
     cr_expect_eq(bed.todo, RELAY_DO_RECV << SIDE_CLIENT);
-    cr_expect_eq(CLIENT->flags & (CONN_FULL | CONN_TRICKLE | CONN_MORE | CONN_READABLE), 0);
+    cr_expect_eq(CLIENT->flags & (CONN_FULL | CONN_TRICKLE | CONN_READABLE), 0);
     bed_receive(SIDE_CLIENT, FULL, true); /* and needs two again */
     cr_expect_not(streams(SIDE_CLIENT));
     bed_receive(SIDE_CLIENT, FULL, true);
@@ -264,7 +251,7 @@ Test(relay_stream, a_fill_that_finds_nothing_sends_it_back_to_receiving)
         setup();
         enter(SIDE_SERVER);
         bed_polled(SIDE_SERVER, POLLIN);
-        bed_filled(SIDE_SERVER, results[i], false);
+        bed_filled(SIDE_SERVER, results[i]);
         cr_expect_not(streams(SIDE_SERVER));
         expect_back(SIDE_SERVER, 0);
         cr_expect_eq(bed.todo, RELAY_DO_RECV << SIDE_SERVER, "%s", strerror(-results[i]));
@@ -277,7 +264,7 @@ Test(relay_stream, without_a_pipe_it_receives)
     enter(SIDE_SERVER);
     bed.env.pipes = false;
     bed_polled(SIDE_SERVER, POLLIN);
-    bed_filled(SIDE_SERVER, -ENOBUFS, false);
+    bed_filled(SIDE_SERVER, -ENOBUFS);
     cr_expect_not(streams(SIDE_SERVER));
     cr_expect_eq(bed.back[SIDE_SERVER].pipe, PIPE_NONE);
     cr_expect_eq(bed.todo, RELAY_DO_RECV << SIDE_SERVER);
@@ -310,19 +297,19 @@ Test(relay_stream, an_end_is_passed_on_when_the_pipe_is_empty)
     bed_writable(SIDE_SERVER);
     bed_drained(SIDE_SERVER, MUCH);
     bed_polled(SIDE_CLIENT, POLLIN | POLLRDHUP);
-    bed_filled(SIDE_CLIENT, 50, false); /* the rest */
+    bed_filled(SIDE_CLIENT, 50); /* the rest */
     bed_drained(SIDE_SERVER, 50);
     bed_polled(SIDE_CLIENT, POLLIN | POLLRDHUP);
-    bed_filled(SIDE_CLIENT, -EAGAIN, false);
+    bed_filled(SIDE_CLIENT, -EAGAIN);
     cr_expect_eq(bed.todo, RELAY_DO_RECV << SIDE_CLIENT);
     bed_receive_end(SIDE_CLIENT, 0);
     cr_expect_eq(bed.todo, RELAY_DO_SHUTDOWN << SIDE_SERVER);
     enter(SIDE_SERVER); /* the other direction goes on */
     bed_polled(SIDE_SERVER, POLLIN);
-    bed_filled(SIDE_SERVER, MUCH, false);
+    bed_filled(SIDE_SERVER, MUCH);
     bed_drained(SIDE_CLIENT, MUCH);
     bed_polled(SIDE_SERVER, POLLIN | POLLRDHUP);
-    bed_filled(SIDE_SERVER, -EAGAIN, false);
+    bed_filled(SIDE_SERVER, -EAGAIN);
     bed_receive_end(SIDE_SERVER, 0);
     cr_expect(bed.finished);
     cr_expect_eq(bed.session.reason, CLOSE_CLIENT_CLOSED);
@@ -335,7 +322,7 @@ Test(relay_stream, a_reset_found_by_a_fill_is_passed_on_after_what_is_left)
 {
     enter(SIDE_SERVER);
     bed_polled(SIDE_SERVER, POLLIN);
-    bed_filled(SIDE_SERVER, -ECONNRESET, false);
+    bed_filled(SIDE_SERVER, -ECONNRESET);
     expect_back(SIDE_SERVER, 0);
     cr_expect_eq(SERVER->sink, SINK_DEAD);
     cr_expect(bed_asks(RELAY_DO_RECV, SIDE_SERVER));
@@ -359,7 +346,7 @@ Test(relay_stream, a_failed_drain_gives_the_pipe_back_with_what_is_in_it)
         setup();
         enter(SIDE_CLIENT);
         bed_polled(SIDE_CLIENT, POLLIN);
-        bed_filled(SIDE_CLIENT, MUCH, true);
+        bed_filled(SIDE_CLIENT, MUCH);
         bed_drained(SIDE_SERVER, 1000);
         bed_writable(SIDE_SERVER);
         bed_drained(SIDE_SERVER, -errors[i]);

@@ -71,8 +71,8 @@ Test(region, flows_are_rounded_up_to_groups_and_small_buffers_take_a_quarter)
     cr_assert_eq(region_create(&region, &shape), 0);
     cr_expect_eq(region.header->flow_groups, 2);
     cr_expect_eq(region.header->small_per_slot, 128);
-    cr_expect_eq(region.header->large_per_slot, 48);
-    cr_expect_eq(region.header->tables[TABLE_BUFFER_RECORDS].count, 176);
+    cr_expect_eq(region.header->large_per_slot, 47);
+    cr_expect_eq(region.header->tables[TABLE_BUFFER_RECORDS].count, 175);
 }
 
 Test(region, a_name_too_long_is_cut)
