@@ -173,7 +173,7 @@ Test(relay_stream, what_is_not_taken_waits_in_the_pipe)
     cr_expect_eq(bed.todo, RELAY_DO_DRAIN << SIDE_SERVER);
     bed_drained(SIDE_SERVER, MUCH - 1000);
     expect_back(SIDE_CLIENT, 0);
-    cr_expect_eq(bed.todo, RELAY_DO_FILL << SIDE_CLIENT);
+    cr_expect_eq(bed.todo, RELAY_DO_POLL << SIDE_CLIENT);
 }
 
 Test(relay_stream, both_directions_at_once)

@@ -27,9 +27,9 @@ TestSuite(buffer_bank, .init = setup, .fini = teardown);
 
 Test(buffer_bank, opens_with_everything_free)
 {
-    cr_expect_eq(bank.stacks[BUFFER_LARGE].count, 48);
+    cr_expect_eq(bank.stacks[BUFFER_LARGE].count, 47);
     cr_expect_eq(bank.stacks[BUFFER_SMALL].count, 128);
-    cr_expect_eq(bank.budget_bytes, MAKE_BANK / MAKE_SLOTS);
+    cr_expect_eq(bank.budget_bytes, 47 * BUFFER_LARGE_BYTES + 128 * BUFFER_SMALL_BYTES);
     cr_expect_eq(buffer_bank_free_bytes(&bank), bank.budget_bytes);
 }
 
@@ -130,8 +130,8 @@ Test(buffer_bank, records_of_slots_do_not_overlap)
 
 Test(buffer_bank, rebuild_frees_what_nobody_holds)
 {
-    uint8_t held[48 + 128] = {0};
-    uint32_t expected[BUFFER_CLASSES] = {48, 128};
+    uint8_t held[47 + 128] = {0};
+    uint32_t expected[BUFFER_CLASSES] = {47, 128};
     struct rng rng;
 
     rng_init(&rng, 8);
