@@ -122,6 +122,9 @@ static void on_connected(struct session *session, const struct relay_event *even
         session_set_phase(session, SESSION_OPEN, env->now_ms);
     } else if (event->result == -EADDRNOTAVAIL && server->port_tries < RELAY_PORT_TRIES) {
         server->port_tries++; /* plan asks for the connect again, from another port */
+    } else if (event->result == -EADDRNOTAVAIL && env->now_ms < session->active_ms + RELAY_PORT_WAIT_MS) {
+        server->flags |= CONN_NO_PORT;
+        actions->todo |= RELAY_DO_PAUSE;
     } else if (event->result == -EALREADY || event->result == -EINPROGRESS ||
                (event->result == -ECANCELED &&
                 !by_us)) { /* under way since before a death, or cut off by it */
@@ -359,6 +362,9 @@ static void on_timed_out(struct session *session, const struct relay_env *env, s
         silent_ms >= timeouts->connect_ms) {
         cancel_input(session, SIDE_SERVER, actions);
     }
+    if (session->phase == SESSION_CONNECTING) { /* plan asks for the connect again */
+        session->conn[SIDE_SERVER].flags &= (uint16_t)~CONN_NO_PORT;
+    }
     if (session->phase != SESSION_OPEN) {
         return;
     }
@@ -400,7 +406,7 @@ static void plan_connecting(const struct session *session, struct relay_actions 
 {
     const struct conn *server = &session->conn[SIDE_SERVER];
 
-    if (server->in_flight == 0) {
+    if (server->in_flight == 0 && !(server->flags & CONN_NO_PORT)) {
         actions->todo |= server->flags & CONN_CONNECT_POLL ? RELAY_DO_POLL << SIDE_SERVER : RELAY_DO_CONNECT;
     }
 }

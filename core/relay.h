@@ -56,6 +56,7 @@ enum relay_action {
     RELAY_DO_FINISH = 1 << 17, /* close both descriptors and free the record */
     RELAY_DO_FILL = 1 << 18,   /* (side) splice from this side into its pipe, or into one that is lent now */
     RELAY_DO_DRAIN = 1 << 20,  /* (side) splice the other side's pipe to this side */
+    RELAY_DO_PAUSE = 1 << 22,  /* ask RELAY_TIMED_OUT in RELAY_PORT_PAUSE_MS */
 };
 
 struct relay_actions {
@@ -73,6 +74,10 @@ enum { RELAY_STREAM_MIN_BYTES = 8 * 1024 };
 
 /* A connect whose source port is taken is tried from other ports of the window, the last time from any port. */
 enum { RELAY_PORT_TRIES = 4 };
+
+/* When there is none at all it is tried again for a while: the kernel lets a port in TIME_WAIT be used for the same server
+ * after a second (ip-sysctl, tcp_tw_reuse). */
+enum { RELAY_PORT_PAUSE_MS = 20, RELAY_PORT_WAIT_MS = 1500 };
 
 /* The step's surroundings. */
 struct relay_env {

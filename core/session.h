@@ -64,6 +64,7 @@ enum conn_flag {
     CONN_STREAMING = 1 << 10,   /* a stream: polled, and spliced through a pipe instead of received */
     CONN_READABLE = 1 << 11,    /* of a stream: the poll has fired, a splice is due */
     CONN_TRICKLE = 1 << 12,     /* of a stream: the last splice brought little */
+    CONN_NO_PORT = 1 << 14,     /* server: no source port is free, the connect is tried again soon */
     CONN_NONBLOCKING = 1 << 13, /* the socket has been made so, for splice(2) */
 };
 

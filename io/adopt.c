@@ -82,6 +82,7 @@ static void settle_session(struct worker *worker, struct session *session)
         session_set_phase(session, SESSION_CHOOSING, worker->now_ms);
     } else if (session->phase == SESSION_CONNECTING) {
         server->flags |= CONN_CONNECT_POLL;
+        server->flags &= (uint16_t)~CONN_NO_PORT;
     }
     if (client_lost) {
         client->fd = -1;

@@ -274,6 +274,9 @@ static void carry_out(struct worker *worker, struct session *session, uint32_t t
         }
         return;
     }
+    if (todo & RELAY_DO_PAUSE) {
+        wheel_set(&worker->wheel, relay_index(worker, session), worker->now_ms + RELAY_PORT_PAUSE_MS);
+    }
     stream_prepare(worker, session, todo);
     for (int side = 0; side < SIDE_COUNT; side++) {
         carry_out_side(worker, session, todo, side);

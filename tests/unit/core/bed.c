@@ -104,8 +104,7 @@ static bool stuck(void)
 
     return (phase == SESSION_OPEN || phase == SESSION_CONNECTING) &&
            !((CLIENT->in_flight | SERVER->in_flight)) && !(bed.todo & SPLICES) &&
-
-           !((CLIENT->flags | SERVER->flags) & (CONN_WAITING | CONN_BLOCKED));
+           !((CLIENT->flags | SERVER->flags) & (CONN_WAITING | CONN_BLOCKED | CONN_NO_PORT));
 }
 
 /* --- The bed ---------------------------------------------------------------------------------------------- */

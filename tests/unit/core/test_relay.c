@@ -170,8 +170,28 @@ Test(relay, a_taken_port_is_tried_again_a_few_times)
         cr_expect_eq(SERVER->port_tries, i + 1);
     }
     bed_connect_end(-EADDRNOTAVAIL);
+    cr_expect_eq(bed.todo, RELAY_DO_PAUSE);
+    bed_simple(RELAY_PLAN);
+    cr_expect_eq(bed.todo, 0);
+    bed.env.now_ms += RELAY_PORT_PAUSE_MS;
+    bed_simple(RELAY_TIMED_OUT);
+    cr_expect_eq(bed.todo, RELAY_DO_CONNECT);
+    bed.env.now_ms += RELAY_PORT_WAIT_MS;
+    bed_connect_end(-EADDRNOTAVAIL);
     cr_expect(bed.finished);
     cr_expect_eq(bed.session.reason, CLOSE_NO_RESOURCES);
+}
+
+Test(relay, a_port_that_comes_free_is_waited_for)
+{
+    bed_simple(RELAY_PLAN);
+    bed_choose(3);
+    for (int i = 0; i < RELAY_PORT_TRIES + 1; i++) {
+        bed_connect_end(-EADDRNOTAVAIL);
+    }
+    bed_simple(RELAY_TIMED_OUT);
+    bed_connect_end(0);
+    cr_expect_eq(bed.session.phase, SESSION_OPEN);
 }
 
 /* After a death the connect of the incarnation before is under way, or was cut off. */

@@ -281,6 +281,9 @@ static void walk_one(struct rng *rng)
         bed_step((struct relay_event){.kind = RELAY_GRANTED, .side = side});
     } else if ((bed.session.conn[side].flags & CONN_BLOCKED) && rng_chance(rng, 50)) {
         bed_writable(side);
+    } else if (SERVER->flags & CONN_NO_PORT) {
+        bed.env.now_ms += RELAY_PORT_PAUSE_MS;
+        bed_simple(RELAY_TIMED_OUT);
     } else if (rng_chance(rng, 3)) {
         bed.env.now_ms += rng_log_uniform(rng, 100000);
         if (session_due_ms(&bed.session, &bed.env.timeouts) <= bed.env.now_ms) {
