@@ -130,7 +130,7 @@ load_end() {
     wait "$loader" || status=$?
     exec {phases}<&-
     unset "started[$loader]"
-    [ $status = 0 ] || note "$2: connections failed or ended early: $(tr '\n' ' ' <"$work/$1.log" | cut -c 1-200)"
+    [ $status = 0 ] || note "$2: connections failed or ended early: $(tr '\n' ' ' <"$work/$1.log" | cut -c 1-200 | sed 's, *$,,')"
 }
 
 # measure WORKLOAD PROXY PORT UNIT MODE ARGS...: one line of raw values. CPU is per completed unit in us, and for UNIT
