@@ -15,7 +15,8 @@
 
 enum {
     EXPIRE_BATCH = 1024, /* timeouts handled in one turn of the loop; the rest follow in the next */
-    BUSY_TURN = 64,      /* completions handled in a turn; beyond that the waiting wait longer */
+    BUSY_TURN = 40,      /* completions handled in a turn; beyond that the waiting wait longer */
+    CROWD_BATCH = 2,     /* sockets that became writable and are served in one turn while many wait */
     WATCH_BATCH = 8,     /* sockets that became writable, likewise */
     LINGER_MAX_MS = 5000,
     LINGER_LOOK_MS = 20,
@@ -661,8 +662,10 @@ void relay_writable(struct worker *worker, uint32_t completed)
         return;
     }
     /* A batch a turn, or thousands of slow readers would make everybody wait; the rest make the poll fire at once. */
-    uint32_t batch = completed < BUSY_TURN ? WATCH_BATCH : 1;
+    uint32_t batch = worker->watch_crowded ? CROWD_BATCH : WATCH_BATCH;
+    batch = completed < BUSY_TURN ? batch : 1;
     uint32_t count = watch_take(worker->watch_fd, handles, batch);
+    worker->watch_crowded = count == batch;
     for (uint32_t i = 0; i < count; i++) {
         uint32_t index = (uint32_t)(handles[i] >> 32);
         const struct session *session = &worker->slab.sessions[index];

@@ -108,6 +108,7 @@ struct worker {
     bool wake_armed;
     int watch_fd; /* io/watch.h */
     bool watch_armed;
+    bool watch_crowded;     /* more sockets had become writable than were served */
     uint64_t completed_us;  /* when the last completion was handled: spinning ends some time after */
     bool congestion_warned; /* since the current image was taken */
 };
