@@ -125,18 +125,18 @@ Test(pipe, they_stand_at_their_numbers)
 
 Test(pipe, nothing_else_stays_open)
 {
-    int before = dup(0);
+    int before = dup(from);
 
     close(before);
     cr_assert_eq(pipe_make(BASE, 1), 0);
-    int after = dup(0);
+    int after = dup(from);
     cr_expect_eq(after, before);
     close(after);
 }
 
 Test(pipe, made_where_the_next_numbers_are)
 {
-    int next = dup(0); /* both ends come to stand where they have to */
+    int next = dup(from); /* both ends come to stand where they have to */
 
     close(next);
     cr_expect_eq(pipe_make(next, 0), 0);
