@@ -83,7 +83,7 @@ TEST_SRCS   = $(UNIT_SRCS) | $(E2E_SRCS) | $(CHAOS_SRCS) | $(LONG_SRCS) | $(SIM_
 # store of the rest is instrumented: compiled for the thread sanitizer, linked without it, tests/sim defines
 # __tsan_*, and SIM_RENAMED of the C library as sim_*. The address sanitizer excludes that; there the simulation runs
 # with deaths at system calls only.
-SIM_REPLACED   = ring sock watch pipe probe clock
+SIM_REPLACED   = ring sock watch pipe inbox probe clock
 SIM_INSTRUMENT = $(if $(findstring address,$(SANITIZE)),,\
                    -fsanitize=thread -Wno-tsan -fno-builtin -U_FORTIFY_SOURCE)
 SIM_RENAMED    = memcpy memset calloc free

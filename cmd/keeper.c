@@ -25,7 +25,7 @@ enum {
     PROGRESS_US = 50000, /* a worker that lived this long made progress */
     BACKOFF_AFTER = 3,   /* deaths without progress before the next is delayed */
     BACKOFF_MAX_MS = 1000,
-    MOVE_ABOVE = FD_LISTENERS, /* where descriptors are parked while the low numbers are laid out */
+    MOVE_ABOVE = FD_SESSIONS, /* where descriptors are parked while the low numbers are laid out */
 };
 
 /* bench/price.sh measures a build whose workers have a table of their own. */
@@ -38,7 +38,6 @@ enum { SHARED = CLONE_FILES };
 struct keeper {
     const struct keeper_setup *setup;
     struct worker_slot *slot;
-    uint32_t listeners;
     uint32_t deaths_in_a_row;
     uint64_t started_us;
     bool killed; /* by us: it hung */
@@ -61,9 +60,10 @@ static void place(int from, int to)
 static void lay_out_descriptors(const struct keeper_setup *setup)
 {
     const int *segments = setup->region->fds;
-    int sources[] = {segments[SEGMENT_HEAD], segments[SEGMENT_TABLES], segments[SEGMENT_BANK], setup->control,
-                     setup->wake};
-    int targets[] = {FD_HEAD, FD_TABLES, FD_BANK, FD_CONTROL, FD_WAKE};
+    int sources[] = {segments[SEGMENT_HEAD], segments[SEGMENT_TABLES],
+                     segments[SEGMENT_BANK], setup->inbox,
+                     setup->outbox,          setup->wake};
+    int targets[] = {FD_HEAD, FD_TABLES, FD_BANK, FD_INBOX, FD_OUTBOX, FD_WAKE};
     enum { COUNT = sizeof(sources) / sizeof(sources[0]) };
     int parked[COUNT];
 
@@ -86,68 +86,9 @@ static void lay_out_descriptors(const struct keeper_setup *setup)
             die("pipe2", -result);
         }
     }
-}
-
-int keeper_send_listeners(int control, const int *fds, uint32_t count)
-{
-    union {
-        struct cmsghdr header;
-        char bytes[CMSG_SPACE(sizeof(int) * IMAGE_BINDS_MAX)];
-    } ancillary;
-    struct iovec vector = {.iov_base = &count, .iov_len = sizeof(count)};
-    struct msghdr message = {
-        .msg_iov = &vector,
-        .msg_iovlen = 1,
-        .msg_control = &ancillary,
-        .msg_controllen = CMSG_SPACE(sizeof(int) * count),
-    };
-
-    memset(&ancillary, 0, sizeof(ancillary));
-    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
-    header->cmsg_level = SOL_SOCKET;
-    header->cmsg_type = SCM_RIGHTS;
-    header->cmsg_len = CMSG_LEN(sizeof(int) * count);
-    memcpy(CMSG_DATA(header), fds, sizeof(int) * count);
-    return sendmsg(control, &message, MSG_NOSIGNAL) == (ssize_t)sizeof(count) ? 0 : -errno;
-}
-
-/* Waits for the listening sockets; they land on the numbers from FD_LISTENERS on. */
-static uint32_t receive_listeners(void)
-{
-    union {
-        struct cmsghdr header;
-        char bytes[CMSG_SPACE(sizeof(int) * IMAGE_BINDS_MAX)];
-    } ancillary;
-    uint32_t count = 0;
-    int fds[IMAGE_BINDS_MAX];
-    struct iovec vector = {.iov_base = &count, .iov_len = sizeof(count)};
-    struct msghdr message = {
-        .msg_iov = &vector,
-        .msg_iovlen = 1,
-        .msg_control = &ancillary,
-        .msg_controllen = sizeof(ancillary),
-    };
-    ssize_t got;
-
-    do {
-        got = recvmsg(FD_CONTROL, &message, MSG_CMSG_CLOEXEC);
-    } while (got < 0 && errno == EINTR);
-    if (got <= 0) { /* the supervisor gave up before it was ready */
-        _exit(EXIT_SUCCESS);
+    for (int fd = FD_LISTENERS; fd < FD_SESSIONS; fd++) {
+        place(FD_WAKE, fd);
     }
-    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
-    if (header == NULL || count > IMAGE_BINDS_MAX || header->cmsg_len != CMSG_LEN(sizeof(int) * count)) {
-        die("listening sockets", EPROTO);
-    }
-    memcpy(fds, CMSG_DATA(header), sizeof(int) * count);
-    for (uint32_t i = 0; i < count; i++) {
-        int wanted = (int)(FD_LISTENERS + i);
-        if (fds[i] !=
-            wanted) { /* the kernel gives the lowest free numbers, in order: this is only for safety */
-            die("listening sockets out of place", EPROTO);
-        }
-    }
-    return count;
 }
 
 /* Clones the worker: a child with this process's descriptor table and a copy of its memory. */
@@ -156,7 +97,6 @@ static pid_t start_worker(struct keeper *keeper)
     struct worker_process process = {
         .region = keeper->setup->region,
         .slot = keeper->setup->slot,
-        .listeners = keeper->listeners,
         .cpu = keeper->setup->cpu,
         .identity = keeper->setup->identity,
     };
@@ -257,6 +197,15 @@ static void back_off(const struct keeper *keeper)
     nanosleep(&wait, NULL);
 }
 
+/* Nothing of an earlier use of the slot holds: the descriptor table is new. */
+static void begin_slot(struct worker_slot *slot)
+{
+    slot->keeper_pid = (uint32_t)getpid();
+    slot->fd_floor = FD_SESSIONS;
+    slot->epoch = 0;
+    memset(slot->listeners, 0, sizeof(slot->listeners));
+}
+
 void keeper_main(const struct keeper_setup *setup)
 {
     static char name[32];
@@ -281,9 +230,7 @@ void keeper_main(const struct keeper_setup *setup)
         die("opening the region's head read-only through /proc", -result);
     }
     lay_out_descriptors(setup);
-    keeper.listeners = receive_listeners();
-    keeper.slot->keeper_pid = (uint32_t)getpid();
-    keeper.slot->fd_floor = FD_LISTENERS + keeper.listeners;
+    begin_slot(keeper.slot);
     do {
         back_off(&keeper);
     } while (!wait_for_worker(&keeper, start_worker(&keeper)));

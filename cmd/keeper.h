@@ -1,8 +1,8 @@
 /*
  * The keeper: one tiny process per worker slot, whose descriptor table is its worker's too.
  *
- * Single-threaded; it holds, clones, waits, reports and does nothing else. It is forked by the supervisor before any
- * listening socket is open and is handed its own by message. When its worker dies it clones the next incarnation at
+ * Single-threaded; it holds, clones, waits, reports and does nothing else. It is forked by the supervisor and closes
+ * what it has inherited; its worker is handed listening sockets by message (io/inbox.h). When its worker dies it clones the next incarnation at
  * once; deaths without progress are spaced out. It ends when its worker is done (exit status 0).
  */
 #ifndef PENSTOCK_CMD_KEEPER_H
@@ -15,7 +15,8 @@
 struct keeper_setup {
     struct region *region;
     uint32_t slot;
-    int control; /* the keeper's end */
+    int inbox; /* both ends */
+    int outbox;
     int wake;
     int cpu;                  /* to pin the worker to; -1: none */
     struct identity identity; /* to run the worker as */
@@ -23,8 +24,5 @@ struct keeper_setup {
 
 /* Runs the keeper in this process, just forked. Never returns. */
 _Noreturn void keeper_main(const struct keeper_setup *setup);
-
-/* Sends the listening sockets to a keeper over `control`. 0 or -errno. */
-int keeper_send_listeners(int control, const int *fds, uint32_t count);
 
 #endif

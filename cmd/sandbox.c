@@ -27,6 +27,7 @@ static const int allowed[] = {
     SCMP_SYS(fcntl), /* O_NONBLOCK */
     SCMP_SYS(close),
     SCMP_SYS(dup3),
+    SCMP_SYS(recvmsg), /* listening sockets */
     SCMP_SYS(epoll_ctl),
     SCMP_SYS(epoll_wait),
     SCMP_SYS(epoll_pwait),

@@ -63,6 +63,9 @@ static int create_region(struct supervisor *supervisor)
         supervisor->image->generation = 1;
         result = name_rows_assign(&supervisor->region, supervisor->image);
     }
+    if (result == 0) {
+        result = supervisor_place_listeners(supervisor, supervisor->image);
+    }
     return result == 0 ? image_box_publish(&supervisor->region, supervisor->image) : result;
 }
 
@@ -111,23 +114,33 @@ static uint32_t slots_in(const struct supervisor *supervisor, enum slot_state st
 {
     uint32_t count = 0;
 
-    for (uint32_t i = 0; i < supervisor->slot_count; i++) {
+    for (uint32_t i = 0; i < supervisor->region.header->slot_count; i++) {
         count += __atomic_load_n(&region_slot(&supervisor->region, i)->state, __ATOMIC_ACQUIRE) == state;
     }
     return count;
 }
 
-static int wait_until_serving(struct supervisor *supervisor)
+static int wait_until_serving(const struct supervisor *supervisor)
 {
     struct timespec pause = {.tv_nsec = 1000000};
 
     for (int i = 0; i < START_TIMEOUT_MS; i++) {
-        if (slots_in(supervisor, SLOT_SERVING) == supervisor->slot_count) {
+        if (image_box_taken(&supervisor->region)) {
             return 0;
         }
         nanosleep(&pause, NULL);
     }
     return -ETIMEDOUT;
+}
+
+static int start_keepers(struct supervisor *supervisor)
+{
+    int result = 0;
+
+    for (uint32_t i = 0; i < supervisor->image->workers && result == 0; i++) {
+        result = supervisor->slots[i].pidfd < 0 ? supervisor_start_keeper(supervisor, i) : 0;
+    }
+    return result;
 }
 
 static int start(struct supervisor *supervisor)
@@ -140,20 +153,24 @@ static int start(struct supervisor *supervisor)
     if (result == 0) {
         result = supervisor_start_logger(supervisor);
     }
-    for (uint32_t i = 0; i < supervisor->image->workers && result == 0; i++) {
-        result = supervisor_start_keeper(supervisor, i);
-        supervisor->slot_count += result == 0;
-    }
     if (result < 0) {
         log_line(LOG_LEVEL_ERROR, "event=start_failed error=\"%s\"", strerror(-result));
         return result;
     }
-    if (supervisor_open_listeners(supervisor) != 0) {
+    if (supervisor_open_listeners(supervisor, supervisor->image) != 0) {
         return -EADDRINUSE;
     }
-    result = wait_until_serving(supervisor);
+    result = supervisor_hand_listeners(supervisor, supervisor->image);
+    if (result == 0) {
+        result = start_keepers(supervisor);
+    }
+    if (result == 0) {
+        result = wait_until_serving(supervisor);
+    }
     if (result < 0) {
-        log_line(LOG_LEVEL_ERROR, "event=start_failed what=\"workers do not serve; see their lines above\"");
+        log_line(LOG_LEVEL_ERROR,
+                 "event=start_failed error=\"%s\" what=\"workers do not serve; see the lines above\"",
+                 strerror(-result));
         return result;
     }
     return instance_publish(&supervisor->instance, &supervisor->region);
@@ -163,9 +180,11 @@ void supervisor_wake_all(const struct supervisor *supervisor)
 {
     uint64_t one = 1;
 
-    for (uint32_t i = 0; i < supervisor->slot_count; i++) {
-        ssize_t ignored = write(supervisor->slots[i].wake, &one, sizeof(one)); /* full: awake already */
-        (void)ignored;
+    for (uint32_t i = 0; i < supervisor->region.header->slot_count; i++) {
+        if (supervisor->slots[i].pidfd >= 0) {
+            ssize_t ignored = write(supervisor->slots[i].wake, &one, sizeof(one)); /* full: awake already */
+            (void)ignored;
+        }
     }
 }
 
@@ -173,9 +192,7 @@ static void set_run_state(struct supervisor *supervisor, enum run_state state)
 {
     struct region_header *header = supervisor->region.header;
 
-    if (supervisor->listener_count > 0) {
-        supervisor_close_listeners(supervisor);
-    }
+    supervisor_close_listeners(supervisor);
     supervisor->stopping = true;
     header->run_state_since_ms = clock_now_us() / 1000;
     __atomic_store_n(&header->run_state, (uint32_t)state,
@@ -212,7 +229,8 @@ static void follow_signals(struct supervisor *supervisor)
     }
 }
 
-/* A worker that has lost its keeper and then died itself: nobody will take the slot's connections any more. */
+/* A worker that has lost its keeper and then died itself: its connections are lost. The slot begins anew, with the
+ * listening sockets as they are. */
 static void reap_orphan(struct supervisor *supervisor, uint32_t index)
 {
     struct supervised_slot *slot = &supervisor->slots[index];
@@ -220,14 +238,13 @@ static void reap_orphan(struct supervisor *supervisor, uint32_t index)
 
     close(slot->pidfd);
     slot->pidfd = -1;
-    for (uint32_t i = 0; i < supervisor->listener_count; i++) {
-        (void)dup3(slot->wake, slot->listeners[i],
-                   O_CLOEXEC); /* closed, or it would accept into a black hole */
-    }
+    log_line(LOG_LEVEL_ERROR,
+             "event=slot_lost slot=%u sessions=%u what=\"keeper and worker died; it begins anew\"", index,
+             shared->sessions_active);
     __atomic_store_n(&shared->sessions_active, 0u, __ATOMIC_RELAXED);
     __atomic_store_n(&shared->state, (uint32_t)SLOT_DONE, __ATOMIC_RELEASE);
-    log_line(LOG_LEVEL_ERROR,
-             "event=slot_lost slot=%u what=\"keeper and worker died; restart to serve with all\"", index);
+    memset(slot->handed, 0, sizeof(slot->handed));
+    (void)supervisor_hand_listeners(supervisor, supervisor->image);
 }
 
 static void reap_keeper(struct supervisor *supervisor, uint32_t index)
@@ -284,11 +301,11 @@ static void restart_logger(struct supervisor *supervisor)
     }
 }
 
-/* Whether every slot is through: its keeper has gone, or its worker says so (an orphan has no keeper to go). */
+/* Whether every slot is through. */
 static bool all_done(const struct supervisor *supervisor)
 {
-    for (uint32_t i = 0; i < supervisor->slot_count; i++) {
-        if (supervisor->slots[i].pidfd >= 0 || region_slot(&supervisor->region, i)->state != SLOT_DONE) {
+    for (uint32_t i = 0; i < supervisor->region.header->slot_count; i++) {
+        if (supervisor->slots[i].pidfd >= 0) {
             return false;
         }
     }
@@ -299,7 +316,7 @@ static uint32_t sessions_of(const struct supervisor *supervisor)
 {
     uint32_t sessions = 0;
 
-    for (uint32_t i = 0; i < supervisor->slot_count; i++) {
+    for (uint32_t i = 0; i < supervisor->region.header->slot_count; i++) {
         sessions += __atomic_load_n(&region_slot(&supervisor->region, i)->sessions_active, __ATOMIC_RELAXED);
     }
     return sessions;
@@ -321,6 +338,7 @@ static void tell_manager(struct supervisor *supervisor)
 
 static void note_reload(struct supervisor *supervisor)
 {
+    supervisor_settle_listeners(supervisor);
     if (supervisor->reload_pending && image_box_taken(&supervisor->region)) {
         supervisor->reload_pending = false;
         log_line(LOG_LEVEL_INFO, "event=reloaded generation=%lu",
@@ -337,21 +355,24 @@ static void supervise(struct supervisor *supervisor)
     while (!supervisor->stopping || !all_done(supervisor)) {
         polls[0] = (struct pollfd){.fd = supervisor->signal_fd, .events = POLLIN};
         polls[1] = (struct pollfd){.fd = supervisor->logger_pidfd, .events = POLLIN};
-        for (uint32_t i = 0; i < supervisor->slot_count; i++) {
+        for (uint32_t i = 0; i < supervisor->region.header->slot_count; i++) {
             polls[i + 2] = (struct pollfd){.fd = supervisor->slots[i].pidfd, .events = POLLIN};
         }
-        bool soon = supervisor->stopping || supervisor->reload_pending;
-        (void)poll(polls, supervisor->slot_count + 2, soon ? SOON_MS : LOOK_EVERY_MS);
+        bool soon = supervisor->stopping || supervisor->reload_pending || supervisor->steered;
+        (void)poll(polls, supervisor->region.header->slot_count + 2, soon ? SOON_MS : LOOK_EVERY_MS);
         follow_signals(supervisor);
         if (supervisor->logger_pidfd >= 0 && polls[1].revents) {
             reap_logger(supervisor);
         }
-        for (uint32_t i = 0; i < supervisor->slot_count; i++) {
+        for (uint32_t i = 0; i < supervisor->region.header->slot_count; i++) {
             if (polls[i + 2].fd >= 0 && polls[i + 2].revents) {
                 reap_slot(supervisor, i);
             }
         }
         restart_logger(supervisor);
+        if (!supervisor->stopping) {
+            (void)start_keepers(supervisor);
+        }
         note_reload(supervisor);
         tell_manager(supervisor);
     }
@@ -360,13 +381,13 @@ static void supervise(struct supervisor *supervisor)
 /* Ends what is left of the children, after a start that failed or a regular end. */
 static void end_children(struct supervisor *supervisor)
 {
-    if (supervisor->region.header != NULL) {
-        __atomic_store_n(&supervisor->region.header->run_state, (uint32_t)RUN_STOP, __ATOMIC_RELEASE);
-        supervisor_wake_all(supervisor);
+    if (supervisor->region.header == NULL) {
+        return;
     }
-    for (uint32_t i = 0; i < supervisor->slot_count; i++) {
+    __atomic_store_n(&supervisor->region.header->run_state, (uint32_t)RUN_STOP, __ATOMIC_RELEASE);
+    supervisor_wake_all(supervisor);
+    for (uint32_t i = 0; i < supervisor->region.header->slot_count; i++) {
         struct supervised_slot *slot = &supervisor->slots[i];
-        close(slot->control); /* a keeper that still waits for its sockets ends */
         if (slot->pidfd >= 0) {
             if (slot->keeper != 0) {
                 waitpid(slot->keeper, NULL, 0);
@@ -384,6 +405,11 @@ int supervisor_run(struct supervisor *supervisor)
 {
     raise_descriptor_limit();
     supervisor->logger_pidfd = -1;
+    for (uint32_t i = 0; i < IMAGE_WORKERS_MAX; i++) {
+        struct supervised_slot *slot = &supervisor->slots[i];
+        slot->pidfd = slot->inbox = slot->outbox = slot->wake = -1;
+        memset(slot->listeners, -1, sizeof(slot->listeners));
+    }
     memset(supervisor->region.fds, -1, sizeof(supervisor->region.fds));
     int result = look_at_kernel();
     if (result == 0) {
@@ -391,15 +417,13 @@ int supervisor_run(struct supervisor *supervisor)
     }
     if (result == 0) {
         log_line(LOG_LEVEL_INFO, "event=ready name=%s workers=%u sessions=%lu buffers=%lu heap=%lu pid=%d",
-                 supervisor->image->name, supervisor->slot_count,
+                 supervisor->image->name, supervisor->image->workers,
                  (unsigned long)supervisor->image->sessions_limit,
                  (unsigned long)supervisor->image->buffer_bytes_limit, (unsigned long)heap_allocated_bytes(),
                  getpid());
         supervise(supervisor);
     }
-    if (supervisor->listener_count > 0) {
-        supervisor_close_listeners(supervisor);
-    }
+    supervisor_close_listeners(supervisor);
     end_children(supervisor);
     log_line(LOG_LEVEL_INFO, "event=ended");
     return result == 0 ? EXIT_SUCCESS : EXIT_FAILURE;

@@ -12,12 +12,14 @@
 
 #include "cmd/instance.h"
 
+/* Descriptors are -1 where there is none. */
 struct supervised_slot {
-    pid_t keeper; /* 0: gone */
-    int pidfd;    /* of the keeper, or of a worker that has lost it; -1: nobody left */
-    int control;
-    int wake;
-    int listeners[IMAGE_BINDS_MAX];
+    pid_t keeper;    /* 0: gone */
+    int pidfd;       /* of the keeper, or of a worker that has lost it */
+    int inbox, wake; /* shared with the worker */
+    int outbox;
+    int listeners[IMAGE_BINDS_MAX]; /* by place */
+    bool handed[IMAGE_BINDS_MAX];   /* the worker has it too, or will find it in its inbox */
 };
 
 struct supervisor {
@@ -26,8 +28,7 @@ struct supervisor {
     struct region region;
     struct image *image; /* the current one, our copy */
     struct supervised_slot slots[IMAGE_WORKERS_MAX];
-    uint32_t slot_count;
-    uint32_t listener_count;
+    bool steered; /* new connections are kept away from sockets of slots that leave */
     pid_t logger;
     int logger_pidfd;         /* -1: does not run */
     uint64_t logger_after_us; /* when it may be started again */
@@ -40,18 +41,37 @@ struct supervisor {
 /* Runs an instance until it is stopped. The exit status. */
 int supervisor_run(struct supervisor *supervisor);
 
+/* Makes what the slots of `image` share with their keepers, where it is not there. 0 or -errno. */
+int supervisor_open_slots(struct supervisor *supervisor, const struct image *image);
+
 /* Forks the keeper of slot `index` or the logger. 0 or -errno. */
 int supervisor_start_keeper(struct supervisor *supervisor, uint32_t index);
 int supervisor_start_logger(struct supervisor *supervisor);
 
-/* Opens every listening socket and hands the keepers theirs. 0, or -1 with a message. */
-int supervisor_open_listeners(struct supervisor *supervisor);
+/* Gives every bind of `image` its place: the one it has in the current image, or one that no worker uses. 0 or
+ * -EBUSY: places are taken by sockets that are being closed. */
+int supervisor_place_listeners(const struct supervisor *supervisor, struct image *image);
+
+/* Opens what `image` names and is not open. 0, or -1 with a message and nothing new open. */
+int supervisor_open_listeners(struct supervisor *supervisor, const struct image *image);
+
+/* Hands the sockets that were opened for `image` to the workers. 0 or -errno. */
+int supervisor_hand_listeners(struct supervisor *supervisor, const struct image *image);
+
+/* Steers new connections away from what `image` does not name, and gives up our hold of it: workers take who is on the
+ * way, then close. Unix paths of `old` that `image` does not name are removed. */
+void supervisor_leave_listeners(struct supervisor *supervisor, const struct image *old,
+                                const struct image *image);
+
+/* Undoes the steering when the workers have closed. */
+void supervisor_settle_listeners(struct supervisor *supervisor);
+
+/* The same for all there are. */
 void supervisor_close_listeners(struct supervisor *supervisor);
 
-/* Sets the congestion control of every listening socket as `image` has it, where it is not that of `old` (NULL: where
- * it has one). Workers' copies are the same sockets: it holds for connections from now on. 0 or -errno with a message. */
-int supervisor_set_congestion(const struct supervisor *supervisor, const struct image *image,
-                              const struct image *old);
+/* Sets the congestion control of every listening socket as `image` has it. Workers' copies are the same sockets: it
+ * holds for connections from now on. 0 or -errno with a message. */
+int supervisor_set_congestion(const struct supervisor *supervisor, const struct image *image);
 
 /* Follows SIGHUP: checks the file, publishes its image. A wrong one changes nothing. */
 void supervisor_reload(struct supervisor *supervisor);

@@ -11,26 +11,6 @@
 #include "shm/image_box.h"
 #include "shm/name_row.h"
 
-static bool same_binds(const struct image *a, const struct image *b)
-{
-    if (a->listener_count != b->listener_count || a->bind_count != b->bind_count) {
-        return false;
-    }
-    for (uint32_t i = 0; i < a->listener_count; i++) {
-        if (strcmp(image_listener(a, i)->name, image_listener(b, i)->name) != 0) {
-            return false;
-        }
-    }
-    for (uint32_t i = 0; i < a->bind_count; i++) {
-        const struct image_bind *x = image_bind(a, i);
-        const struct image_bind *y = image_bind(b, i);
-        if (x->listener != y->listener || !endpoint_equal(&x->endpoint, &y->endpoint)) {
-            return false;
-        }
-    }
-    return true;
-}
-
 /* What of the new configuration needs a restart in this version; NULL: nothing. */
 static const char *needs_restart(const struct supervisor *supervisor, const struct image *image)
 {
@@ -39,8 +19,8 @@ static const char *needs_restart(const struct supervisor *supervisor, const stru
     if (strcmp(old->name, image->name) != 0) {
         return "name";
     }
-    if (old->workers != image->workers) {
-        return "workers";
+    if (image->workers > supervisor->region.header->slot_count) {
+        return "workers (raised beyond what was reserved at start)";
     }
     if (strcmp(old->user, image->user) != 0) {
         return "user";
@@ -51,7 +31,7 @@ static const char *needs_restart(const struct supervisor *supervisor, const stru
     if (image->sessions_limit > supervisor->region.header->sessions_per_slot) {
         return "limits.sessions (raised beyond what was reserved at start)";
     }
-    return same_binds(old, image) ? NULL : "listeners and their binds";
+    return NULL;
 }
 
 static void refuse(struct supervisor *supervisor, const char *what)
@@ -61,22 +41,31 @@ static void refuse(struct supervisor *supervisor, const char *what)
     notify_ready();
 }
 
-/* The sockets come first, so that all is in effect when the workers say that they have taken the image. */
-static int publish(struct supervisor *supervisor, struct image *image)
+/* New sockets are open before old ones go, and all is in effect when the workers say that they have taken the image.
+ * 0, -EBUSY, or another -errno with a message. */
+static int carry_out(struct supervisor *supervisor, struct image *image)
 {
-    int result = image_box_taken(&supervisor->region) ? name_rows_assign(&supervisor->region, image) : -EBUSY;
+    bool grows = image->workers > supervisor->image->workers;
 
+    if (!image_box_is_free(&supervisor->region) || (grows && supervisor->steered)) {
+        return -EBUSY;
+    }
+    int result = supervisor_place_listeners(supervisor, image);
+    if (result == 0) {
+        result = name_rows_assign(&supervisor->region, image);
+    }
+    if (result == 0) {
+        result = supervisor_open_listeners(supervisor, image);
+    }
+    if (result == 0) {
+        result = supervisor_hand_listeners(supervisor, image);
+    }
     if (result < 0) {
+        (void)supervisor_set_congestion(supervisor, supervisor->image);
         return result;
     }
-    result = supervisor_set_congestion(supervisor, image, supervisor->image);
-    if (result == 0) {
-        result = image_box_publish(&supervisor->region, image);
-    }
-    if (result < 0) {
-        (void)supervisor_set_congestion(supervisor, supervisor->image, image);
-    }
-    return result;
+    supervisor_leave_listeners(supervisor, supervisor->image, image);
+    return image_box_publish(&supervisor->region, image);
 }
 
 void supervisor_reload(struct supervisor *supervisor)
@@ -99,10 +88,11 @@ void supervisor_reload(struct supervisor *supervisor)
         return;
     }
     image->generation = supervisor->image->generation + 1;
-    int result = publish(supervisor, image);
+    int result = carry_out(supervisor, image);
     if (result < 0) {
-        refuse(supervisor,
-               result == -EBUSY ? "a worker has not yet taken the last one; try again" : strerror(-result));
+        refuse(supervisor, result == -EBUSY
+                               ? "the last reload is still being carried out; try again in a second"
+                               : strerror(-result));
         free(image);
         return;
     }

@@ -61,7 +61,6 @@ static void note_faults(struct worker_slot *slot)
 void worker_process_main(const struct worker_process *process)
 {
     static char name[32];
-    int listener_fds[IMAGE_BINDS_MAX];
     struct rlimit limit = {.rlim_cur = 1024};
 
     snprintf(name, sizeof(name), "worker.%u", process->slot);
@@ -70,9 +69,6 @@ void worker_process_main(const struct worker_process *process)
     note_faults(region_slot(process->region, process->slot));
     pin(process->cpu);
     getrlimit(RLIMIT_NOFILE, &limit);
-    for (uint32_t i = 0; i < process->listeners; i++) {
-        listener_fds[i] = (int)(FD_LISTENERS + i);
-    }
     int result = privileges_drop(&process->identity);
     if (result < 0) {
         die("dropping privileges", -result);
@@ -84,8 +80,8 @@ void worker_process_main(const struct worker_process *process)
         .watch_fd = FD_WATCH,
         .pipe_base = FD_PIPES,
         .wake_fd = FD_WAKE,
-        .listener_fds = listener_fds,
-        .listener_count = process->listeners,
+        .inbox_fd = FD_INBOX,
+        .listener_base = FD_LISTENERS,
         .descriptors_limit = (uint32_t)limit.rlim_cur,
     };
     result = worker_start(&worker, &setup);

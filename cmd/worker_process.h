@@ -10,7 +10,6 @@
 struct worker_process {
     const struct region *region;
     uint32_t slot;
-    uint32_t listeners;       /* sockets from FD_LISTENERS on */
     int cpu;                  /* to run on; -1: any */
     struct identity identity; /* to run as */
 };

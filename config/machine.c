@@ -8,7 +8,7 @@
 
 enum {
     SESSION_DESCRIPTORS = 2,
-    WORKER_DESCRIPTORS = 256, /* listening sockets, pipes, rings, logs */
+    WORKER_DESCRIPTORS = 320, /* listening sockets, pipes, rings, logs */
     SESSION_BYTES = 448,      /* two connection blocks, two flow entries */
     WORKER_RINGS = 2,         /* while a new worker takes over, the dead one's ring is still open */
     RING_BYTES = 1468006,     /* 1.4 MiB of locked memory */

@@ -125,7 +125,8 @@ static bool listeners_check(const struct image *image)
     for (uint32_t i = 0; i < image->bind_count; i++) {
         const struct image_bind *bind = image_bind(image, i);
 
-        if (!endpoint_check(&bind->endpoint) || bind->listener >= image->listener_count)
+        if (!endpoint_check(&bind->endpoint) || bind->listener >= image->listener_count ||
+            bind->place >= IMAGE_BINDS_MAX)
             return false;
     }
     return true;

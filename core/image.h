@@ -53,7 +53,8 @@ struct image_timeouts {
 struct image_bind {
     struct endpoint endpoint;
     uint32_t listener; /* index */
-    uint32_t reserved;
+    uint32_t
+        place; /* in every worker's table of listening sockets; set by the supervisor when it publishes */
 };
 
 struct image_listener {

@@ -5,11 +5,16 @@
 #include <string.h>
 
 #include "core/check.h"
+#include "io/inbox.h"
 #include "io/log.h"
 #include "io/relay.h"
 #include "io/sock.h"
 
-enum { PAUSE_LOG_EVERY_MS = 10000 };
+enum {
+    PAUSE_LOG_EVERY_MS = 10000,
+    LEAVE_MS =
+        1000, /* half-open connections get this long to be established: nobody sends a SYN here any more */
+};
 
 uint32_t listener_room(const struct worker *worker)
 {
@@ -60,6 +65,19 @@ static void set_source(struct session *session, const struct flow_key *key)
     session->source_family = v4 ? ENDPOINT_V4 : ENDPOINT_V6;
     session->source_port = key->remote_port;
     memcpy(session->source_address, v4 ? key->remote + sizeof(mapped) : key->remote, v4 ? 4 : 16);
+}
+
+static int descriptor(const struct worker *worker, uint32_t place)
+{
+    return worker->listener_base + (int)place;
+}
+
+/* Whoever leaves is not closed within the next `ms`. */
+static void keep_open(const struct worker *worker, struct worker_listener *listener, uint32_t ms)
+{
+    uint64_t until_ms = worker->now_ms + ms;
+
+    listener->closes_ms = listener->closes_ms > until_ms ? listener->closes_ms : until_ms;
 }
 
 static void accept_session(struct worker *worker, const struct worker_listener *listener, int fd)
@@ -127,7 +145,7 @@ void listener_complete(struct worker *worker, const struct ring_completion *comp
         return;
     }
     if (completion->result >= 0) {
-        listener->accepted++;
+        keep_open(worker, listener, LEAVE_TURN_MS + 1);
         accept_session(worker, listener, completion->result);
         return;
     }
@@ -140,14 +158,15 @@ void listener_complete(struct worker *worker, const struct ring_completion *comp
 static void arm_local(struct worker *worker, struct worker_listener *listener, uint32_t index, uint32_t share)
 {
     if (!listener->readable) {
-        ring_poll(worker->ring, tag_of(index, RING_OP_LISTEN_POLL), listener->fd, POLLIN);
+        ring_poll(worker->ring, tag_of(index, RING_OP_LISTEN_POLL), descriptor(worker, index), POLLIN);
         listener->pending = 1;
         return;
     }
     uint32_t batch = share < LISTENER_LOCAL_BATCH ? share : LISTENER_LOCAL_BATCH;
 
     for (uint32_t i = 0; i < batch; i++) {
-        ring_accept(worker->ring, tag_of(index, RING_OP_ACCEPT), listener->fd, RING_ACCEPT_AT_ONCE);
+        ring_accept(worker->ring, tag_of(index, RING_OP_ACCEPT), descriptor(worker, index),
+                    RING_ACCEPT_AT_ONCE);
     }
     listener->pending = batch;
 }
@@ -162,7 +181,7 @@ static void arm(struct worker *worker, uint32_t index, uint32_t share)
     }
     /* A multishot accept takes the whole queue at once: only where there is room for all of it. */
     listener->multishot = !listener->local && share > worker->image->backlog;
-    ring_accept(worker->ring, tag_of(index, RING_OP_ACCEPT), listener->fd,
+    ring_accept(worker->ring, tag_of(index, RING_OP_ACCEPT), descriptor(worker, index),
                 listener->multishot ? RING_ACCEPT_MANY : RING_ACCEPT_ONE);
     listener->pending = 1;
 }
@@ -181,47 +200,172 @@ void listener_cancel(struct worker *worker, uint32_t index)
     }
 }
 
+/* The number stays taken: what is below the floor is no session's. A death in between is made good by
+ * listener_adopt(). */
+static void close_place(struct worker *worker, uint32_t place)
+{
+    struct worker_listener *listener = &worker->listeners[place];
+
+    worker->listeners_open -= listener->open;
+    worker->listeners_leaving -= listener->leaving;
+    worker->slot->listeners[place].state = SLOT_LISTENER_NONE;
+    *listener = (struct worker_listener){0};
+    sock_retire(descriptor(worker, place), worker->wake_fd);
+}
+
+static void leave(struct worker *worker, uint32_t place)
+{
+    struct worker_listener *listener = &worker->listeners[place];
+
+    if (listener->open && !listener->leaving) {
+        listener->leaving = true;
+        worker->listeners_leaving++;
+        keep_open(worker, listener, listener->local ? LEAVE_TURN_MS + 1 : LEAVE_MS);
+    }
+}
+
+/* At a limit those who wait have to wait for room. */
+static bool may_close(const struct worker *worker, const struct worker_listener *listener)
+{
+    return listener->leaving &&
+           (worker->refusing || (!worker->slot->accept_paused && worker->now_ms >= listener->closes_ms));
+}
+
+static void turn_listener(struct worker *worker, uint32_t place, bool open, uint32_t share)
+{
+    struct worker_listener *listener = &worker->listeners[place];
+    bool closing = may_close(worker, listener);
+
+    if (!listener->open || ring_space(worker->ring) < WORKER_TXN_SUBMISSIONS) {
+        return;
+    }
+    if (closing && listener->pending == 0) {
+        close_place(worker, place);
+    } else if (!open || closing || (listener->multishot && share <= worker->image->backlog)) {
+        listener_cancel(worker, place);
+    } else if (listener->pending == 0) {
+        arm(worker, place, share);
+    }
+}
+
 void listener_turn(struct worker *worker)
 {
     /* Each listener's part of the room: an accepted connection without a record would have to be reset. The last
      * places under the limit go to whoever is first, as long as the slab has a record for each listener. */
     uint32_t room = listener_room(worker);
-    uint32_t listeners = worker->listener_count > 0 ? worker->listener_count : 1;
+    uint32_t listeners = worker->listeners_open > 0 ? worker->listeners_open : 1;
     uint32_t share = room / listeners;
 
     if (share == 0 && room > 0 && session_slab_room(&worker->slab) >= listeners) {
         share = 1;
     }
     bool exhausted = worker->ring_filled[BUFFER_LARGE] + worker->ring_filled[BUFFER_SMALL] == 0;
-    bool open = !worker->stopping && worker->now_ms >= worker->accept_after_ms && share > 0 && !exhausted;
+    bool open = !worker->refusing && worker->now_ms >= worker->accept_after_ms && share > 0 && !exhausted;
 
-    if (open) {
+    if (open || worker->listeners_open == 0) {
         worker->slot->accept_paused = 0;
-    } else if (!worker->stopping && (share == 0 || exhausted)) {
+    } else if (!worker->refusing && (share == 0 || exhausted)) {
         pause_accepting(worker, exhausted ? "buffers" : "sessions");
     }
-    for (uint32_t i = 0; i < worker->listener_count; i++) {
-        struct worker_listener *listener = &worker->listeners[i];
-        if (listener->closed || ring_space(worker->ring) < WORKER_TXN_SUBMISSIONS) {
-            continue;
+    for (uint32_t i = 0; i < IMAGE_BINDS_MAX && worker->listeners_open > 0; i++) {
+        turn_listener(worker, i, open, share);
+    }
+}
+
+void listener_leave_all(struct worker *worker)
+{
+    for (uint32_t i = 0; i < IMAGE_BINDS_MAX; i++) {
+        leave(worker, i);
+    }
+}
+
+static void receive(struct worker *worker)
+{
+    struct inbox_message message;
+    int result;
+
+    while ((result = inbox_look(worker->inbox_fd, worker->listener_base, &message)) == 1) {
+        for (uint32_t i = 0; i < message.count; i++) {
+            worker->slot->listeners[message.places[i]] =
+                (struct slot_listener){.generation = message.generation, .state = SLOT_LISTENER_RECEIVED};
         }
-        if (open && listener->pending == 0) {
-            arm(worker, i, share);
-        }
-        if (!open || (listener->multishot && share <= worker->image->backlog)) {
-            listener_cancel(worker, i);
+        inbox_drop(worker->inbox_fd);
+    }
+    if (result < 0) {
+        log_line(LOG_LEVEL_ERROR, "event=inbox_failed slot=%u error=\"%s\" what=\"tried again\"",
+                 worker->slot_index, strerror(-result));
+    }
+}
+
+static void open_place(struct worker *worker, uint32_t place)
+{
+    const struct slot_listener *shared = &worker->slot->listeners[place];
+    struct worker_listener *listener = &worker->listeners[place];
+
+    worker->listeners_open += !listener->open;
+    listener->open = true;
+    listener->local = shared->local;
+    listener->row = shared->row;
+}
+
+void listener_adopt(struct worker *worker)
+{
+    for (uint32_t i = 0; i < IMAGE_BINDS_MAX; i++) {
+        switch (worker->slot->listeners[i].state) {
+        case SLOT_LISTENER_OPEN:
+            open_place(worker, i);
+            break;
+        case SLOT_LISTENER_NONE:
+            sock_retire(descriptor(worker, i), worker->wake_fd);
+            break;
+        default:
+            break;
         }
     }
 }
 
-void listener_drain(struct worker *worker)
+/* Opens what the image names and marks it in `named`. Returns whether all is there. */
+static bool open_named(struct worker *worker, bool named[IMAGE_BINDS_MAX])
 {
-    for (uint32_t i = 0; i < worker->listener_count; i++) {
-        struct worker_listener *listener = &worker->listeners[i];
-        if (!listener->closed && listener->pending == 0) {
-            /* Its number stays taken: the next incarnation believes it to be a listener, not a session's. */
-            sock_retire(listener->fd, worker->wake_fd);
-            listener->closed = true;
+    const struct image *image = worker->image;
+    bool complete = true;
+
+    for (uint32_t i = 0; i < image->bind_count; i++) {
+        const struct image_bind *bind = image_bind(image, i);
+        struct slot_listener *shared = &worker->slot->listeners[bind->place];
+        named[bind->place] = true;
+        if (shared->state == SLOT_LISTENER_NONE) {
+            complete = false;
+            continue;
+        }
+        shared->row = (uint16_t)image_listener(image, bind->listener)->row;
+        shared->local = bind->endpoint.family == ENDPOINT_UNIX;
+        shared->state = SLOT_LISTENER_OPEN;
+        open_place(worker, bind->place);
+    }
+    return complete;
+}
+
+bool listener_follow_image(struct worker *worker)
+{
+    bool named[IMAGE_BINDS_MAX] = {false};
+    bool complete = true;
+
+    receive(worker);
+    if (worker->slot_index < worker->image->workers) {
+        complete = open_named(worker, named);
+    }
+    for (uint32_t i = 0; i < IMAGE_BINDS_MAX; i++) {
+        const struct slot_listener *shared = &worker->slot->listeners[i];
+        if (named[i]) {
+            continue;
+        }
+        if (shared->state == SLOT_LISTENER_OPEN) {
+            leave(worker, i);
+        } else if (shared->state == SLOT_LISTENER_RECEIVED &&
+                   shared->generation <= worker->image->generation) {
+            close_place(worker, i); /* of a reload that was not carried out */
         }
     }
+    return complete;
 }

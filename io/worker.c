@@ -54,20 +54,19 @@ static void take_image(struct worker *worker)
             .timeouts = image_timeouts_of(image, i, listener->pool),
         };
     }
-    /* From here on the place of the old image may be written: pairs with image_box_taken(). */
-    __atomic_store_n(&worker->slot->image_generation, image->generation, __ATOMIC_RELEASE);
+    worker->image_complete = false;
 }
 
-static void init_listeners(struct worker *worker, const struct worker_setup *setup)
+/* What the image names may have to come first. */
+static void follow_image(struct worker *worker)
 {
-    worker->listener_count = setup->listener_count;
-    for (uint32_t i = 0; i < setup->listener_count; i++) {
-        const struct image_bind *bind = image_bind(worker->image, i);
-        worker->listeners[i] = (struct worker_listener){
-            .fd = setup->listener_fds[i],
-            .local = bind->endpoint.family == ENDPOINT_UNIX,
-            .row = (uint16_t)image_listener(worker->image, bind->listener)->row,
-        };
+    if (image_box_current(&worker->region) != worker->image) {
+        take_image(worker);
+    }
+    if (!worker->image_complete && listener_follow_image(worker)) {
+        worker->image_complete = true;
+        /* From here on the place of the old image may be written: pairs with image_box_is_free(). */
+        __atomic_store_n(&worker->slot->image_generation, worker->image->generation, __ATOMIC_RELEASE);
     }
 }
 
@@ -136,6 +135,8 @@ int worker_start(struct worker *worker, const struct worker_setup *setup)
     worker->wake_fd = setup->wake_fd;
     worker->watch_fd = setup->watch_fd;
     worker->pipe_base = setup->pipe_base;
+    worker->inbox_fd = setup->inbox_fd;
+    worker->listener_base = setup->listener_base;
     worker->descriptors_limit = setup->descriptors_limit;
     worker->sweep_cursor = setup->slot;
     tick(worker);
@@ -143,11 +144,11 @@ int worker_start(struct worker *worker, const struct worker_setup *setup)
     slot->pid = (uint32_t)getpid();
     __atomic_store_n(&slot->state, SLOT_ADOPTING, __ATOMIC_RELEASE);
     take_image(worker);
-    init_listeners(worker, setup);
     upstream_init_ports(worker);
     flow_table_open(&worker->flows, &worker->region);
     session_slab_open(&worker->slab, &worker->region, setup->slot);
     worker->sessions_max = sessions_for(worker);
+    listener_adopt(worker);
     wheel_init(&worker->wheel, worker->slab.sessions, worker->now_ms);
     int result = buffer_bank_open(&worker->bank, &worker->region, setup->slot);
     if (result == 0) {
@@ -159,6 +160,7 @@ int worker_start(struct worker *worker, const struct worker_setup *setup)
     if (result < 0) {
         return result;
     }
+    follow_image(worker);
     relay_refill(worker);
     adopt_resume(worker);
     tick(worker);
@@ -229,34 +231,21 @@ static void follow_run_state(struct worker *worker)
     }
     uint32_t drain_ms = worker->image->timeouts.drain_ms;
     bool late = drain_ms != 0 && worker->now_ms >= header->run_state_since_ms + drain_ms;
-    uint32_t accepted = 0;
-    for (uint32_t i = 0; i < worker->listener_count; i++) {
-        accepted += worker->listeners[i].accepted;
-        worker->listeners[i].accepted = 0;
-    }
-    if (!worker->slot->accept_paused) { /* at a limit the queues wait for room */
-        worker->drain_turns = accepted > 0 ? 0 : worker->drain_turns + 1;
-    }
+    listener_leave_all(worker);
     if (state == RUN_STOP || late) {
-        worker->stopping = true;
+        worker->refusing = true;
         stop_sessions(worker);
-    } else if (worker->drain_turns > 1) {
-        worker->stopping = true;
-    }
-    if (worker->stopping) {
-        listener_drain(worker);
     }
 }
 
-/* A ring is torn down some time after its process has ended: an accept in it would keep its listening socket alive. */
+/* All is over, or the slot is no more in the configuration, and the last session has ended. Listening sockets are
+ * closed before: a ring is torn down some time after its process has ended, and an accept in it would keep one alive. */
 static bool is_done(const struct worker *worker)
 {
-    bool closed = true;
+    bool leaves =
+        worker->region.header->run_state != RUN_SERVE || worker->slot_index >= worker->image->workers;
 
-    for (uint32_t i = 0; i < worker->listener_count; i++) {
-        closed = closed && worker->listeners[i].closed;
-    }
-    return worker->stopping && worker->slab.active == 0 && closed;
+    return leaves && worker->slab.active == 0 && worker->listeners_open == 0;
 }
 
 /* A ring under tear-down may have taken the wake-up of a connection that came meanwhile. */
@@ -266,7 +255,7 @@ static void rekick_accept(struct worker *worker)
         return;
     }
     worker->rekick_ms = 0;
-    for (uint32_t i = 0; i < worker->listener_count; i++) {
+    for (uint32_t i = 0; i < IMAGE_BINDS_MAX; i++) {
         listener_cancel(worker, i);
     }
 }
@@ -313,9 +302,9 @@ static uint32_t wait_ms(const struct worker *worker)
     if ((worker->accept_after_ms > worker->now_ms || worker->slot->accept_paused) && wait > WORKER_PAUSE_MS) {
         wait = WORKER_PAUSE_MS;
     }
-    bool draining = worker->region.header->run_state != RUN_SERVE;
-    if (draining && wait > DRAIN_TURN_MS) {
-        wait = DRAIN_TURN_MS;
+    bool ending = worker->region.header->run_state != RUN_SERVE || worker->listeners_leaving > 0;
+    if (ending && wait > LEAVE_TURN_MS) {
+        wait = LEAVE_TURN_MS;
     }
     return wait < WORKER_TICK_MS ? wait : WORKER_TICK_MS;
 }
@@ -357,10 +346,8 @@ int worker_turn(struct worker *worker)
     relay_expire(worker);
     sweep_flows(worker);
     rekick_accept(worker);
-    if (image_box_current(&worker->region) != worker->image) {
-        take_image(worker);
-    }
     arm_wake(worker);
+    follow_image(worker);
     follow_run_state(worker);
     listener_turn(worker);
     publish(worker);

@@ -20,24 +20,24 @@ enum {
     WORKER_TXN_SUBMISSIONS = 16, /* what one transaction submits at most */
     WORKER_TICK_MS = 1000,       /* the loop turns at least this often: heartbeat, sweeper */
     LISTENER_LOCAL_BATCH = 8,    /* accepts submitted at once for a unix listener */
-    DRAIN_TURN_MS = 20,          /* and this often while draining */
+    LEAVE_TURN_MS = 20,          /* and this often while listening sockets are to be closed */
     DESCRIPTORS_SPARE = 32,      /* kept free of sessions: rings, files read now and then */
     WORKER_PAUSE_MS = 100,       /* accepting looks again this long after a limit was reached */
     WORKER_DONE = 1,             /* drained or stopped */
 };
 
-/* A listening socket of this worker. */
+/* A place for a listening socket of this worker. What lasts is in struct slot_listener. */
 struct worker_listener {
-    int fd;
+    bool open;
+    bool leaving;    /* accepts who still waits, then is closed */
     bool local;      /* unix: polled and then accepted from, since workers share it */
     bool readable;   /* unix: a poll said so and no accept since has found it empty */
     bool waits;      /* unix before Linux 6.10: its accepts cannot but wait, so it is armed like the others */
     bool multishot;  /* the accept in flight stays armed */
     bool cancelling; /* and is being cancelled */
-    bool closed;
     uint16_t row;
-    uint32_t pending;  /* accepts or polls in flight */
-    uint32_t accepted; /* since the last turn of the loop: a drain waits until there are none */
+    uint32_t pending;   /* accepts or polls in flight */
+    uint64_t closes_ms; /* leaving: not before; every accept moves it */
 };
 
 /* What the current image says of a listener's row. */
@@ -74,8 +74,11 @@ struct worker {
     uint16_t pool_index[IMAGE_POOLS_MAX];            /* by pool row; ROW_NONE: not in the image */
     int32_t credit[IMAGE_SERVERS_MAX];               /* round robin's memory, by server row */
 
-    struct worker_listener listeners[IMAGE_BINDS_MAX];
-    uint32_t listener_count;
+    struct worker_listener listeners[IMAGE_BINDS_MAX]; /* by place */
+    uint32_t listeners_open, listeners_leaving;
+    int listener_base; /* descriptor of place 0 */
+    int inbox_fd;
+    bool image_complete;      /* the sockets of all its binds have come */
     uint64_t accept_after_ms; /* accepting is paused until then */
     uint64_t pause_log_after_ms;
     uint64_t rekick_ms;         /* after an adoption: when accepts are armed once more; 0: done */
@@ -101,9 +104,8 @@ struct worker {
     uint64_t sweep_after_ms;
     uint64_t now_us;
     uint64_t now_ms;
-    bool adopting;        /* completions are applied, nothing is issued */
-    bool stopping;        /* accept nothing more */
-    uint32_t drain_turns; /* turns of a drain in which nothing was accepted */
+    bool adopting; /* completions are applied, nothing is issued */
+    bool refusing; /* takes nobody any more, not even who waits in a queue */
     int wake_fd;
     bool wake_armed;
     int watch_fd; /* io/watch.h */
@@ -117,12 +119,12 @@ struct worker {
 struct worker_setup {
     const struct region *region;
     uint32_t slot;
-    int ring_fds[2];         /* where the rings of even and odd epochs live */
-    int watch_fd;            /* where the set of io/watch.h lives */
-    int pipe_base;           /* where the pipes of io/pipe.h begin */
-    int wake_fd;             /* eventfd: look at the run state and the image */
-    const int *listener_fds; /* one a bind of the image, in its order */
-    uint32_t listener_count;
+    int ring_fds[2];            /* where the rings of even and odd epochs live */
+    int watch_fd;               /* where the set of io/watch.h lives */
+    int pipe_base;              /* where the pipes of io/pipe.h begin */
+    int wake_fd;                /* eventfd: look at the run state and the image */
+    int inbox_fd;               /* io/inbox.h */
+    int listener_base;          /* descriptor of the first place for a listening socket */
     uint32_t descriptors_limit; /* RLIMIT_NOFILE */
 };
 

@@ -12,19 +12,43 @@ const struct image *image_box_current(const struct region *region)
                       __atomic_load_n(&region->header->image_current, __ATOMIC_ACQUIRE) & 1);
 }
 
-bool image_box_taken(const struct region *region)
+static bool uses(const struct worker_slot *slot)
+{
+    uint32_t state = __atomic_load_n(&slot->state, __ATOMIC_ACQUIRE);
+
+    return state == SLOT_SERVING || state == SLOT_ADOPTING;
+}
+
+static bool has_taken(const struct worker_slot *slot, uint64_t generation)
+{
+    return __atomic_load_n(&slot->image_generation, __ATOMIC_ACQUIRE) == generation;
+}
+
+bool image_box_is_free(const struct region *region)
 {
     uint64_t generation = image_box_current(region)->generation;
 
     for (uint32_t i = 0; i < region->header->slot_count; i++) {
         const struct worker_slot *slot = region_slot(region, i);
-        uint32_t state = __atomic_load_n(&slot->state, __ATOMIC_ACQUIRE);
-        bool uses = state == SLOT_SERVING || state == SLOT_ADOPTING;
-        if (uses && __atomic_load_n(&slot->image_generation, __ATOMIC_ACQUIRE) != generation) {
+        if (uses(slot) && !has_taken(slot, generation)) {
             return false;
         }
     }
     return true;
+}
+
+bool image_box_taken(const struct region *region)
+{
+    const struct image *image = image_box_current(region);
+
+    for (uint32_t i = 0; i < image->workers; i++) {
+        const struct worker_slot *slot = region_slot(region, i);
+        if (__atomic_load_n(&slot->state, __ATOMIC_ACQUIRE) != SLOT_SERVING ||
+            !has_taken(slot, image->generation)) {
+            return false;
+        }
+    }
+    return image_box_is_free(region);
 }
 
 int image_box_publish(const struct region *region, const struct image *image)
@@ -32,7 +56,7 @@ int image_box_publish(const struct region *region, const struct image *image)
     if (image->size > IMAGE_BYTES_MAX) {
         return -EFBIG;
     }
-    if (!image_box_taken(region)) {
+    if (!image_box_is_free(region)) {
         return -EBUSY;
     }
     uint32_t next = region->header->image_current ^ 1;

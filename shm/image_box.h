@@ -13,7 +13,10 @@
 /* The current image. */
 const struct image *image_box_current(const struct region *region);
 
-/* Whether every serving slot has taken the current image. */
+/* Whether nobody uses the place of the image before the current one any more: another may be published. */
+bool image_box_is_free(const struct region *region);
+
+/* Whether every worker that the current image wants serves by it, and nobody by another. */
 bool image_box_taken(const struct region *region);
 
 /* Copies `image` into the region and makes it current. -EBUSY while a worker may still use the place, -EFBIG where

@@ -31,6 +31,21 @@ struct slot_stats {
     uint64_t closes[CLOSE_REASON_COUNT];
 };
 
+/* A place for a listening socket; its descriptor has an agreed number. */
+enum slot_listener_state {
+    SLOT_LISTENER_NONE = 0,
+    SLOT_LISTENER_RECEIVED = 1, /* for an image that is to come */
+    SLOT_LISTENER_OPEN = 2,     /* accepts; not in the image any more: takes who still waits, then closes */
+};
+
+struct slot_listener {
+    uint64_t generation; /* of the first image that may name it */
+    uint16_t row;
+    uint8_t state; /* enum slot_listener_state */
+    uint8_t local; /* unix */
+    uint32_t reserved;
+};
+
 /* The session that was being handled at the last faults, and how many in a row: io/suspect.h. */
 struct slot_suspect {
     uint32_t session;
@@ -75,6 +90,8 @@ struct worker_slot {
     _Alignas(64) uint8_t ring_params[2][SLOT_RING_PARAMS_BYTES];
     uint32_t ring_buffers[SLOT_CLASSES]
                          [SLOT_RING_BUFFERS]; /* buffer behind each id of the provided-buffer rings */
+
+    struct slot_listener listeners[IMAGE_BINDS_MAX];
 
     _Alignas(64) struct slot_stats stats;
     _Alignas(4096) struct undo_log undo;

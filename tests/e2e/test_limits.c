@@ -13,7 +13,7 @@
 
 enum {
     CLIENTS = 100,
-    FEW_DESCRIPTORS = 328, /* 36 sessions and what a worker has besides */
+    FEW_DESCRIPTORS = 456, /* 78 sessions and what a worker has besides */
     LIMIT = 10,
     BEYOND = 5,
 };

@@ -43,11 +43,11 @@ Test(listen, unix_file_of_one_that_died_is_replaced)
                                      .bind = bed_format("\"%s\"", address)};
 
     penstock_start(&config);
-    for (unsigned slot = 0; slot < 2; slot++) {
-        kill(penstock_keeper(slot), SIGKILL);
-        kill(penstock_worker(slot), SIGKILL);
-    }
+    pid_t others[] = {penstock_keeper(0), penstock_worker(0), penstock_keeper(1), penstock_worker(1)};
     kill(bed.penstock, SIGKILL);
+    for (unsigned i = 0; i < 4; i++) {
+        kill(others[i], SIGKILL);
+    }
     bed_wait(bed.penstock);
     cr_assert_eq(access(bed_path("client.sock"), F_OK), 0);
     WAIT_UNTIL(!net_can_connect(address)); /* the kernel ends the rings of the dead after them */

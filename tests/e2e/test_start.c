@@ -80,7 +80,7 @@ Test(start, too_few_descriptors)
     const char *said = bed_read_file(process.err);
     cr_assert(
         strstr(said,
-               "penstock.yaml:4:21: limits.sessions: 2000 sessions on 2 workers need 2256 descriptors") !=
+               "penstock.yaml:4:21: limits.sessions: 2000 sessions on 2 workers need 2320 descriptors") !=
             NULL,
         "%s", said);
     bed_end();

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "io/clock.h"
+#include "tests/sim/fake_inbox.h"
 #include "tests/sim/fake_ring.h"
 #include "tests/sim/store_hook.h"
 
@@ -175,8 +176,8 @@ void sock_retire(int fd, int stand_in)
     (void)stand_in;
     store_point();
     if (fd >= SIM_LISTENER_FD) {
-        SIM_CHECK(fd < SIM_LISTENER_FD + SIM_LISTENERS_MAX, "descriptor %d retired", fd);
-        net.queues[fd - SIM_LISTENER_FD].open = false;
+        SIM_CHECK(fd < SIM_FD_FLOOR, "descriptor %d retired", fd);
+        inbox_retire((uint32_t)(fd - SIM_LISTENER_FD));
     } else {
         ring_close(fd);
     }

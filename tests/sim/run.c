@@ -14,6 +14,7 @@
 #include "io/log.h"
 #include "shm/image_box.h"
 #include "shm/name_row.h"
+#include "tests/sim/fake_inbox.h"
 #include "tests/sim/fake_pipe.h"
 #include "tests/sim/fake_ring.h"
 #include "tests/sim/invariants.h"
@@ -31,7 +32,6 @@ enum {
 
 static struct {
     int wake_fd;
-    int listener_fds[SIM_LISTENERS_MAX];
     struct worker_setup setup;
     uint64_t life;   /* stores until the next death; 0: none */
     uint32_t starts; /* incarnations since the last whole turn */
@@ -124,6 +124,7 @@ static void build_image(void)
         listener->bind_first = i;
         listener->bind_count = 1;
         bind->listener = i;
+        bind->place = i;
         bind->endpoint.family = i < config->listeners ? ENDPOINT_V4 : ENDPOINT_UNIX;
     }
     struct image_pool *pool = (struct image_pool *)image_pool(image, 0);
@@ -163,9 +164,7 @@ static void build(void)
     sim.slot->fd_floor = SIM_FD_FLOOR;
     build_image();
     driver.wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    for (int i = 0; i < SIM_LISTENERS_MAX; i++) {
-        driver.listener_fds[i] = SIM_LISTENER_FD + i;
-    }
+    inbox_fill(config->listeners + config->local_listeners);
     net_init();
     ring_world_init();
     pipe_world_init();
@@ -177,8 +176,8 @@ static void build(void)
         .ring_fds = {RING_FDS, RING_FDS + 1},
         .pipe_base = SIM_PIPE_BASE,
         .wake_fd = driver.wake_fd,
-        .listener_fds = driver.listener_fds,
-        .listener_count = config->listeners + config->local_listeners,
+        .inbox_fd = -1,
+        .listener_base = SIM_LISTENER_FD,
         .descriptors_limit = net.fds_limit,
     };
 }

@@ -18,7 +18,7 @@
 /* Descriptor numbers: the fake kernel's sessions begin at the floor; what is below is agreed on. */
 enum {
     SIM_LISTENER_FD = 200, /* the first of them */
-    SIM_FD_FLOOR = 256,
+    SIM_FD_FLOOR = 328,
     SIM_FDS = 16384,
     SIM_LISTENERS_MAX = 4,
 };

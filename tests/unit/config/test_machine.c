@@ -20,9 +20,9 @@ static struct image *image_make(const char *text)
     return image;
 }
 
-/* What suffices exactly: 8000 * 2 / 4 + 256 descriptors, 4 * 2 * 1.4 MiB of rings, 64 MiB and 8000 * 448 bytes. */
+/* What suffices exactly: 8000 * 2 / 4 + 320 descriptors, 4 * 2 * 1.4 MiB of rings, 64 MiB and 8000 * 448 bytes. */
 static const struct machine_facts enough = {
-    .nofile_limit = 4256,
+    .nofile_limit = 4320,
     .memlock_bytes = 4 * 2 * 1468006,
     .memory_bytes = (64 << 20) + 8000 * 448,
     .cpus = 4,
@@ -61,11 +61,11 @@ Test(config_machine, each_shortage_is_told_at_its_value)
         const char *report;
     } cases[] = {
         {&files,
-         "2:21: limits.sessions: 8000 sessions on 4 workers need 4256 descriptors a worker, but 1024 are "
-         "allowed; raise LimitNOFILE (ulimit -Hn) to 4256 or write at most 1536 sessions\n"},
+         "2:21: limits.sessions: 8000 sessions on 4 workers need 4320 descriptors a worker, but 1024 are "
+         "allowed; raise LimitNOFILE (ulimit -Hn) to 4320 or write at most 1408 sessions\n"},
         {&files_none,
-         "2:21: limits.sessions: 8000 sessions on 4 workers need 4256 descriptors a worker, but 64 are "
-         "allowed; raise LimitNOFILE (ulimit -Hn) to 4256\n"},
+         "2:21: limits.sessions: 8000 sessions on 4 workers need 4320 descriptors a worker, but 64 are "
+         "allowed; raise LimitNOFILE (ulimit -Hn) to 4320\n"},
         {&rings,
          "1:10: workers: the rings of 4 workers lock up to 11469 KiB, but 8192 KiB are allowed; raise "
          "LimitMEMLOCK (ulimit -Hl) or write at most 2 workers\n"},
@@ -131,8 +131,8 @@ Test(config_machine, defaults_have_no_place)
     cr_expect_eq(config_check_machine(image, &positions, &facts, &report), -1);
     cr_expect_str_eq(
         parse_report_text(&report),
-        " limits.sessions: 8000 sessions on 4 workers need 4256 descriptors a worker, but 384 are allowed; "
-        "raise LimitNOFILE (ulimit -Hn) to 4256 or write at most 256 sessions\n");
+        " limits.sessions: 8000 sessions on 4 workers need 4320 descriptors a worker, but 384 are allowed; "
+        "raise LimitNOFILE (ulimit -Hn) to 4320 or write at most 128 sessions\n");
     free(image);
 }
 

@@ -1,0 +1,15 @@
+/*
+ * The inbox of the simulated worker: one message with all listening sockets, there until it is taken away.
+ */
+#ifndef PENSTOCK_TESTS_SIM_FAKE_INBOX_H
+#define PENSTOCK_TESTS_SIM_FAKE_INBOX_H
+
+#include <stdint.h>
+
+/* Sends the sockets for the first `sockets` places. */
+void inbox_fill(uint32_t sockets);
+
+/* Closes what stands at a place; what is only in the message stays open. */
+void inbox_retire(uint32_t place);
+
+#endif
