@@ -75,8 +75,8 @@ static void complain(const struct endpoint *endpoint, int error)
     log_line(LOG_LEVEL_ERROR, "event=listen_failed address=%s error=\"%s\" what=\"%s\"",
              endpoint_format(endpoint, text, sizeof(text)), strerror(error),
              error == EADDRINUSE
-                 ? "something listens there, perhaps a listener of ours that is being closed; try "
-                   "again in a second, stop the other program, or bind another address"
+                 ? "another program listens there; stop it or bind another address. After a reload it "
+                   "may be a listener of ours that is being closed: try again in a second"
                  : "see bind(2)");
 }
 
