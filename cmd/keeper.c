@@ -234,5 +234,6 @@ void keeper_main(const struct keeper_setup *setup)
     do {
         back_off(&keeper);
     } while (!wait_for_worker(&keeper, start_worker(&keeper)));
+    keeper.slot->pid = 0;
     _exit(EXIT_SUCCESS);
 }

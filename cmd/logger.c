@@ -194,7 +194,7 @@ void logger_main(const struct region *region)
     for (bool last = false; !last;) {
         last = end_wanted != 0;
         open_log(&logger);
-        for (uint32_t i = 0; i < region->header->slot_count; i++) {
+        for (uint32_t i = 0; i < region_slots_used(region); i++) {
             take_records(&logger, i);
         }
         flush(&logger);

@@ -61,6 +61,9 @@ static void print_text(const struct summary *summary, const struct region *regio
             printf("    %-20s %" PRIu64 "\n", session_phase_text(i), summary->phases[i]);
         }
     }
+    if (summary->sessions_draining > 0) {
+        print_number("sessions draining", summary->sessions_draining);
+    }
     print_bytes("from clients", summary->client_bytes);
     print_bytes("from servers", summary->server_bytes);
     print_bytes("buffers lent", summary->buffer_lent_bytes);
@@ -81,7 +84,7 @@ static void print_text(const struct summary *summary, const struct region *regio
     print_servers(region);
     printf("\n%-6s %8s %-9s %11s %7s %9s %12s %10s\n", "WORKER", "PID", "STATE", "INCARNATION", "DEATHS",
            "SESSIONS", "ADOPTION us", "HEAP KiB");
-    for (uint32_t i = 0; i < summary->workers; i++) {
+    for (uint32_t i = 0; i < summary->slots; i++) {
         const struct summary_worker *worker = &summary->worker[i];
         printf("%-6u %8u %-9s %11u %7u %9u %12" PRIu64 " %10" PRIu64 "\n", i, worker->pid,
                slot_state_text(worker->state), worker->incarnation, worker->deaths, worker->sessions,
@@ -114,8 +117,10 @@ static void print_json(const struct summary *summary, const struct region *regio
 {
     printf("{\"name\":\"%s\",\"up_seconds\":%" PRIu64 ",\"generation\":%" PRIu64 ",\"reloads_failed\":%u,",
            region->header->name, summary->up_seconds, summary->generation, region->header->reloads_failed);
-    printf("\"sessions\":%" PRIu64 ",\"sessions_limit\":%" PRIu64 ",\"accept_paused\":%s,", summary->sessions,
-           summary->sessions_limit, summary->accept_paused ? "true" : "false");
+    printf("\"sessions\":%" PRIu64 ",\"sessions_draining\":%" PRIu64 ",\"sessions_limit\":%" PRIu64
+           ",\"accept_paused\":%s,",
+           summary->sessions, summary->sessions_draining, summary->sessions_limit,
+           summary->accept_paused ? "true" : "false");
     printf("\"client_bytes\":%" PRIu64 ",\"server_bytes\":%" PRIu64 ",", summary->client_bytes,
            summary->server_bytes);
     printf("\"buffer_budget_bytes\":%" PRIu64 ",\"buffer_lent_bytes\":%" PRIu64
@@ -140,7 +145,7 @@ static void print_json(const struct summary *summary, const struct region *regio
     printf("},");
     print_json_servers(region);
     printf("\"workers\":[");
-    for (uint32_t i = 0; i < summary->workers; i++) {
+    for (uint32_t i = 0; i < summary->slots; i++) {
         const struct summary_worker *worker = &summary->worker[i];
         printf(
             "%s{\"worker\":%u,\"pid\":%u,\"state\":\"%s\",\"incarnation\":%u,\"deaths\":%u,\"sessions\":%u,"

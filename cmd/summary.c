@@ -23,15 +23,22 @@ static void add_stats(struct slot_stats *sum, const struct slot_stats *stats)
     }
 }
 
+static bool drains(const struct image *image, uint32_t slot, const struct session *session)
+{
+    return slot >= image->workers || !image_has_rows(image, session->listener_row, session->server_row);
+}
+
 static void add_sessions(struct summary *summary, const struct region *region, uint32_t slot)
 {
     uint32_t high =
         __atomic_load_n(&region_slot(region, slot)->session_high, __ATOMIC_ACQUIRE); /* session_slab.c */
+    const struct image *image = image_box_current(region);
     struct session session;
 
     for (uint32_t i = 0; i < high; i++) {
         if (session_slab_read(region, slot, i, &session) && session.phase < SESSION_PHASE_COUNT) {
             summary->phases[session.phase]++;
+            summary->sessions_draining += session.phase != SESSION_FREE && drains(image, slot, &session);
             summary->client_bytes += session.conn[SIDE_CLIENT].received_bytes;
             summary->server_bytes += session.conn[SIDE_SERVER].received_bytes;
         }
@@ -70,11 +77,10 @@ void summary_read(struct summary *summary, const struct region *region)
     summary->generation = image->generation;
     summary->up_seconds = (clock_now_us() - header->created_monotonic_us) / 1000000;
     summary->sessions_limit = image->sessions_limit;
-    summary->workers = header->slot_count;
-    summary->buffer_budget_bytes =
-        header->slot_count * ((uint64_t)header->large_per_slot * BUFFER_LARGE_BYTES +
-                              (uint64_t)header->small_per_slot * BUFFER_SMALL_BYTES);
-    for (uint32_t i = 0; i < header->slot_count; i++) {
+    summary->workers = image->workers;
+    summary->slots = region_slots_used(region);
+    summary->buffer_budget_bytes = image->buffer_bytes_limit;
+    for (uint32_t i = 0; i < region_slots_used(region); i++) {
         add_slot(summary, region, i);
     }
     summary->client_bytes += summary->stats.client_bytes;
@@ -84,7 +90,7 @@ void summary_read(struct summary *summary, const struct region *region)
 void summary_server(struct server_counters *sum, const struct region *region, uint16_t row)
 {
     memset(sum, 0, sizeof(*sum));
-    for (uint32_t i = 0; i < region->header->slot_count; i++) {
+    for (uint32_t i = 0; i < region_slots_used(region); i++) {
         const struct server_counters *counters = region_server_counters(region, i, row);
         sum->sessions += __atomic_load_n(&counters->sessions, __ATOMIC_RELAXED);
         sum->connects += load(&counters->connects);

@@ -19,7 +19,8 @@ struct summary_worker {
 struct summary {
     uint64_t generation; /* of the configuration */
     uint64_t up_seconds;
-    uint64_t sessions; /* now */
+    uint64_t sessions;          /* now */
+    uint64_t sessions_draining; /* of them: of listeners, servers or workers that are no longer configured */
     uint64_t sessions_limit;
     uint64_t phases[SESSION_PHASE_COUNT];
     uint64_t client_bytes; /* received from clients, of ended and living sessions */
@@ -27,7 +28,8 @@ struct summary {
     uint64_t buffer_budget_bytes;
     uint64_t buffer_lent_bytes;
     uint64_t receivers_waiting;
-    uint32_t workers;
+    uint32_t workers; /* configured */
+    uint32_t slots;   /* in `worker`: those, and others that leave or have left */
     uint32_t serving;
     uint32_t accept_paused;
     struct slot_stats stats; /* of all slots */

@@ -1,5 +1,4 @@
 #include "cmd/supervisor.h"
-#include "cmd/notify.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -16,6 +15,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "cmd/machine.h"
+#include "cmd/notify.h"
 #include "io/clock.h"
 #include "io/heap.h"
 #include "io/log.h"
@@ -27,8 +28,10 @@
 enum {
     START_TIMEOUT_MS = 10000,
     LOOK_EVERY_MS = 1000,
-    SOON_MS = 10,           /* while something is awaited */
-    SESSION_MARGIN = 256,   /* records beyond the limit: workers may pass it a little */
+    SOON_MS = 10,         /* while something is awaited */
+    SESSION_MARGIN = 256, /* records beyond the limit: workers may pass it a little */
+    SLOT_GROWTH = 2,
+    SLOTS_MIN = 8,
     SESSION_GROWTH = 4,     /* a reload may raise limits.sessions this much; unused records cost nothing */
     FLOW_LOAD_PERCENT = 60, /* of the flow table; its buckets rarely overflow below that */
 };
@@ -41,15 +44,24 @@ static uint64_t realtime_us(void)
     return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
 }
 
+/* A reload may raise the number of workers to this. What is never used takes no memory. */
+static uint32_t slots_to_reserve(const struct image *image)
+{
+    uint32_t wanted = image->workers > machine_cpus() ? image->workers : machine_cpus();
+
+    wanted = wanted * SLOT_GROWTH < SLOTS_MIN ? SLOTS_MIN : wanted * SLOT_GROWTH;
+    return wanted < IMAGE_WORKERS_MAX ? wanted : IMAGE_WORKERS_MAX;
+}
+
 static int create_region(struct supervisor *supervisor)
 {
     const struct image *image = supervisor->image;
     struct region_shape shape = {
         .name = image->name,
-        .slots = image->workers,
+        .slots = slots_to_reserve(image),
         .sessions_per_slot = (uint32_t)(image->sessions_limit * SESSION_GROWTH + SESSION_MARGIN),
         .flows = image->sessions_limit * SIDE_COUNT * 100 / FLOW_LOAD_PERCENT,
-        .bank_bytes = image->buffer_bytes_limit,
+        .bank_bytes = image->buffer_bytes_limit * slots_to_reserve(image), /* one may come to have it all */
         .monotonic_us = clock_now_us(),
         .realtime_us = realtime_us(),
     };

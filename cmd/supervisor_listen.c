@@ -1,7 +1,7 @@
 /*
  * The supervisor's listening sockets: one a TCP bind and slot, sharing its port; one a unix bind, shared by all slots.
  *
- * The sockets of a TCP bind are opened in the order of slots and given up from the last, so the kernel's number of each
+ * The sockets of a TCP bind begin to listen in the order of slots and given up from the last, so the kernel's number of each
  * in its group is the slot's: what steering relies on.
  */
 #include <errno.h>
@@ -36,7 +36,7 @@ static bool is_taken(const struct supervisor *supervisor, uint32_t place)
         const struct supervised_slot *slot = &supervisor->slots[i];
         const struct slot_listener *theirs = &region_slot(&supervisor->region, i)->listeners[place];
         if (slot->listeners[place] >= 0 ||
-            (slot->pidfd >= 0 && __atomic_load_n(&theirs->state, __ATOMIC_RELAXED) != SLOT_LISTENER_NONE)) {
+            (slot->pidfd >= 0 && __atomic_load_n(&theirs->state, __ATOMIC_ACQUIRE) != SLOT_LISTENER_NONE)) {
             return true;
         }
     }
@@ -91,6 +91,7 @@ static int any_socket(const struct supervisor *supervisor, uint32_t place)
     return -1;
 }
 
+/* Only binds: nobody can be in a queue that is closed again because another bind failed. */
 static int open_bind(struct supervisor *supervisor, const struct image *image, const struct image_bind *bind)
 {
     int known = any_socket(supervisor, bind->place);
@@ -102,7 +103,7 @@ static int open_bind(struct supervisor *supervisor, const struct image *image, c
         if (*socket >= 0) {
             continue;
         }
-        int fd = local && known >= 0 ? dup(known) : sock_listen(&bind->endpoint, (int)image->backlog);
+        int fd = local && known >= 0 ? dup(known) : sock_bind(&bind->endpoint);
         if (fd < 0) {
             result = local && known >= 0 ? -errno : fd;
             break;
@@ -121,17 +122,39 @@ static bool is_new(const struct supervised_slot *slot, uint32_t place)
     return slot->listeners[place] >= 0 && !slot->handed[place];
 }
 
+/* A reload that failed is as if it had not been. */
 static void close_new(struct supervisor *supervisor, const struct image *image)
 {
-    for (uint32_t i = image->workers; i-- > 0;) {
-        struct supervised_slot *slot = &supervisor->slots[i];
-        for (uint32_t place = 0; place < IMAGE_BINDS_MAX; place++) {
-            if (is_new(slot, place)) {
-                close(slot->listeners[place]);
-                slot->listeners[place] = -1;
+    for (uint32_t k = 0; k < image->bind_count; k++) {
+        const struct image_bind *bind = image_bind(image, k);
+        bool known = find_bind(supervisor->image, &bind->endpoint) != NULL && supervisor->image != image;
+        for (uint32_t i = image->workers; i-- > 0;) {
+            struct supervised_slot *slot = &supervisor->slots[i];
+            if (is_new(slot, bind->place)) {
+                close(slot->listeners[bind->place]);
+                slot->listeners[bind->place] = -1;
+                if (bind->endpoint.family == ENDPOINT_UNIX && !known) {
+                    (void)unlink((const char *)bind->endpoint.bytes);
+                }
             }
         }
     }
+}
+
+static int listen_new(struct supervisor *supervisor, const struct image *image)
+{
+    for (uint32_t k = 0; k < image->bind_count; k++) {
+        const struct image_bind *bind = image_bind(image, k);
+        for (uint32_t i = 0; i < image->workers; i++) {
+            struct supervised_slot *slot = &supervisor->slots[i];
+            if (is_new(slot, bind->place) && listen(slot->listeners[bind->place], (int)image->backlog) != 0) {
+                int error = errno;
+                complain(&bind->endpoint, error);
+                return -error;
+            }
+        }
+    }
+    return 0;
 }
 
 int supervisor_open_listeners(struct supervisor *supervisor, const struct image *image)
@@ -143,6 +166,9 @@ int supervisor_open_listeners(struct supervisor *supervisor, const struct image 
     }
     if (result == 0) {
         result = supervisor_set_congestion(supervisor, image);
+    }
+    if (result == 0) {
+        result = listen_new(supervisor, image);
     }
     if (result < 0) {
         close_new(supervisor, image);
@@ -301,7 +327,7 @@ void supervisor_settle_listeners(struct supervisor *supervisor)
         for (uint32_t k = 0; k < IMAGE_BINDS_MAX; k++) {
             const struct slot_listener *theirs = &region_slot(&supervisor->region, i)->listeners[k];
             if (supervisor->slots[i].pidfd >= 0 &&
-                __atomic_load_n(&theirs->state, __ATOMIC_RELAXED) != SLOT_LISTENER_NONE) {
+                __atomic_load_n(&theirs->state, __ATOMIC_ACQUIRE) != SLOT_LISTENER_NONE) {
                 return;
             }
         }

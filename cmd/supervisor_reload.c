@@ -7,9 +7,18 @@
 
 #include "cmd/notify.h"
 #include "cmd/supervisor.h"
+#include "io/clock.h"
 #include "io/log.h"
 #include "shm/image_box.h"
 #include "shm/name_row.h"
+
+/* What a worker may be given of the bank. */
+static uint64_t reserved_bank_bytes(const struct supervisor *supervisor)
+{
+    const struct region_header *header = supervisor->region.header;
+
+    return header->segment_bytes[SEGMENT_BANK] / header->slot_count;
+}
 
 /* What of the new configuration needs a restart in this version; NULL: nothing. */
 static const char *needs_restart(const struct supervisor *supervisor, const struct image *image)
@@ -25,8 +34,8 @@ static const char *needs_restart(const struct supervisor *supervisor, const stru
     if (strcmp(old->user, image->user) != 0) {
         return "user";
     }
-    if (old->buffer_bytes_limit != image->buffer_bytes_limit) {
-        return "limits.buffers";
+    if (image->buffer_bytes_limit / image->workers > reserved_bank_bytes(supervisor)) {
+        return "limits.buffers (raised beyond what was reserved at start)";
     }
     if (image->sessions_limit > supervisor->region.header->sessions_per_slot) {
         return "limits.sessions (raised beyond what was reserved at start)";
@@ -65,6 +74,7 @@ static int carry_out(struct supervisor *supervisor, struct image *image)
         return result;
     }
     supervisor_leave_listeners(supervisor, supervisor->image, image);
+    supervisor->region.header->image_since_ms = clock_now_us() / 1000;
     return image_box_publish(&supervisor->region, image);
 }
 

@@ -62,6 +62,20 @@ struct image_timeouts image_timeouts_of(const struct image *image, uint32_t list
     return timeouts_inherit(image_pool(image, pool)->timeouts, timeouts);
 }
 
+bool image_has_rows(const struct image *image, uint16_t listener_row, uint16_t server_row)
+{
+    bool listener = false;
+    bool server = server_row == ROW_NONE;
+
+    for (uint32_t i = 0; i < image->listener_count && !listener; i++) {
+        listener = image_listener(image, i)->row == listener_row;
+    }
+    for (uint32_t i = 0; i < image->server_count && !server; i++) {
+        server = image_server(image, i)->row == server_row;
+    }
+    return listener && server;
+}
+
 static bool text_check(const char *text, size_t size)
 {
     return memchr(text, '\0', size) != NULL;

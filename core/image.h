@@ -29,6 +29,7 @@ enum {
 
 #define IMAGE_MAGIC   0x314547414d494e50ull /* "PNIMAGE1" */
 #define IMAGE_INHERIT UINT32_MAX            /* a timeout that this level does not set */
+#define ROW_NONE      UINT16_MAX            /* of the region's names */
 
 enum balance_kind {
     BALANCE_ROUND_ROBIN = 0,
@@ -131,6 +132,9 @@ uint32_t image_layout(struct image *image, uint32_t listeners, uint32_t binds, u
 /* The timeouts of a session that came by `listener` and goes to `pool`: the pool's own where it sets one, else the
  * listener's, else those of the top level. Never IMAGE_INHERIT. */
 struct image_timeouts image_timeouts_of(const struct image *image, uint32_t listener, uint32_t pool);
+
+/* Whether the image has a listener of this row and a server of that; ROW_NONE is any. */
+bool image_has_rows(const struct image *image, uint16_t listener_row, uint16_t server_row);
 
 /* Whether every offset, count, index and string lies within the image's `size` bytes. */
 bool image_check(const struct image *image, size_t size);

@@ -80,7 +80,6 @@ enum { SESSION_DOZE_AFTER_MS = 5000 };
 #define BUFFER_NONE  UINT32_MAX
 #define FLOW_NONE    UINT32_MAX
 #define SESSION_NONE UINT32_MAX
-#define ROW_NONE     UINT16_MAX
 #define PIPE_NONE    UINT16_MAX
 
 struct conn {

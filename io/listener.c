@@ -22,7 +22,7 @@ uint32_t listener_room(const struct worker *worker)
     uint64_t limit = worker->image->sessions_limit;
 
     /* Other workers' counts may be a moment old: the limit may be passed by what they accept in one turn. */
-    for (uint32_t i = 0; i < worker->region.header->slot_count; i++) {
+    for (uint32_t i = 0; i < region_slots_used(&worker->region); i++) {
         active += i == worker->slot_index
                       ? worker->slab.active
                       : __atomic_load_n(&region_slot(&worker->region, i)->sessions_active, __ATOMIC_RELAXED);
@@ -200,17 +200,17 @@ void listener_cancel(struct worker *worker, uint32_t index)
     }
 }
 
-/* The number stays taken: what is below the floor is no session's. A death in between is made good by
- * listener_adopt(). */
+/* The number stays taken: what is below the floor is no session's. The supervisor takes the state's word that the
+ * socket is closed; a death in between is made good by listener_adopt(). */
 static void close_place(struct worker *worker, uint32_t place)
 {
     struct worker_listener *listener = &worker->listeners[place];
 
     worker->listeners_open -= listener->open;
     worker->listeners_leaving -= listener->leaving;
-    worker->slot->listeners[place].state = SLOT_LISTENER_NONE;
     *listener = (struct worker_listener){0};
     sock_retire(descriptor(worker, place), worker->wake_fd);
+    __atomic_store_n(&worker->slot->listeners[place].state, SLOT_LISTENER_NONE, __ATOMIC_RELEASE);
 }
 
 static void leave(struct worker *worker, uint32_t place)
@@ -311,15 +311,14 @@ static void open_place(struct worker *worker, uint32_t place)
 void listener_adopt(struct worker *worker)
 {
     for (uint32_t i = 0; i < IMAGE_BINDS_MAX; i++) {
-        switch (worker->slot->listeners[i].state) {
-        case SLOT_LISTENER_OPEN:
-            open_place(worker, i);
-            break;
-        case SLOT_LISTENER_NONE:
+        struct slot_listener *shared = &worker->slot->listeners[i];
+        bool is_socket = sock_cookie(descriptor(worker, i)) != 0;
+        if (shared->state != SLOT_LISTENER_NONE && !is_socket) {
+            shared->state = SLOT_LISTENER_NONE;
+        } else if (shared->state == SLOT_LISTENER_NONE && is_socket) {
             sock_retire(descriptor(worker, i), worker->wake_fd);
-            break;
-        default:
-            break;
+        } else if (shared->state == SLOT_LISTENER_OPEN) {
+            open_place(worker, i);
         }
     }
 }

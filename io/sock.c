@@ -94,19 +94,10 @@ static int remove_stale_path(const struct endpoint *endpoint)
     return unlink(path) == 0 ? 0 : -errno;
 }
 
-static int bind_and_listen(int fd, const struct endpoint *endpoint, int backlog)
+int sock_bind(const struct endpoint *endpoint)
 {
     struct sockaddr_storage address;
     socklen_t length = sock_address(endpoint, &address);
-
-    if (bind(fd, (struct sockaddr *)&address, length) != 0 || listen(fd, backlog) != 0) {
-        return -errno;
-    }
-    return 0;
-}
-
-int sock_listen(const struct endpoint *endpoint, int backlog)
-{
     bool local = endpoint->family == ENDPOINT_UNIX;
     int result = local ? remove_stale_path(endpoint) : 0;
 
@@ -126,8 +117,8 @@ int sock_listen(const struct endpoint *endpoint, int backlog)
     if (endpoint->family == ENDPOINT_V6) {
         (void)set(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
     }
-    if (result == 0) {
-        result = bind_and_listen(fd, endpoint, backlog);
+    if (result == 0 && bind(fd, (struct sockaddr *)&address, length) != 0) {
+        result = -errno;
     }
     if (result < 0) {
         close(fd);
@@ -142,7 +133,7 @@ int sock_probe(const struct endpoint *endpoint)
     socklen_t length = sock_address(endpoint, &address);
 
     if (endpoint->family == ENDPOINT_UNIX) {
-        return 0; /* sock_listen() finds out */
+        return 0; /* sock_bind() finds out */
     }
     int fd = socket(domain_of(endpoint), SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0) {

@@ -15,10 +15,10 @@
 /* Fills `address`; returns its length. */
 socklen_t sock_address(const struct endpoint *endpoint, struct sockaddr_storage *address);
 
-/* A listening socket. TCP sockets share their port between workers (SO_REUSEPORT); a unix socket's old path is
+/* A socket that is bound and only has to listen(2). TCP sockets share their port between workers (SO_REUSEPORT); a unix socket's old path is
  * removed if nobody listens there. Options are set here because accepted sockets inherit them. Returns the descriptor
  * or -errno. */
-int sock_listen(const struct endpoint *endpoint, int backlog);
+int sock_bind(const struct endpoint *endpoint);
 
 /* 0 if nobody else listens on the TCP endpoint, else -EADDRINUSE or another -errno. */
 int sock_probe(const struct endpoint *endpoint);

@@ -54,7 +54,7 @@ static uint32_t server_sessions(const struct worker *worker, uint16_t row)
 {
     uint32_t sessions = 0;
 
-    for (uint32_t slot = 0; slot < worker->region.header->slot_count; slot++) {
+    for (uint32_t slot = 0; slot < region_slots_used(&worker->region); slot++) {
         sessions +=
             __atomic_load_n(&region_server_counters(&worker->region, slot, row)->sessions, __ATOMIC_RELAXED);
     }
@@ -154,11 +154,11 @@ void upstream_init_ports(struct worker *worker)
 {
     uint16_t low;
     uint16_t high;
-    uint32_t slots = worker->region.header->slot_count;
+    uint32_t slots = worker->image->workers;
 
     sock_port_range(&low, &high);
     uint32_t each = ((uint32_t)high - low + 1) / slots;
-    worker->port_low = (uint16_t)(low + each * worker->slot_index);
+    worker->port_low = (uint16_t)(low + each * (worker->slot_index % slots));
     worker->port_high = (uint16_t)(worker->port_low + (each > 0 ? each - 1 : 0));
     /* Where an earlier incarnation left off is not known: begin anywhere, so that its newest TIME_WAITs rest. */
     worker->port_next = (uint16_t)(worker->port_low + (each > 0 ? worker->now_us % each : 0));

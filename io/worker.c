@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -35,11 +36,57 @@ static void tick(struct worker *worker)
     worker->now_ms = worker->now_us / 1000;
 }
 
+/* Marks what is lent: to chains and to the receive rings. */
+static void mark_lent(const struct worker *worker, uint8_t *held)
+{
+    const struct buffer_record *records = worker->bank.table.records;
+
+    for (uint32_t i = 0; i < worker->slot->session_high; i++) {
+        const struct session *session = &worker->slab.sessions[i];
+        for (int side = 0; session->phase != SESSION_FREE && side < SIDE_COUNT; side++) {
+            for (uint32_t id = session->conn[side].chain_head; id != BUFFER_NONE; id = records[id].next) {
+                held[id] = 1;
+            }
+        }
+    }
+    for (int class = 0; class < BUFFER_CLASSES; class ++) {
+        for (int i = 0; i < SLOT_RING_BUFFERS; i++) {
+            uint32_t id = worker->slot->ring_buffers[class][i];
+            if (id != BUFFER_NONE) {
+                held[id] = 1;
+            }
+        }
+    }
+}
+
+/* This worker's part of the bank, as the image wants it. One that leaves keeps what it has. */
+static void follow_bank(struct worker *worker)
+{
+    uint64_t bytes = worker->image->buffer_bytes_limit / worker->image->workers;
+
+    if (bytes == worker->bank_bytes || worker->slot_index >= worker->image->workers) {
+        return;
+    }
+    uint8_t *held = calloc(worker->bank.table.count, 1);
+    if (held == NULL) {
+        log_line(LOG_LEVEL_ERROR, "event=bank_kept error=\"out of memory\" what=\"buffers stay as before\"");
+        return;
+    }
+    mark_lent(worker, held);
+    worker->bank_bytes = bytes;
+    buffer_bank_limit(&worker->bank, bytes);
+    buffer_bank_rebuild(&worker->bank, held);
+    free(held);
+}
+
 static void take_image(struct worker *worker)
 {
     const struct image *image = image_box_current(&worker->region);
 
     worker->image = image;
+    worker->image_drained = false;
+    worker->sweep_cursor = worker->slot_index;
+    upstream_init_ports(worker);
     worker->congestion_warned = false;
     log_set_level(image->log_level);
     memset(worker->pool_index, 0xff, sizeof(worker->pool_index)); /* ROW_NONE */
@@ -62,6 +109,7 @@ static void follow_image(struct worker *worker)
 {
     if (image_box_current(&worker->region) != worker->image) {
         take_image(worker);
+        follow_bank(worker);
     }
     if (!worker->image_complete && listener_follow_image(worker)) {
         worker->image_complete = true;
@@ -138,13 +186,11 @@ int worker_start(struct worker *worker, const struct worker_setup *setup)
     worker->inbox_fd = setup->inbox_fd;
     worker->listener_base = setup->listener_base;
     worker->descriptors_limit = setup->descriptors_limit;
-    worker->sweep_cursor = setup->slot;
     tick(worker);
     uint64_t started_us = worker->now_us;
     slot->pid = (uint32_t)getpid();
     __atomic_store_n(&slot->state, SLOT_ADOPTING, __ATOMIC_RELEASE);
     take_image(worker);
-    upstream_init_ports(worker);
     flow_table_open(&worker->flows, &worker->region);
     session_slab_open(&worker->slab, &worker->region, setup->slot);
     worker->sessions_max = sessions_for(worker);
@@ -152,6 +198,8 @@ int worker_start(struct worker *worker, const struct worker_setup *setup)
     wheel_init(&worker->wheel, worker->slab.sessions, worker->now_ms);
     int result = buffer_bank_open(&worker->bank, &worker->region, setup->slot);
     if (result == 0) {
+        worker->bank_bytes = worker->image->buffer_bytes_limit / worker->image->workers;
+        buffer_bank_limit(&worker->bank, worker->bank_bytes);
         result = adopt_state(worker, first ? -1 : setup->ring_fds[slot->epoch & 1]);
     }
     if (result == 0) {
@@ -204,17 +252,33 @@ static void arm_wake(struct worker *worker)
     worker->wake_armed = true;
 }
 
-static void stop_sessions(struct worker *worker)
+/* Ends sessions, all or those that the image has no listener or server for any more; a bounded number. Returns whether
+ * there were no more. */
+static bool stop_sessions(struct worker *worker, bool all)
 {
     struct relay_event event = {.kind = RELAY_STOP, .reason = CLOSE_STOPPED};
     uint32_t stopped = 0;
 
     for (uint32_t index = 0; index < worker->slot->session_high && stopped < STOP_BATCH; index++) {
-        uint8_t phase = worker->slab.sessions[index].phase;
-        if (phase != SESSION_FREE && phase != SESSION_CLOSING) {
+        const struct session *session = &worker->slab.sessions[index];
+        bool ends = session->phase != SESSION_FREE && session->phase != SESSION_CLOSING;
+        if (ends && (all || !image_has_rows(worker->image, session->listener_row, session->server_row))) {
             relay_dispatch(worker, index, &event);
             stopped++;
         }
+    }
+    return stopped < STOP_BATCH;
+}
+
+/* After a reload, what it left without a listener or server, and all of a worker that it leaves no place for, has
+ * `timeouts.drain` to end by itself. */
+static void drain_gone(struct worker *worker)
+{
+    uint32_t drain_ms = worker->image->timeouts.drain_ms;
+
+    if (drain_ms != 0 && !worker->image_drained &&
+        worker->now_ms >= worker->region.header->image_since_ms + drain_ms) {
+        worker->image_drained = stop_sessions(worker, worker->slot_index >= worker->image->workers);
     }
 }
 
@@ -234,7 +298,7 @@ static void follow_run_state(struct worker *worker)
     listener_leave_all(worker);
     if (state == RUN_STOP || late) {
         worker->refusing = true;
-        stop_sessions(worker);
+        (void)stop_sessions(worker, true);
     }
 }
 
@@ -262,9 +326,9 @@ static void rekick_accept(struct worker *worker)
 
 static void sweep_flows(struct worker *worker)
 {
-    uint32_t slots = worker->region.header->slot_count;
+    uint32_t slots = worker->image->workers;
 
-    if (worker->now_ms < worker->sweep_after_ms) {
+    if (worker->now_ms < worker->sweep_after_ms || worker->slot_index >= slots) {
         return;
     }
     worker->sweep_after_ms = worker->now_ms + SWEEP_EVERY_MS;
@@ -348,6 +412,7 @@ int worker_turn(struct worker *worker)
     rekick_accept(worker);
     arm_wake(worker);
     follow_image(worker);
+    drain_gone(worker);
     follow_run_state(worker);
     listener_turn(worker);
     publish(worker);

@@ -79,6 +79,8 @@ struct worker {
     int listener_base; /* descriptor of place 0 */
     int inbox_fd;
     bool image_complete;      /* the sockets of all its binds have come */
+    bool image_drained;       /* what it has no place for any more was ended */
+    uint64_t bank_bytes;      /* this worker\'s part of the bank */
     uint64_t accept_after_ms; /* accepting is paused until then */
     uint64_t pause_log_after_ms;
     uint64_t rekick_ms;         /* after an adoption: when accepts are armed once more; 0: done */

@@ -17,7 +17,7 @@ enum buffer_class { BUFFER_LARGE, BUFFER_SMALL, BUFFER_CLASSES };
 struct buffer_stack {
     uint32_t *ids;
     uint32_t count; /* free now */
-    uint32_t total;
+    uint32_t total; /* that may be lent: the lowest of the class */
 };
 
 struct buffer_bank {
@@ -27,9 +27,17 @@ struct buffer_bank {
     uint64_t budget_bytes;
 };
 
-/* Opens the shard of `slot` with everything free. 0 or -ENOMEM. */
+/* Opens the shard of `slot` with all that is reserved free. 0 or -ENOMEM. */
 int buffer_bank_open(struct buffer_bank *bank, const struct region *region, uint32_t slot);
 void buffer_bank_close(struct buffer_bank *bank);
+
+/* Lends no more than `bytes` from now on, as far as so much is reserved; to be followed by buffer_bank_rebuild(). What
+ * is lent beyond it comes back and then rests. */
+void buffer_bank_limit(struct buffer_bank *bank, uint64_t bytes);
+
+/* The buffers of each class that `bytes` are divided into. A quarter is small ones: the reserve that keeps newly active
+ * connections going when the large ones are all held by readers that stand still. */
+void buffer_bank_divide(uint64_t bytes, uint32_t *large, uint32_t *small);
 
 /* Lends a buffer, BUFFER_NONE when the class has none left. */
 uint32_t buffer_bank_acquire(struct buffer_bank *bank, enum buffer_class class);

@@ -28,7 +28,7 @@ bool image_box_is_free(const struct region *region)
 {
     uint64_t generation = image_box_current(region)->generation;
 
-    for (uint32_t i = 0; i < region->header->slot_count; i++) {
+    for (uint32_t i = 0; i < region_slots_used(region); i++) {
         const struct worker_slot *slot = region_slot(region, i);
         if (uses(slot) && !has_taken(slot, generation)) {
             return false;
@@ -60,6 +60,9 @@ int image_box_publish(const struct region *region, const struct image *image)
         return -EBUSY;
     }
     uint32_t next = region->header->image_current ^ 1;
+    if (region->header->slots_used < image->workers) {
+        __atomic_store_n(&region->header->slots_used, image->workers, __ATOMIC_RELEASE);
+    }
     memcpy(region_row(region, TABLE_IMAGES, next), image, image->size);
     __atomic_store_n(&region->header->image_current, next, __ATOMIC_RELEASE);
     return 0;

@@ -39,7 +39,7 @@ static bool row_is_idle(const struct region *region, enum name_kind kind, uint16
     if (kind != NAME_SERVER) {
         return false;
     }
-    for (uint32_t slot = 0; slot < region->header->slot_count; slot++) {
+    for (uint32_t slot = 0; slot < region_slots_used(region); slot++) {
         const struct server_counters *counters = region_server_counters(region, slot, row);
         if (__atomic_load_n(&counters->sessions, __ATOMIC_RELAXED) != 0) {
             return false;
@@ -53,7 +53,7 @@ static void take_row(const struct region *region, enum name_kind kind, uint16_t 
 {
     struct name_row *entry = row_at(region, kind, row);
 
-    for (uint32_t slot = 0; kind == NAME_SERVER && entry->used && slot < region->header->slot_count; slot++) {
+    for (uint32_t slot = 0; kind == NAME_SERVER && entry->used && slot < region_slots_used(region); slot++) {
         memset(region_server_counters(region, slot, row), 0, sizeof(struct server_counters));
     }
     memset(entry->pool, 0, sizeof(entry->pool));

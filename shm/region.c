@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "core/chain.h"
+#include "shm/buffer_bank.h"
 #include "shm/flow_table.h"
 #include "shm/name_row.h"
 #include "shm/worker_slot.h"
@@ -34,16 +35,6 @@ static const uint32_t table_segments[TABLE_COUNT] = {
 static uint64_t round_up(uint64_t value, uint64_t unit)
 {
     return (value + unit - 1) / unit * unit;
-}
-
-/* A quarter of the bank is small buffers: the reserve that keeps newly active connections going when the large ones
- * are all held by readers that stand still. */
-static void shape_bank(struct region_header *header, uint64_t bytes_per_slot)
-{
-    uint64_t small_bytes = bytes_per_slot / 4;
-
-    header->small_per_slot = (uint32_t)(small_bytes / BUFFER_SMALL_BYTES);
-    header->large_per_slot = (uint32_t)((bytes_per_slot - small_bytes) / BUFFER_LARGE_STRIDE);
 }
 
 static void count_rows(const struct region_header *header, uint64_t counts[TABLE_COUNT])
@@ -134,7 +125,7 @@ int region_create(struct region *region, const struct region_shape *shape)
     int result = 0;
 
     strncpy(header.name, shape->name, sizeof(header.name) - 1);
-    shape_bank(&header, shape->bank_bytes / shape->slots);
+    buffer_bank_divide(shape->bank_bytes / shape->slots, &header.large_per_slot, &header.small_per_slot);
     place_tables(&header);
     *region = (struct region){.fds = {-1, -1, -1}};
     for (int i = 0; i < SEGMENT_COUNT && result == 0; i++) {
@@ -244,7 +235,8 @@ bool region_check(const struct region *region)
     const struct region_header *header = region->header;
 
     if (header->magic != REGION_MAGIC || header->layout_version != REGION_LAYOUT_VERSION ||
-        header->slot_count == 0 || header->slot_count > IMAGE_WORKERS_MAX || header->run_state > RUN_STOP ||
+        header->slot_count == 0 || header->slot_count > IMAGE_WORKERS_MAX ||
+        header->slots_used > header->slot_count || header->run_state > RUN_STOP ||
         header->image_current > 1) {
         return false;
     }

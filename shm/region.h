@@ -45,11 +45,11 @@ struct region_table_place {
     uint32_t segment;
 };
 
-/* Written by the supervisor, read by all. Only the last four fields change after creation. */
+/* Written by the supervisor, read by all. What follows `created_realtime_us` changes after creation. */
 struct region_header {
     uint64_t magic;
     uint32_t layout_version;
-    uint32_t slot_count;
+    uint32_t slot_count; /* reserved */
     char name[IMAGE_NAME_MAX];
     uint64_t segment_bytes[SEGMENT_COUNT];
     struct region_table_place tables[TABLE_COUNT];
@@ -65,6 +65,9 @@ struct region_header {
     uint32_t image_current; /* 0 or 1; atomic, release paired with the workers' acquire */
     uint32_t reloads_failed;
     uint64_t run_state_since_ms;
+    uint64_t image_since_ms; /* when the current image was published */
+    uint32_t slots_used;     /* slots ever used: 0..slots_used-1; atomic */
+    uint32_t reserved;
 };
 
 _Static_assert(sizeof(struct region_header) <= REGION_HEADER_BYTES, "the header is one page");
@@ -106,6 +109,12 @@ static inline void *region_row(const struct region *region, enum region_table ta
 {
     const struct region_table_place *place = &region->header->tables[table];
     return region->segments[place->segment] + place->offset + row * place->stride;
+}
+
+/* Slots that are or were in use: those others may have something to read in. */
+static inline uint32_t region_slots_used(const struct region *region)
+{
+    return __atomic_load_n(&region->header->slots_used, __ATOMIC_ACQUIRE);
 }
 
 #endif

@@ -55,7 +55,7 @@ struct slot_suspect {
 
 struct worker_slot {
     /* Who serves. `epoch` is stored last when a new ring is ready: its parity says which of the two rings lives. */
-    uint32_t pid;
+    uint32_t pid;              /* 0: nobody */
     uint32_t keeper_pid;       /* written by the keeper */
     uint32_t state;            /* enum slot_state */
     uint32_t epoch;            /* incarnations that got a ring */

@@ -69,7 +69,8 @@ int penstock_stop(int signal)
     const char *status = penstock_status();
 
     for (unsigned i = 0; i < WORKERS_MAX; i++) {
-        if (json_find(status, bed_format("workers.%u", i)) != NULL) {
+        if (json_find(status, bed_format("workers.%u", i)) != NULL &&
+            json_number(status, bed_format("workers.%u.pid", i)) != 0) {
             members[count++] = (pid_t)json_number(status, bed_format("workers.%u.pid", i));
             members[count++] = penstock_keeper(i);
         }

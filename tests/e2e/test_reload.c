@@ -174,3 +174,101 @@ Test(reload, timeouts_hold_for_living_sessions)
     WAIT_UNTIL(penstock_number("closes.idle_timeout") >= 1);
     bed_end();
 }
+
+static void configure_workers(uint16_t server_port, unsigned workers)
+{
+    penstock_configure(
+        &(struct penstock_config){.servers = bed_format("127.0.0.1:%u", server_port), .workers = workers});
+}
+
+/* A worker that goes keeps its sessions to their end; one that comes back begins anew. */
+Test(reload, workers_come_and_go)
+{
+    uint16_t port;
+    int listener = net_listen(&port, 64);
+    struct net_pair pairs[40];
+
+    configure_workers(port, 1);
+    penstock_start(&(struct penstock_config){.servers = bed_format("127.0.0.1:%u", port), .workers = 1});
+    struct net_pair first = net_pair(listener);
+    configure_workers(port, 4);
+    cr_assert_eq(penstock_reload(), 0, "%s", penstock_log());
+    for (int i = 0; i < 40; i++) {
+        pairs[i] = net_pair(listener);
+        exchange(&pairs[i]);
+    }
+    cr_assert_gt(penstock_number("workers.3.sessions"), 0, "%s", penstock_status());
+    configure_workers(port, 2);
+    cr_assert_eq(penstock_reload(), 0, "%s", penstock_log());
+    cr_assert_eq(penstock_number("sessions_draining"),
+                 penstock_number("workers.2.sessions") + penstock_number("workers.3.sessions"));
+    kill(penstock_worker(3), SIGKILL);
+    for (int i = 0; i < 40; i++) {
+        exchange(&pairs[i]);
+        close(pairs[i].client);
+        net_expect_eof(pairs[i].server);
+        close(pairs[i].server);
+    }
+    WAIT_UNTIL(penstock_number("workers.2.pid") == 0 && penstock_number("workers.3.pid") == 0);
+    exchange(&first);
+    configure_workers(port, 3);
+    cr_assert_eq(penstock_reload(), 0, "%s", penstock_log());
+    for (int i = 0; i < 40; i++) {
+        pairs[i] = net_pair(listener);
+        exchange(&pairs[i]);
+    }
+    cr_assert_gt(penstock_number("workers.2.sessions"), 0, "%s", penstock_status());
+    exchange(&first);
+    bed_end();
+}
+
+/* Nobody who connects, and no stream, notices that workers come and go, or listeners beside his. */
+Test(reload, nobody_notices_workers_come_and_go)
+{
+    static const unsigned workers[] = {4, 2, 1, 3};
+    struct origin origin = origin_start("auto");
+    uint16_t spare = bed_reserve_port("127.0.0.1");
+
+    penstock_start_to(origin.port);
+    struct bed_process connects = load_start("connect --connections 20 --seconds 12");
+    struct bed_process streams =
+        load_start("streams --connections 50 --seconds 12 --max-bytes 1M --slow-readers 10");
+    WAIT_UNTIL(penstock_number("sessions") > 20);
+    for (unsigned i = 0; i < 8; i++) {
+        penstock_configure(&(struct penstock_config){
+            .servers = bed_format("127.0.0.1:%u", origin.port),
+            .bind = i % 2 == 0 ? bed_format("127.0.0.1:%u, 127.0.0.1:%u", bed.port, spare)
+                               : bed_format("127.0.0.1:%u", bed.port),
+            .limits = i % 3 == 0 ? "sessions: 2000, buffers: 16MiB" : NULL,
+            .workers = workers[i % 4]});
+        WAIT_UNTIL(penstock_reload() == 0);
+        bed_pause_ms(100);
+    }
+    struct load_totals totals = {0};
+    load_totals_add(&totals, load_finish(&connects));
+    load_totals_add(&totals, load_finish(&streams));
+    load_totals_expect(&totals);
+    cr_assert_eq(json_number(origin_stop(&origin), "mismatches"), 0);
+    bed_end();
+}
+
+/* What lost its server has `timeouts.drain` to end. */
+Test(reload, drain_ends_what_is_left)
+{
+    uint16_t ports[2];
+    int listeners[2] = {net_listen(&ports[0], 64), net_listen(&ports[1], 64)};
+    struct penstock_config config = {.servers = bed_format("127.0.0.1:%u", ports[0]),
+                                     .timeouts = "drain: 500ms"};
+
+    penstock_start(&config);
+    struct net_pair old = net_pair(listeners[0]);
+    config.servers = bed_format("127.0.0.1:%u", ports[1]);
+    penstock_configure(&config);
+    cr_assert_eq(penstock_reload(), 0, "%s", penstock_log());
+    struct net_pair kept = net_pair(listeners[1]);
+    net_expect_reset(old.client);
+    WAIT_UNTIL(penstock_number("closes.stopped") == 1);
+    cr_assert_eq(penstock_number("sessions_draining"), 0);
+    exchange(&kept);
+    bed_end();
+}

@@ -36,9 +36,16 @@ void inbox_drop(int fd)
     waiting.count = 0;
 }
 
+bool inbox_is_placed(uint32_t place)
+{
+    return place < SIM_LISTENERS_MAX && placed[place];
+}
+
 void inbox_retire(uint32_t place)
 {
-    if (place < SIM_LISTENERS_MAX && placed[place] && waiting.count == 0) {
-        net.queues[place].open = false;
+    if (!inbox_is_placed(place)) {
+        return;
     }
+    placed[place] = false;
+    net.queues[place].open = waiting.count > 0;
 }

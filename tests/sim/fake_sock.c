@@ -55,6 +55,10 @@ int sock_set_congestion(int fd, const char *name)
 uint64_t sock_cookie(int fd)
 {
     const struct net_conn *conn = net_at(fd);
+
+    if (fd >= SIM_LISTENER_FD && fd < SIM_FD_FLOOR) {
+        return inbox_is_placed((uint32_t)(fd - SIM_LISTENER_FD));
+    }
     return conn != NULL ? conn->cookie : 0;
 }
 

@@ -30,6 +30,7 @@ static inline struct region region_make(void)
     struct region region;
 
     cr_assert_eq(region_create(&region, &shape), 0);
+    region.header->slots_used = MAKE_SLOTS;
     return region;
 }
 
