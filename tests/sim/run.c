@@ -111,6 +111,7 @@ static void build_image(void)
     image->generation = 1;
     image->workers = 1;
     image->backlog = config->backlog;
+    image->buffer_bytes_limit = config->bank_bytes;
     image->spin_us = sim.seed % 2 != 0 ? 200 : 0;
     image->sessions_limit = config->sessions_limit != 0 ? config->sessions_limit : UINT32_MAX;
     image->timeouts = (struct image_timeouts){
