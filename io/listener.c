@@ -239,12 +239,14 @@ static void turn_listener(struct worker *worker, uint32_t place, bool open, uint
     if (!listener->open || ring_space(worker->ring) < WORKER_TXN_SUBMISSIONS) {
         return;
     }
-    if (closing && listener->pending == 0) {
-        close_place(worker, place);
+    if (listener->pending == 0) {
+        if (closing) {
+            close_place(worker, place);
+        } else if (open) {
+            arm(worker, place, share);
+        }
     } else if (!open || closing || (listener->multishot && share <= worker->image->backlog)) {
         listener_cancel(worker, place);
-    } else if (listener->pending == 0) {
-        arm(worker, place, share);
     }
 }
 

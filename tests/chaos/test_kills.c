@@ -6,6 +6,7 @@
 #include "tests/e2e/harness.h"
 #include "tests/e2e/harness_json.h"
 #include "tests/e2e/harness_killer.h"
+#include "tests/e2e/harness_net.h"
 #include "tests/e2e/harness_penstock.h"
 #include "tests/e2e/harness_tools.h"
 
@@ -67,6 +68,40 @@ Test(kills, under_everything_at_once)
     expect_unharmed(&scene);
 }
 
+/* A server that refuses and one that does not answer are tried besides the one that serves. */
+Test(kills, with_servers_that_refuse_or_do_not_answer)
+{
+    struct scene scene = {.origin = origin_start("auto")};
+    uint16_t silent;
+    int filler;
+
+    net_listen_full(&silent, &filler);
+    penstock_start(&(struct penstock_config){.servers = bed_format("127.0.0.1:%u, 127.0.0.1:%u, 127.0.0.1:%u",
+                                                                   bed_reserve_port("127.0.0.1"), silent,
+                                                                   scene.origin.port),
+                                             .timeouts = "connect: 100ms"});
+    killer_begin(&scene.killer, WORKERS);
+    add_load(&scene,
+             "streams --connections 60 --seconds 6 --max-bytes 2M --slow-readers 20 --slow-origin 10");
+    killer_run(&scene.killer, 0, 20, 200, scene.loads[0].pid);
+    expect_unharmed(&scene);
+}
+
+Test(kills, of_all_workers_at_once)
+{
+    struct scene scene;
+
+    begin(&scene);
+    add_load(&scene, "idle --connections 1000 --seconds 8 --touch --verify");
+    add_load(&scene, "streams --connections 100 --seconds 8 --max-bytes 4M --slow-readers 20 --late-fin 20");
+    WAIT_UNTIL(penstock_number("sessions") > 1050);
+    for (int i = 0; i < 5; i++) {
+        bed_pause_ms(1000);
+        killer_kill_all(&scene.killer);
+    }
+    expect_unharmed(&scene);
+}
+
 Test(kills, during_connects)
 {
     struct scene scene;
@@ -92,7 +127,6 @@ Test(kills, during_bulk)
 }
 
 Test(kills, during_closes_by_the_server)
-
 {
     struct scene scene;
 

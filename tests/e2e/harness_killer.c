@@ -46,10 +46,10 @@ static pid_t worker_of(pid_t keeper)
 
 static void kill_one(struct killer *killer, unsigned slot)
 {
+    static const int signals[] = {SIGKILL, SIGSEGV, SIGABRT};
     pid_t worker = worker_of(killer->keepers[slot]);
-    int signal = rng_chance(&killer->rng, 50) ? SIGKILL : SIGSEGV;
 
-    if (worker > 0 && kill(worker, signal) == 0) {
+    if (worker > 0 && kill(worker, signals[rng_below(&killer->rng, 3)]) == 0) {
         killer->kills++;
     }
 }
@@ -82,6 +82,13 @@ void killer_run(struct killer *killer, unsigned count, unsigned min_ms, unsigned
             pause_us(rng_below(&killer->rng, AGAIN_MAX_US));
             kill_one(killer, rng_chance(&killer->rng, 50) ? slot : (slot + 1) % killer->workers);
         }
+    }
+}
+
+void killer_kill_all(struct killer *killer)
+{
+    for (unsigned slot = 0; slot < killer->workers; slot++) {
+        kill_one(killer, slot);
     }
 }
 

@@ -21,9 +21,12 @@ struct killer {
 /* Remembers the state of the idle instance. The seed is $CHAOS_SEED or new. */
 void killer_begin(struct killer *killer, unsigned workers);
 
-/* Prints the seed and kills `count` workers (0: no limit) with pauses of min_ms to max_ms, by SIGKILL and SIGSEGV in turn, now and then
- * two at once or one in the middle of its adoption; ends early when the process `until` (0: none) has ended. */
+/* Prints the seed and kills `count` workers (0: no limit) with pauses of min_ms to max_ms, by SIGKILL, SIGSEGV and SIGABRT,
+ * now and then two at once or one in the middle of its adoption; ends early when the process `until` (0: none) has ended. */
 void killer_run(struct killer *killer, unsigned count, unsigned min_ms, unsigned max_ms, pid_t until);
+
+/* Kills all workers, as good as at the same moment. */
+void killer_kill_all(struct killer *killer);
 
 /* The instance without sessions holds what it held at the beginning. */
 void killer_expect_all_back(const struct killer *killer);

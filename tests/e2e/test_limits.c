@@ -10,6 +10,7 @@
 #include "tests/e2e/harness_json.h"
 #include "tests/e2e/harness_net.h"
 #include "tests/e2e/harness_penstock.h"
+#include "tests/e2e/harness_tools.h"
 
 enum {
     CLIENTS = 100,
@@ -186,5 +187,18 @@ Test(limits, sessions_of_all_workers_together)
     }
     WAIT_UNTIL(penstock_number("sessions") == 0);
     cr_assert_eq(penstock_number("stats.accepted"), CLIENTS);
+    bed_end();
+}
+
+/* Where the room falls below what a listener's queue may hold, accepting goes on one by one. */
+Test(limits, room_for_less_than_a_queue)
+{
+    struct origin origin = origin_start("auto");
+
+    penstock_start(&(struct penstock_config){.servers = bed_format("127.0.0.1:%u", origin.port),
+                                             .limits = "sessions: 4200, buffers: 64MiB"});
+    struct bed_process load = load_start("idle --connections 400 --touch --verify --seconds 1");
+    WAIT_UNTIL(penstock_number("sessions") == 400);
+    load_finish(&load);
     bed_end();
 }

@@ -86,3 +86,31 @@ Test(long_idle, twenty_thousand_under_kills)
     require_descriptors();
     hold(true);
 }
+
+/* Four thousand idle sessions and three hundred busy streams outlive that all workers die at the same moment. */
+Test(long_idle, all_workers_at_once)
+{
+    struct origin origin = origin_start("auto");
+    struct bed_process loads[2];
+    struct load_totals totals = {0};
+    struct killer killer;
+
+    penstock_start(&(struct penstock_config){.servers = bed_format("127.0.0.1:%u", origin.port),
+                                             .limits = "sessions: 5000, buffers: 64MiB"});
+    killer_begin(&killer, 2);
+    loads[0] = load_start("idle --connections 4000 --touch --verify --seconds 25");
+    loads[1] =
+        load_start("streams --connections 300 --max-bytes 16M --slow-readers 20 --late-fin 20 --seconds 25");
+    WAIT_UNTIL(penstock_number("sessions") > 4200);
+    for (int i = 0; i < 5; i++) {
+        bed_pause_ms(3000);
+        killer_kill_all(&killer);
+    }
+    for (int i = 0; i < 2; i++) {
+        load_totals_add(&totals, load_finish(&loads[i]));
+    }
+    load_totals_expect(&totals);
+    killer_expect_all_back(&killer);
+    cr_assert_eq(json_number(origin_stop(&origin), "mismatches"), 0);
+    bed_end();
+}
