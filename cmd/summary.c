@@ -4,13 +4,26 @@
 
 #include "core/chain.h"
 #include "io/clock.h"
+#include "shm/flow_table.h"
 #include "shm/image_box.h"
+#include "shm/name_row.h"
 #include "shm/session_slab.h"
 
+/* What the current image names, by row. */
+struct named {
+    bool listeners[IMAGE_LISTENERS_MAX];
+    bool servers[IMAGE_SERVERS_MAX];
+};
+
+/* A value by itself; no order with others is promised. */
 static uint64_t load(const uint64_t *value)
 {
-    return __atomic_load_n(value,
-                           __ATOMIC_RELAXED); /* a counter by itself; no order with others is promised */
+    return __atomic_load_n(value, __ATOMIC_RELAXED);
+}
+
+static uint32_t load32(const uint32_t *value)
+{
+    return __atomic_load_n(value, __ATOMIC_RELAXED);
 }
 
 static void add_stats(struct slot_stats *sum, const struct slot_stats *stats)
@@ -23,49 +36,111 @@ static void add_stats(struct slot_stats *sum, const struct slot_stats *stats)
     }
 }
 
-static bool drains(const struct image *image, uint32_t slot, const struct session *session)
+static void add_slot(struct summary *summary, const struct region *region, uint32_t index)
 {
-    return slot >= image->workers || !image_has_rows(image, session->listener_row, session->server_row);
+    const struct worker_slot *slot = region_slot(region, index);
+    uint64_t now_ms = summary->read_us / 1000;
+    uint64_t beat_ms = load(&slot->beat_ms);
+    struct summary_worker *worker = &summary->worker[index];
+
+    *worker = (struct summary_worker){
+        .pid = load32(&slot->pid),
+        .state = load32(&slot->state),
+        .incarnation = load32(&slot->epoch),
+        .deaths = load32(&slot->deaths),
+        .sessions = load32(&slot->sessions_active),
+        .records_used = load32(&slot->session_high),
+        .share_bytes = load32(&slot->share_bytes),
+        .beat_age_ms = now_ms > beat_ms ? now_ms - beat_ms : 0,
+        .adoption_us = load(&slot->adoption_us),
+        .heap_bytes = load(&slot->heap_bytes),
+    };
+    summary->sessions += worker->sessions;
+    summary->serving += worker->state == SLOT_SERVING;
+    summary->accept_paused += load32(&slot->accept_paused) != 0;
+    summary->receivers_waiting += load32(&slot->receivers_waiting);
+    summary->buffer_lent_bytes += (uint64_t)load32(&slot->buffers_large_lent) * BUFFER_LARGE_BYTES +
+                                  (uint64_t)load32(&slot->buffers_small_lent) * BUFFER_SMALL_BYTES;
+    add_stats(&summary->stats, &slot->stats);
 }
 
-static void add_sessions(struct summary *summary, const struct region *region, uint32_t slot)
+static void mark_named(struct named *named, const struct image *image)
 {
-    uint32_t high =
-        __atomic_load_n(&region_slot(region, slot)->session_high, __ATOMIC_ACQUIRE); /* session_slab.c */
-    const struct image *image = image_box_current(region);
-    struct session session;
+    memset(named, 0, sizeof(*named));
+    for (uint32_t i = 0; i < image->listener_count; i++) {
+        named->listeners[image_listener(image, i)->row % IMAGE_LISTENERS_MAX] = true;
+    }
+    for (uint32_t i = 0; i < image->server_count; i++) {
+        named->servers[image_server(image, i)->row % IMAGE_SERVERS_MAX] = true;
+    }
+}
 
-    for (uint32_t i = 0; i < high; i++) {
-        if (session_slab_read(region, slot, i, &session) && session.phase < SESSION_PHASE_COUNT) {
-            summary->phases[session.phase]++;
-            summary->sessions_draining += session.phase != SESSION_FREE && drains(image, slot, &session);
-            summary->client_bytes += session.conn[SIDE_CLIENT].received_bytes;
-            summary->server_bytes += session.conn[SIDE_SERVER].received_bytes;
+static bool drains(const struct named *named, const struct session *session)
+{
+    bool listener =
+        session->listener_row < IMAGE_LISTENERS_MAX && named->listeners[session->listener_row];
+    bool server = session->server_row == ROW_NONE ||
+                  (session->server_row < IMAGE_SERVERS_MAX && named->servers[session->server_row]);
+
+    return !listener || !server;
+}
+
+/* After the counters of ended sessions have been read: a session that ends in between is missing for a moment, and none
+ * counts twice. */
+static void add_sessions(struct summary *summary, const struct region *region)
+{
+    const struct image *image = image_box_current(region);
+    struct session_walk walk;
+    struct session session;
+    struct named named;
+
+    mark_named(&named, image);
+    session_walk_begin(&walk, region);
+    while (session_walk_next(&walk, &session)) {
+        summary->phases[session.phase]++;
+        summary->sessions_draining += walk.slot >= image->workers || drains(&named, &session);
+        summary->client_bytes += session.conn[SIDE_CLIENT].received_bytes;
+        summary->server_bytes += session.conn[SIDE_SERVER].received_bytes;
+        if (session.listener_row < IMAGE_LISTENERS_MAX) {
+            summary->listener_sessions[session.listener_row]++;
         }
     }
 }
 
-static void add_slot(struct summary *summary, const struct region *region, uint32_t index)
+static void add_flows(struct summary *summary, const struct region *region)
 {
-    const struct worker_slot *slot = region_slot(region, index);
+    struct flow_walk walk = {0};
+    struct flow_table table;
+    struct flow_entry entry;
 
-    summary->worker[index] = (struct summary_worker){
-        .pid = slot->pid,
-        .state = slot->state,
-        .incarnation = slot->epoch,
-        .deaths = slot->deaths,
-        .sessions = slot->sessions_active,
-        .adoption_us = slot->adoption_us,
-        .heap_bytes = slot->heap_bytes,
-    };
-    summary->sessions += slot->sessions_active;
-    summary->serving += slot->state == SLOT_SERVING;
-    summary->accept_paused += slot->accept_paused;
-    summary->receivers_waiting += slot->receivers_waiting;
-    summary->buffer_lent_bytes += (uint64_t)slot->buffers_large_lent * BUFFER_LARGE_BYTES +
-                                  (uint64_t)slot->buffers_small_lent * BUFFER_SMALL_BYTES;
-    add_stats(&summary->stats, &slot->stats);
-    add_sessions(summary, region, index);
+    flow_table_open(&table, region);
+    summary->flow_capacity = (uint64_t)table.groups * FLOW_GROUP;
+    while (flow_walk_next(&walk, &table, &entry)) {
+        summary->flows[entry.state]++;
+    }
+}
+
+static uint32_t rows_used(const struct region *region, enum name_kind kind)
+{
+    uint32_t row = 0;
+
+    while (row < name_rows_max(kind) &&
+           __atomic_load_n(&region_name(region, kind, (uint16_t)row)->used, __ATOMIC_ACQUIRE)) {
+        row++;
+    }
+    return row;
+}
+
+static void add_server(struct server_counters *sum, const struct region *region, uint16_t row)
+{
+    for (uint32_t i = 0; i < region_slots_used(region); i++) {
+        const struct server_counters *counters = region_server_counters(region, i, row);
+        sum->sessions += load32(&counters->sessions);
+        sum->connects += load(&counters->connects);
+        sum->failures += load(&counters->failures);
+        sum->bytes_to += load(&counters->bytes_to);
+        sum->bytes_from += load(&counters->bytes_from);
+    }
 }
 
 void summary_read(struct summary *summary, const struct region *region)
@@ -74,28 +149,67 @@ void summary_read(struct summary *summary, const struct region *region)
     const struct image *image = image_box_current(region);
 
     memset(summary, 0, sizeof(*summary));
+    summary->read_us = clock_now_us();
+    summary->run_state = load32(&header->run_state);
+    summary->reloads_failed = load32(&header->reloads_failed);
     summary->generation = image->generation;
-    summary->up_seconds = (clock_now_us() - header->created_monotonic_us) / 1000000;
+    summary->start_time_us = header->created_realtime_us;
+    summary->up_seconds = (summary->read_us - header->created_monotonic_us) / 1000000;
     summary->sessions_limit = image->sessions_limit;
     summary->workers = image->workers;
     summary->slots = region_slots_used(region);
     summary->buffer_budget_bytes = image->buffer_bytes_limit;
-    for (uint32_t i = 0; i < region_slots_used(region); i++) {
+    summary->records_capacity = (uint64_t)header->sessions_per_slot * summary->slots;
+    summary->listener_rows = rows_used(region, NAME_LISTENER);
+    summary->server_rows = rows_used(region, NAME_SERVER);
+    for (uint32_t i = 0; i < summary->slots; i++) {
         add_slot(summary, region, i);
     }
-    summary->client_bytes += summary->stats.client_bytes;
-    summary->server_bytes += summary->stats.server_bytes;
+    for (uint32_t i = 0; i < summary->server_rows; i++) {
+        add_server(&summary->server[i], region, (uint16_t)i);
+    }
+    summary->client_bytes = summary->stats.client_bytes;
+    summary->server_bytes = summary->stats.server_bytes;
+    add_sessions(summary, region);
+    add_flows(summary, region);
 }
 
-void summary_server(struct server_counters *sum, const struct region *region, uint16_t row)
+static void raise(uint64_t *value, uint64_t least)
 {
-    memset(sum, 0, sizeof(*sum));
-    for (uint32_t i = 0; i < region_slots_used(region); i++) {
-        const struct server_counters *counters = region_server_counters(region, i, row);
-        sum->sessions += __atomic_load_n(&counters->sessions, __ATOMIC_RELAXED);
-        sum->connects += load(&counters->connects);
-        sum->failures += load(&counters->failures);
-        sum->bytes_to += load(&counters->bytes_to);
-        sum->bytes_from += load(&counters->bytes_from);
+    *value = *value < least ? least : *value;
+}
+
+void summary_keep_rising(struct summary *summary, const struct summary *before)
+{
+    raise(&summary->client_bytes, before->client_bytes);
+    raise(&summary->server_bytes, before->server_bytes);
+#define SLOT_STAT(name, meaning) raise(&summary->stats.name, before->stats.name);
+#include "shm/stats.def"
+#undef SLOT_STAT
+    for (int i = 0; i < CLOSE_REASON_COUNT; i++) {
+        raise(&summary->stats.closes[i], before->stats.closes[i]);
     }
+    if (summary->generation != before->generation) {
+        return; /* rows may have got other servers */
+    }
+    for (uint32_t i = 0; i < before->server_rows; i++) {
+        raise(&summary->server[i].connects, before->server[i].connects);
+        raise(&summary->server[i].failures, before->server[i].failures);
+        raise(&summary->server[i].bytes_to, before->server[i].bytes_to);
+        raise(&summary->server[i].bytes_from, before->server[i].bytes_from);
+    }
+}
+
+const char *summary_run_state_text(uint32_t state)
+{
+    static const char *const texts[] = {"serving", "draining", "stopping"};
+
+    return state <= RUN_STOP ? texts[state] : "damaged";
+}
+
+const char *summary_slot_state_text(uint32_t state)
+{
+    static const char *const texts[] = {"empty", "adopting", "serving", "done"};
+
+    return state <= SLOT_DONE ? texts[state] : "damaged";
 }

@@ -1,9 +1,12 @@
 /*
  * What an instance does now, added up from its region by a reader that stops nobody.
+ *
+ * What workers have written is not believed where it would lead somewhere: it is counted and printed.
  */
 #ifndef PENSTOCK_CMD_SUMMARY_H
 #define PENSTOCK_CMD_SUMMARY_H
 
+#include "core/flow.h"
 #include "shm/worker_slot.h"
 
 struct summary_worker {
@@ -12,12 +15,19 @@ struct summary_worker {
     uint32_t incarnation;
     uint32_t deaths;
     uint32_t sessions;
+    uint32_t records_used; /* of its slab, ever */
+    uint32_t share_bytes;  /* that one direction may hold of the buffers */
+    uint64_t beat_age_ms;  /* since its loop last turned */
     uint64_t adoption_us;
     uint64_t heap_bytes;
 };
 
 struct summary {
+    uint64_t read_us; /* when: CLOCK_MONOTONIC */
+    uint32_t run_state; /* enum run_state */
+    uint32_t reloads_failed;
     uint64_t generation; /* of the configuration */
+    uint64_t start_time_us; /* CLOCK_REALTIME */
     uint64_t up_seconds;
     uint64_t sessions;          /* now */
     uint64_t sessions_draining; /* of them: of listeners, servers or workers that are no longer configured */
@@ -28,18 +38,29 @@ struct summary {
     uint64_t buffer_budget_bytes;
     uint64_t buffer_lent_bytes;
     uint64_t receivers_waiting;
+    uint64_t records_capacity; /* of all slabs */
+    uint64_t flows[FLOW_STATE_COUNT];
+    uint64_t flow_capacity;
     uint32_t workers; /* configured */
     uint32_t slots;   /* in `worker`: those, and others that leave or have left */
     uint32_t serving;
     uint32_t accept_paused;
+    uint32_t listener_rows; /* rows ever named */
+    uint32_t server_rows;
     struct slot_stats stats; /* of all slots */
     struct summary_worker worker[IMAGE_WORKERS_MAX];
+    uint64_t listener_sessions[IMAGE_LISTENERS_MAX]; /* by row */
+    struct server_counters server[IMAGE_SERVERS_MAX];
 };
 
 /* Fills the summary. Values of different workers may be some moments apart. */
 void summary_read(struct summary *summary, const struct region *region);
 
-/* Sessions and counters of one server row over all workers. */
-void summary_server(struct server_counters *sum, const struct region *region, uint16_t row);
+/* Raises counters to what they were in an earlier summary: a transaction that a death undid, or a session that ended
+ * while it was counted, must not look like a counter that began anew. */
+void summary_keep_rising(struct summary *summary, const struct summary *before);
+
+const char *summary_run_state_text(uint32_t state);
+const char *summary_slot_state_text(uint32_t state);
 
 #endif

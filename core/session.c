@@ -46,9 +46,9 @@ void session_init(struct session *session, int fd, uint64_t cookie, uint64_t now
 void session_set_phase(struct session *session, enum session_phase phase, uint64_t now_ms)
 {
     CHECK(session->phase < SESSION_PHASE_COUNT && step_allowed[session->phase][phase]);
+    __atomic_store_n(&session->active_ms, now_ms, __ATOMIC_RELAXED);
     __atomic_store_n(&session->phase, (uint8_t)phase,
-                     __ATOMIC_RELAXED); /* read by status, one byte, no order */
-    session->active_ms = now_ms;
+                     __ATOMIC_RELEASE); /* readers that see it see what was stored before: acquire */
 }
 
 void session_close(struct session *session, enum close_reason reason, bool abort, uint64_t now_ms)
@@ -56,7 +56,7 @@ void session_close(struct session *session, enum close_reason reason, bool abort
     if (session->phase == SESSION_CLOSING) {
         return;
     }
-    session->reason = (uint8_t)reason;
+    __atomic_store_n(&session->reason, (uint8_t)reason, __ATOMIC_RELAXED); /* readers may be copying */
     if (abort) {
         session->flags |= SESSION_ABORT;
     }

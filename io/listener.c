@@ -83,6 +83,7 @@ static void keep_open(const struct worker *worker, struct worker_listener *liste
 static void accept_session(struct worker *worker, const struct worker_listener *listener, int fd)
 {
     uint32_t index = session_slab_peek(&worker->slab);
+    struct session fresh = {0};
     struct flow_key key;
 
     if (index ==
@@ -96,20 +97,22 @@ static void accept_session(struct worker *worker, const struct worker_listener *
     relay_save(worker, &worker->slot->serial, sizeof(worker->slot->serial));
     relay_count(worker, &worker->slot->stats.accepted, 1);
     session_slab_acquire(&worker->slab);
-    session_init(session, fd, sock_cookie(fd), worker->now_us);
-    session->serial = worker->slot->serial++;
-    session->listener_row = listener->row;
-    session->pool_row = worker->routes[listener->row].pool_row;
-    session->source_family =
+    fresh.generation = session->generation;
+    session_init(&fresh, fd, sock_cookie(fd), worker->now_us);
+    fresh.serial = worker->slot->serial++;
+    fresh.listener_row = listener->row;
+    fresh.pool_row = worker->routes[listener->row].pool_row;
+    fresh.source_family =
         listener->local ? ENDPOINT_UNIX : ENDPOINT_NONE; /* gone already: no address to be had */
-    session->flags |= listener->local ? SESSION_NEVER_STREAMS : 0;
-    struct conn *client = &session->conn[SIDE_CLIENT];
+    fresh.flags |= listener->local ? SESSION_NEVER_STREAMS : 0;
+    struct conn *client = &fresh.conn[SIDE_CLIENT];
     if (!listener->local && sock_flow_key(fd, &key)) {
-        set_source(session, &key);
+        set_source(&fresh, &key);
         client->flow =
             flow_table_claim(&worker->flows, &key, worker->slot_index, index, &worker->slot->flow_claim);
         relay_count(worker, &worker->slot->stats.flow_failures, client->flow == FLOW_NONE);
     }
+    session_slab_publish(&worker->slab, index, &fresh);
     relay_step_in(worker, session, &(struct relay_event){.kind = RELAY_PLAN});
 }
 

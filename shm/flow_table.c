@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "core/session.h"
+#include "shm/snapshot.h"
 
 /* The first word of an entry, which is claimed as a whole. */
 struct head {
@@ -257,6 +258,28 @@ uint32_t flow_table_sweep(struct flow_table *table, uint32_t *cursor, uint32_t s
         *cursor += stride;
     }
     return freed;
+}
+
+/* Whether the bucket that begins at `index` has no tag. */
+static bool bucket_is_empty(const struct flow_table *table, uint32_t index)
+{
+    return __atomic_load_n((const uint64_t *)(const void *)&table->tags[index], __ATOMIC_RELAXED) == 0;
+}
+
+bool flow_walk_next(struct flow_walk *walk, const struct flow_table *table, struct flow_entry *copy)
+{
+    while (walk->next < table->groups * FLOW_GROUP) {
+        if (walk->next % FLOW_WAYS == 0 && bucket_is_empty(table, walk->next)) {
+            walk->next += FLOW_WAYS;
+            continue;
+        }
+        uint32_t index = walk->next++;
+        if (get_tag(table, index) != 0 && snapshot_read(copy, &table->entries[index], sizeof(*copy)) &&
+            copy->state >= FLOW_ACTIVE && copy->state < FLOW_STATE_COUNT) {
+            return true;
+        }
+    }
+    return false;
 }
 
 bool flow_entry_check(const struct flow_entry *entry)

@@ -61,6 +61,14 @@ void flow_table_settle(struct flow_table *table, uint32_t slot, uint32_t *intent
 uint32_t flow_table_sweep(struct flow_table *table, uint32_t *cursor, uint32_t stride, uint32_t groups,
                           uint64_t now_ms, uint32_t *intent);
 
+/* A walk over the entries that are ACTIVE or later, for readers in other processes. Begins at zero. */
+struct flow_walk {
+    uint32_t next;
+};
+
+/* Copies the next entry as it was at one moment; false at the end. */
+bool flow_walk_next(struct flow_walk *walk, const struct flow_table *table, struct flow_entry *copy);
+
 /* Whether the entry obeys its invariants. */
 bool flow_entry_check(const struct flow_entry *entry);
 
