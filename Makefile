@@ -30,7 +30,7 @@ quiet = $(if $(filter 0,$(V)),@echo "  $(1)	$@";)
 
 # --- Packages (Debian) --------------------------------------------------------------------------------------
 
-DEPS_BUILD = gcc libc6-dev make pkg-config liburing-dev libjemalloc-dev libyaml-dev libcap-dev libseccomp-dev libcriterion-dev iproute2
+DEPS_BUILD = gcc libc6-dev make pkg-config liburing-dev libjemalloc-dev libyaml-dev libcap-dev libseccomp-dev libmicrohttpd-dev libcriterion-dev iproute2
 DEPS_TIDY  = clang clang-format clang-tidy cppcheck shellcheck
 DEPS_FUZZ  = clang libclang-rt-14-dev
 DEPS_BENCH = haproxy nginx libnginx-mod-stream iproute2
@@ -40,7 +40,7 @@ DEPS_BENCH = haproxy nginx libnginx-mod-stream iproute2
 WARNINGS = -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \
            -Wundef -Wvla
 CPPFLAGS = -D_GNU_SOURCE -I.
-LDLIBS   = -luring -lyaml -lcap -lseccomp -lm -lpthread
+LDLIBS   = -luring -lyaml -lcap -lseccomp -lmicrohttpd -lm -lpthread
 
 # SANITIZE is set by the flavours below. They leave out jemalloc, which replaces malloc.
 ifdef SANITIZE
@@ -72,6 +72,7 @@ HARNESS     := $(wildcard tests/e2e/harness*.c)
 # Only one module's unit tests: make check-unit UNIT=shm
 UNIT         = *
 UNIT_SRCS   := $(wildcard tests/unit/*.c tests/unit/$(UNIT)/*.c tests/unit/$(UNIT)/*/*.c)
+UNIT_SRCS   += $(if $(filter tests/unit/cmd/%,$(UNIT_SRCS)),tests/e2e/harness_json.c tests/e2e/harness_metrics.c)
 UNIT_SRCS   += $(if $(UNIT_SRCS),$(if $(filter thread,$(SANITIZE)),tests/criterion_tsan.c))
 E2E_SRCS    := $(wildcard tests/e2e/*.c)
 CHAOS_SRCS  := $(wildcard tests/chaos/*.c)
@@ -130,6 +131,9 @@ $(BUILD)/tests/unit $(BUILD)/tests/e2e $(BUILD)/tests/chaos $(BUILD)/tests/long:
 $(BUILD)/tests/sim: $(call objects,$(SIM_SRCS)) $(BUILD)/sim/libsim.a $(BUILD)/sources
 	@mkdir -p $(@D)
 	$(call quiet,LD)$(LINK) -o $@ $(linked) -lcriterion $(LDLIBS)
+
+# The dashboard is in the program.
+$(BUILD)/obj/cmd/exporter/page.o: $(wildcard cmd/exporter/dashboard.*)
 
 # Defining __tsan_* by hand: their prototypes are the compiler's secret.
 $(BUILD)/obj/tests/sim/%.o: OWN_FLAGS = -Wno-builtin-declaration-mismatch

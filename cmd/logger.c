@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "cmd/source.h"
 #include "io/clock.h"
 #include "io/log.h"
 #include "shm/image_box.h"
@@ -52,20 +53,6 @@ static const char *name_of(const struct region *region, enum name_kind kind, uin
     return entry != NULL && entry->name[0] != '\0' ? entry->name : "-";
 }
 
-static const char *format_source(const struct log_record *record, char *text, size_t size)
-{
-    struct endpoint source = {.family = record->source_family, .port = record->source_port};
-
-    if (record->source_family == ENDPOINT_UNIX) {
-        return "unix:";
-    }
-    if (record->source_family == ENDPOINT_NONE) {
-        return "-";
-    }
-    memcpy(source.bytes, record->source_address, sizeof(record->source_address));
-    return endpoint_format(&source, text, size);
-}
-
 /* Milliseconds from `from_us` to `to_us`, or "-" where it never came to that. */
 static const char *format_span(char *text, size_t size, uint64_t from_us, uint64_t to_us)
 {
@@ -90,7 +77,9 @@ size_t logger_format(char *line, size_t size, const struct region *region, uint3
     size_t used = strftime(line, size, "%Y-%m-%dT%H:%M:%S", &utc);
     int rest = snprintf(line + used, size - used,
                         ".%06" PRIu64 "Z %s %s %s/%s %s/%s/%s %" PRIu64 " %" PRIu64 " %s %u %u %" PRIu64 "\n",
-                        real_us % 1000000, format_source(record, source, sizeof(source)),
+                        real_us % 1000000,
+                        source_format(source, sizeof(source), record->source_family, record->source_port,
+                                      record->source_address),
                         name_of(region, NAME_LISTENER, record->listener_row),
                         name_of(region, NAME_POOL, record->pool_row),
                         name_of(region, NAME_SERVER, record->server_row),

@@ -77,8 +77,7 @@ static void mark_named(struct named *named, const struct image *image)
 
 static bool drains(const struct named *named, const struct session *session)
 {
-    bool listener =
-        session->listener_row < IMAGE_LISTENERS_MAX && named->listeners[session->listener_row];
+    bool listener = session->listener_row < IMAGE_LISTENERS_MAX && named->listeners[session->listener_row];
     bool server = session->server_row == ROW_NONE ||
                   (session->server_row < IMAGE_SERVERS_MAX && named->servers[session->server_row]);
 
@@ -174,29 +173,29 @@ void summary_read(struct summary *summary, const struct region *region)
     add_flows(summary, region);
 }
 
-static void raise(uint64_t *value, uint64_t least)
+static void lift(uint64_t *value, uint64_t least)
 {
     *value = *value < least ? least : *value;
 }
 
 void summary_keep_rising(struct summary *summary, const struct summary *before)
 {
-    raise(&summary->client_bytes, before->client_bytes);
-    raise(&summary->server_bytes, before->server_bytes);
-#define SLOT_STAT(name, meaning) raise(&summary->stats.name, before->stats.name);
+    lift(&summary->client_bytes, before->client_bytes);
+    lift(&summary->server_bytes, before->server_bytes);
+#define SLOT_STAT(name, meaning) lift(&summary->stats.name, before->stats.name);
 #include "shm/stats.def"
 #undef SLOT_STAT
     for (int i = 0; i < CLOSE_REASON_COUNT; i++) {
-        raise(&summary->stats.closes[i], before->stats.closes[i]);
+        lift(&summary->stats.closes[i], before->stats.closes[i]);
     }
     if (summary->generation != before->generation) {
         return; /* rows may have got other servers */
     }
     for (uint32_t i = 0; i < before->server_rows; i++) {
-        raise(&summary->server[i].connects, before->server[i].connects);
-        raise(&summary->server[i].failures, before->server[i].failures);
-        raise(&summary->server[i].bytes_to, before->server[i].bytes_to);
-        raise(&summary->server[i].bytes_from, before->server[i].bytes_from);
+        lift(&summary->server[i].connects, before->server[i].connects);
+        lift(&summary->server[i].failures, before->server[i].failures);
+        lift(&summary->server[i].bytes_to, before->server[i].bytes_to);
+        lift(&summary->server[i].bytes_from, before->server[i].bytes_from);
     }
 }
 

@@ -23,10 +23,10 @@ struct summary_worker {
 };
 
 struct summary {
-    uint64_t read_us; /* when: CLOCK_MONOTONIC */
+    uint64_t read_us;   /* when: CLOCK_MONOTONIC */
     uint32_t run_state; /* enum run_state */
     uint32_t reloads_failed;
-    uint64_t generation; /* of the configuration */
+    uint64_t generation;    /* of the configuration */
     uint64_t start_time_us; /* CLOCK_REALTIME */
     uint64_t up_seconds;
     uint64_t sessions;          /* now */

@@ -169,7 +169,8 @@ static int start(struct supervisor *supervisor)
         log_line(LOG_LEVEL_ERROR, "event=start_failed error=\"%s\"", strerror(-result));
         return result;
     }
-    if (supervisor_open_listeners(supervisor, supervisor->image) != 0) {
+    if (supervisor_open_listeners(supervisor, supervisor->image) != 0 ||
+        supervisor_open_exporter(supervisor, supervisor->image) != 0) {
         return -EADDRINUSE;
     }
     result = supervisor_hand_listeners(supervisor, supervisor->image);
@@ -185,6 +186,7 @@ static int start(struct supervisor *supervisor)
                  strerror(-result));
         return result;
     }
+    supervisor_follow_exporter(supervisor);
     return instance_publish(&supervisor->instance, &supervisor->region);
 }
 
@@ -361,7 +363,8 @@ static void note_reload(struct supervisor *supervisor)
 
 static void supervise(struct supervisor *supervisor)
 {
-    struct pollfd polls[IMAGE_WORKERS_MAX + 2];
+    struct pollfd polls[IMAGE_WORKERS_MAX + 3];
+    uint32_t exporter = supervisor->region.header->slot_count + 2; /* its place among them */
 
     notify_ready();
     while (!supervisor->stopping || !all_done(supervisor)) {
@@ -370,11 +373,16 @@ static void supervise(struct supervisor *supervisor)
         for (uint32_t i = 0; i < supervisor->region.header->slot_count; i++) {
             polls[i + 2] = (struct pollfd){.fd = supervisor->slots[i].pidfd, .events = POLLIN};
         }
+        polls[exporter] = (struct pollfd){.fd = supervisor->exporter.pidfd, .events = POLLIN};
         bool soon = supervisor->stopping || supervisor->reload_pending || supervisor->steered;
-        (void)poll(polls, supervisor->region.header->slot_count + 2, soon ? SOON_MS : LOOK_EVERY_MS);
+        (void)poll(polls, exporter + 1, soon ? SOON_MS : LOOK_EVERY_MS);
         follow_signals(supervisor);
         if (supervisor->logger_pidfd >= 0 && polls[1].revents) {
             reap_logger(supervisor);
+        }
+        if (polls[exporter].fd >= 0 && polls[exporter].fd == supervisor->exporter.pidfd &&
+            polls[exporter].revents) {
+            supervisor_reap_exporter(supervisor);
         }
         for (uint32_t i = 0; i < supervisor->region.header->slot_count; i++) {
             if (polls[i + 2].fd >= 0 && polls[i + 2].revents) {
@@ -382,6 +390,7 @@ static void supervise(struct supervisor *supervisor)
             }
         }
         restart_logger(supervisor);
+        supervisor_start_exporter(supervisor);
         if (!supervisor->stopping) {
             (void)start_keepers(supervisor);
         }
@@ -407,6 +416,7 @@ static void end_children(struct supervisor *supervisor)
             close(slot->pidfd);
         }
     }
+    supervisor_end_exporter(supervisor);
     if (supervisor->logger > 0 && supervisor->logger_pidfd >= 0) {
         kill(supervisor->logger, SIGTERM);
         waitpid(supervisor->logger, NULL, 0);
@@ -417,6 +427,7 @@ int supervisor_run(struct supervisor *supervisor)
 {
     raise_descriptor_limit();
     supervisor->logger_pidfd = -1;
+    supervisor->exporter = (struct supervised_exporter){.socket = -1, .next_socket = -1, .pidfd = -1};
     for (uint32_t i = 0; i < IMAGE_WORKERS_MAX; i++) {
         struct supervised_slot *slot = &supervisor->slots[i];
         slot->pidfd = slot->inbox = slot->outbox = slot->wake = -1;

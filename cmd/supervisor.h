@@ -22,6 +22,15 @@ struct supervised_slot {
     bool handed[IMAGE_BINDS_MAX];   /* the worker has it too, or will find it in its inbox */
 };
 
+struct supervised_exporter {
+    struct endpoint endpoint; /* of its socket */
+    int socket;
+    int next_socket; /* of a configuration that is being carried out */
+    pid_t pid;
+    int pidfd;         /* -1: does not run */
+    uint64_t after_us; /* when it may be started again */
+};
+
 struct supervisor {
     const char *config_path;
     struct instance instance;
@@ -32,7 +41,8 @@ struct supervisor {
     pid_t logger;
     int logger_pidfd;         /* -1: does not run */
     uint64_t logger_after_us; /* when it may be started again */
-    uint64_t tell_after_us;   /* when the service manager is told again */
+    struct supervised_exporter exporter;
+    uint64_t tell_after_us; /* when the service manager is told again */
     int signal_fd;
     bool stopping;
     bool reload_pending; /* published and not yet taken by every worker */
@@ -47,6 +57,21 @@ int supervisor_open_slots(struct supervisor *supervisor, const struct image *ima
 /* Forks the keeper of slot `index` or the logger. 0 or -errno. */
 int supervisor_start_keeper(struct supervisor *supervisor, uint32_t index);
 int supervisor_start_logger(struct supervisor *supervisor);
+
+/* Opens the exporter's address of `image` where it is not open; a socket that was opened before and not followed is
+ * closed. 0, or -errno with a message. */
+int supervisor_open_exporter(struct supervisor *supervisor, const struct image *image);
+
+/* Lets the exporter serve the address of the current image, or none. */
+void supervisor_follow_exporter(struct supervisor *supervisor);
+
+/* Starts the exporter where there should be one and is none, at most once a second. */
+void supervisor_start_exporter(struct supervisor *supervisor);
+
+/* After its pidfd has become readable. */
+void supervisor_reap_exporter(struct supervisor *supervisor);
+
+void supervisor_end_exporter(struct supervisor *supervisor);
 
 /* Gives every bind of `image` its place: the one it has in the current image, or one that no worker uses. 0 or
  * -EBUSY: places are taken by sockets that are being closed. */

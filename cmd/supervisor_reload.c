@@ -64,6 +64,9 @@ static int carry_out(struct supervisor *supervisor, struct image *image)
         result = name_rows_assign(&supervisor->region, image);
     }
     if (result == 0) {
+        result = supervisor_open_exporter(supervisor, image);
+    }
+    if (result == 0) {
         result = supervisor_open_listeners(supervisor, image);
     }
     if (result == 0) {
@@ -71,6 +74,7 @@ static int carry_out(struct supervisor *supervisor, struct image *image)
     }
     if (result < 0) {
         (void)supervisor_set_congestion(supervisor, supervisor->image);
+        (void)supervisor_open_exporter(supervisor, supervisor->image);
         return result;
     }
     supervisor_leave_listeners(supervisor, supervisor->image, image);
@@ -109,6 +113,7 @@ void supervisor_reload(struct supervisor *supervisor)
     free(supervisor->image);
     supervisor->image = image;
     log_set_level(image->log_level);
+    supervisor_follow_exporter(supervisor);
     supervisor->reload_pending = true;
     supervisor_wake_all(supervisor);
 }

@@ -36,6 +36,7 @@ struct draft_server {
 struct config_draft {
     struct image head; /* its counts and offsets are set last */
     struct config_positions positions;
+    struct config_place exporter_place;
     uint32_t listener_count, bind_count, pool_count, server_count;
     struct draft_listener listeners[IMAGE_LISTENERS_MAX];
     struct draft_bind binds[IMAGE_BINDS_MAX];

@@ -401,6 +401,20 @@ static const struct config_key log_keys[] = {
 };
 static const struct config_schema log_schema = SCHEMA(log_keys);
 
+static CONFIG_READER(read_exporter_listen)
+{
+    struct config_draft *draft = target;
+
+    (void)key;
+    draft->exporter_place = value->place;
+    (void)address_read(reader, value, &draft->head.exporter);
+}
+
+static const struct config_key exporter_keys[] = {
+    {.name = "listen", .example = "listen: 127.0.0.1:9464", .read = read_exporter_listen},
+};
+static const struct config_schema exporter_schema = SCHEMA(exporter_keys);
+
 static const struct config_key top_keys[] = {
     {
         .name = "name",
@@ -445,7 +459,7 @@ static const struct config_key top_keys[] = {
     },
     {.name = "listeners", .example = "listeners: [ ... ]", .read = read_listeners},
     {.name = "pools", .example = "pools: [ ... ]", .read = read_pools},
-    {.name = "exporter"},
+    {.name = "exporter", .read = config_read_mapping, .schema = &exporter_schema},
     {.name = "time_wait"},
     {.name = "sessions", .refusal = "it belongs to 'limits'"},
     {.name = "buffers", .refusal = "it belongs to 'limits'"},

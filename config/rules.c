@@ -206,6 +206,26 @@ static void loops_check(const struct config_draft *draft, struct config_report *
     }
 }
 
+/* Those who scrape speak HTTP over TCP, at an address nobody else has. */
+static void exporter_check(const struct config_draft *draft, struct config_report *report)
+{
+    const struct endpoint *exporter = &draft->head.exporter;
+    char text[ENDPOINT_TEXT_MAX];
+
+    if (exporter->family == ENDPOINT_NONE)
+        return;
+    endpoint_format(exporter, text, sizeof(text));
+    if (exporter->family == ENDPOINT_UNIX || !address_is_tcp(exporter))
+        config_report_add(report, draft->exporter_place,
+                          "exporter.listen: %s cannot be bound for TCP; write an address of this machine",
+                          text);
+    for (uint32_t i = 0; i < draft->bind_count; i++)
+        if (binds_collide(exporter, &draft->binds[i].row.endpoint))
+            config_report_add(report, draft->exporter_place,
+                              "exporter.listen: %s is taken by the listener of line %u; choose another port",
+                              text, draft->binds[i].place.line);
+}
+
 /* Only TCP has a congestion control. Beside TCP addresses a unix socket goes without; alone it is a misunderstanding. */
 static void congestions_check(const struct config_draft *draft, struct config_report *report)
 {
@@ -247,4 +267,5 @@ void config_rules_check(struct config_draft *draft, struct config_report *report
         servers_check(draft, i, report);
     loops_check(draft, report);
     congestions_check(draft, report);
+    exporter_check(draft, report);
 }

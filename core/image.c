@@ -105,7 +105,8 @@ static bool head_check(const struct image *image)
 {
     const struct image_timeouts *timeouts = &image->timeouts;
 
-    return text_check(image->name, sizeof(image->name)) && text_check(image->user, sizeof(image->user)) &&
+    return (image->exporter.family == ENDPOINT_NONE || endpoint_check(&image->exporter)) &&
+           text_check(image->name, sizeof(image->name)) && text_check(image->user, sizeof(image->user)) &&
            text_check(image->access_path, sizeof(image->access_path)) && image->workers >= 1 &&
            image->workers <= IMAGE_WORKERS_MAX && image->log_level <= LOG_LEVEL_DEBUG &&
            image->spin_us <= IMAGE_SPIN_MAX_US && timeouts->connect_ms != IMAGE_INHERIT &&

@@ -101,6 +101,7 @@ struct image {
     uint32_t log_level; /* enum log_level */
     uint32_t spin_us;   /* looks for completions this long before it sleeps; 0: sleeps at once */
     char access_path[IMAGE_PATH_MAX]; /* "" is stderr; "off" writes no access log */
+    struct endpoint exporter;         /* where metrics are served; ENDPOINT_NONE: nowhere */
     uint32_t listener_count, bind_count, pool_count, server_count;
     uint32_t listener_offset, bind_offset, pool_offset, server_offset; /* bytes from the start of the image */
 };

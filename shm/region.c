@@ -154,10 +154,11 @@ int region_create(struct region *region, const struct region_shape *shape)
     return 0;
 }
 
-int region_confine(struct region *region)
+/* A descriptor opened for reading takes the segment's number, a mapping of it the segment's place. 0 or -errno. */
+static int confine_segment(struct region *region, enum region_segment segment)
 {
-    int fd = region->fds[SEGMENT_HEAD];
-    uint64_t bytes = region->header->segment_bytes[SEGMENT_HEAD];
+    int fd = region->fds[segment];
+    uint64_t bytes = region->header->segment_bytes[segment];
     char path[64];
 
     snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
@@ -165,11 +166,32 @@ int region_confine(struct region *region)
     if (reader < 0) {
         return -errno;
     }
-    void *address = mmap(region->header, bytes, PROT_READ, MAP_SHARED | MAP_FIXED, reader, 0);
+    void *address = mmap(region->segments[segment], bytes, PROT_READ, MAP_SHARED | MAP_FIXED, reader, 0);
     int result = address != MAP_FAILED && dup3(reader, fd, O_CLOEXEC) == fd ? 0 : -errno;
     close(reader);
     if (result == 0) {
         (void)madvise(address, bytes, MADV_DONTDUMP);
+    }
+    return result;
+}
+
+int region_confine(struct region *region)
+{
+    return confine_segment(region, SEGMENT_HEAD);
+}
+
+int region_confine_reader(struct region *region)
+{
+    int result = confine_segment(region, SEGMENT_HEAD);
+
+    if (result == 0) {
+        result = confine_segment(region, SEGMENT_TABLES);
+    }
+    if (result == 0 && region->segments[SEGMENT_BANK] != NULL) {
+        munmap(region->segments[SEGMENT_BANK], region->header->segment_bytes[SEGMENT_BANK]);
+        region->segments[SEGMENT_BANK] = NULL;
+        close(region->fds[SEGMENT_BANK]);
+        region->fds[SEGMENT_BANK] = -1;
     }
     return result;
 }

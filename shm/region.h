@@ -28,7 +28,7 @@ enum region_table {
 #define REGION_MAGIC 0x314e4f4947455250ull /* "PREGION1" */
 
 enum {
-    REGION_LAYOUT_VERSION = 4, /* changes whenever a struct in the region does */
+    REGION_LAYOUT_VERSION = 5, /* changes whenever a struct in the region does */
     REGION_HEADER_BYTES = 4096,
 };
 
@@ -94,6 +94,9 @@ int region_create(struct region *region, const struct region_shape *shape);
 /* Gives up for good what only the supervisor may: this process's mapping and descriptor of the head become read-only,
  * in the same place and under the same number, and nothing can make them writable again. 0 or -errno. */
 int region_confine(struct region *region);
+
+/* The same for a process that only ever reads: the tables too, and the bank is unmapped. 0 or -errno. */
+int region_confine_reader(struct region *region);
 
 /* Maps a region that exists from its memfds, the head read-only. 0, -errno, or -EPROTO where it is no region of this
  * layout version. With `writable` false the bank is not mapped. */

@@ -24,6 +24,7 @@ Test(config_accept, defaults)
     cr_expect_eq(image->listener_count, 1);
     cr_expect_eq(image->spin_us, 0);
     cr_expect_eq(image->watchdog_ms, 10000);
+    cr_expect_eq(image->exporter.family, ENDPOINT_NONE);
     cr_expect_eq(image_listener(image, 0)->timeouts.idle_ms, IMAGE_INHERIT);
     cr_expect_str_eq(image_listener(image, 0)->congestion, "");
     cr_expect_str_eq(image_pool(image, 0)->congestion, "");
@@ -42,6 +43,7 @@ Test(config_accept, every_key_of_the_top_level)
                                 "user: nobody\n"
                                 "spin: 100us\n"
                                 "watchdog: 2s\n"
+                                "exporter: { listen: \"[::1]:9464\" }\n"
                                 "limits: { sessions: 10000000, buffers: 2GiB, backlog: 65535 }\n"
                                 "log: { level: debug, access: /var/log/a.log, format: text }\n"
                                 "timeouts: { connect: 100ms, idle: off, half_closed: 2m, drain: 1d }\n");
@@ -50,6 +52,8 @@ Test(config_accept, every_key_of_the_top_level)
     cr_expect_str_eq(image->user, "nobody");
     cr_expect_eq(image->spin_us, 100);
     cr_expect_eq(image->watchdog_ms, 2000);
+    cr_expect_eq(image->exporter.family, ENDPOINT_V6);
+    cr_expect_eq(image->exporter.port, 9464);
     cr_expect_eq(image->sessions_limit, 10000000);
     cr_expect_eq(image->buffer_bytes_limit, 2ull << 30);
     cr_expect_eq(image->backlog, 65535);

@@ -11,12 +11,17 @@ Test(config_keys, unknown_and_unsupported)
         {PARSE_REST "exportr: 1\n", "4:1: unknown key 'exportr'; did you mean 'exporter'?\n"},
         {PARSE_REST "zzz: 1\n",
          "4:1: unknown key 'zzz'; possible here: name, workers, user, spin, watchdog, limits, log, timeouts, "
-         "listeners, pools\n"},
+         "listeners, pools, exporter\n"},
         {PARSE_REST "\"\": 1\n",
          "4:1: unknown key ''; possible here: name, workers, user, spin, watchdog, limits, log, timeouts, "
-         "listeners, pools\n"},
-        {PARSE_REST "exporter: { listen: 127.0.0.1:1 }\n",
-         "4:1: key 'exporter' is not supported by this version\n"},
+         "listeners, pools, exporter\n"},
+        {PARSE_REST "exporter: { listen: 9464 }\n",
+         "4:21: exporter.listen: '9464' needs an IP address before the port, as in 192.0.2.1:80\n"},
+        {PARSE_REST "exporter: {}\n",
+         "4:11: exporter: key 'listen' is missing; add for example 'listen: 127.0.0.1:9464'\n"},
+        {PARSE_REST "exporter: { listn: 127.0.0.1:1 }\n",
+         "4:11: exporter: key 'listen' is missing; add for example 'listen: 127.0.0.1:9464'\n"
+         "4:13: exporter: unknown key 'listn'; did you mean 'listen'?\n"},
         {PARSE_REST "time_wait: {}\n", "4:1: key 'time_wait' is not supported by this version\n"},
         {PARSE_REST "sessions: 5\n", "4:1: key 'sessions' is not possible here; it belongs to 'limits'\n"},
         {PARSE_REST "limits: { session: 5 }\n",

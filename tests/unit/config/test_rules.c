@@ -145,3 +145,17 @@ Test(config_rules, congestion_control_without_effect)
 
     PARSE_REFUSE_ALL(cases);
 }
+
+Test(config_rules, exporter)
+{
+    static const struct parse_case cases[] = {
+        {PARSE_REST "exporter: { listen: unix:/run/x }\n",
+         "4:21: exporter.listen: unix:/run/x cannot be bound for TCP; write an address of this machine\n"},
+        {PARSE_REST "exporter: { listen: 224.0.0.1:80 }\n",
+         "4:21: exporter.listen: 224.0.0.1:80 cannot be bound for TCP; write an address of this machine\n"},
+        {PARSE_REST "exporter: { listen: 0.0.0.0:80 }\n",
+         "4:21: exporter.listen: 0.0.0.0:80 is taken by the listener of line 2; choose another port\n"},
+    };
+
+    PARSE_REFUSE_ALL(cases);
+}

@@ -3,6 +3,7 @@
 
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -288,4 +289,28 @@ Test(region, confined_the_head_can_only_be_read)
     region_slot(&region, 0)->deaths = 5;
     cr_assert_eq(region_attach(&other, region.fds, true), 0, "it still leads to all of it");
     cr_expect_eq(region_slot(&other, 0)->deaths, 5);
+}
+
+Test(region, a_confined_reader_can_change_nothing)
+{
+    struct region region = region_make();
+    struct region whole = region;
+    int tables = region.fds[SEGMENT_TABLES];
+    int bank = region.fds[SEGMENT_BANK];
+    uint64_t bytes = region.header->segment_bytes[SEGMENT_TABLES];
+    int ends[2];
+
+    region_slot(&region, 1)->deaths = 5;
+    cr_assert_eq(pipe(ends), 0);
+    cr_assert_eq(write(ends[1], "xy", 2), 2);
+    cr_assert_eq(region_confine_reader(&region), 0);
+    cr_expect_eq(region_slot(&region, 1)->deaths, 5);
+    cr_expect_eq(read(ends[0], region.header->name, 1), -1);
+    cr_expect_eq(read(ends[0], region_slot(&region, 1), 1), -1);
+    cr_expect_eq(errno, EFAULT);
+    cr_expect_neq(mprotect(region.segments[SEGMENT_TABLES], bytes, PROT_READ | PROT_WRITE), 0);
+    cr_expect_eq(pwrite(tables, "x", 1, 64), -1);
+    cr_expect_eq(fcntl(bank, F_GETFD), -1);
+    cr_expect_null(region.segments[SEGMENT_BANK]);
+    cr_expect_eq(read(ends[0], whole.segments[SEGMENT_BANK], 1), -1, "it is mapped no more");
 }

@@ -1,0 +1,154 @@
+#include "cmd/exporter/json.h"
+
+#include <inttypes.h>
+
+#include "cmd/command.h"
+#include "cmd/exporter/health.h"
+#include "shm/name_row.h"
+
+void json_string(FILE *out, const char *text)
+{
+    fputc('"', out);
+    for (; *text != '\0'; text++) {
+        if (*text == '"' || *text == '\\') {
+            fprintf(out, "\\%c", *text);
+        } else if ((unsigned char)*text < 0x20) {
+            fprintf(out, "\\u%04x", *text);
+        } else {
+            fputc(*text, out);
+        }
+    }
+    fputc('"', out);
+}
+
+static const char *bool_text(bool value)
+{
+    return value ? "true" : "false";
+}
+
+static void print_listeners(FILE *out, const struct summary *summary, const struct region *region)
+{
+    fprintf(out, "\"listeners\":[");
+    for (uint32_t row = 0; row < summary->listener_rows; row++) {
+        const struct name_row *name = region_name(region, NAME_LISTENER, (uint16_t)row);
+        fprintf(out, "%s{\"listener\":", row > 0 ? "," : "");
+        json_string(out, name->name);
+        fprintf(out, ",\"current\":%s,\"sessions\":%" PRIu64 "}", bool_text(name->current),
+                summary->listener_sessions[row]);
+    }
+    fprintf(out, "],");
+}
+
+static void print_servers(FILE *out, const struct summary *summary, const struct region *region)
+{
+    fprintf(out, "[");
+    for (uint32_t row = 0; row < summary->server_rows; row++) {
+        const struct name_row *name = region_name(region, NAME_SERVER, (uint16_t)row);
+        const struct server_counters *server = &summary->server[row];
+        fprintf(out, "%s{\"pool\":", row > 0 ? "," : "");
+        json_string(out, name->pool);
+        fprintf(out, ",\"server\":");
+        json_string(out, name->name);
+        fprintf(out,
+                ",\"current\":%s,\"sessions\":%u,\"connects\":%" PRIu64 ",\"failures\":%" PRIu64
+                ",\"bytes_to\":%" PRIu64 ",\"bytes_from\":%" PRIu64 "}",
+                bool_text(name->current), server->sessions, server->connects, server->failures,
+                server->bytes_to, server->bytes_from);
+    }
+    fprintf(out, "]");
+}
+
+static void print_workers(FILE *out, const struct summary *summary)
+{
+    fprintf(out, "\"workers\":[");
+    for (uint32_t i = 0; i < summary->slots; i++) {
+        const struct summary_worker *worker = &summary->worker[i];
+        fprintf(out,
+                "%s{\"worker\":%u,\"pid\":%u,\"state\":\"%s\",\"incarnation\":%u,\"deaths\":%u,"
+                "\"sessions\":%u,\"beat_age_ms\":%" PRIu64 ",\"adoption_us\":%" PRIu64
+                ",\"heap_bytes\":%" PRIu64 "}",
+                i > 0 ? "," : "", i, worker->pid, summary_slot_state_text(worker->state), worker->incarnation,
+                worker->deaths, worker->sessions, worker->beat_age_ms, worker->adoption_us,
+                worker->heap_bytes);
+    }
+    fprintf(out, "]");
+}
+
+static void print_head(FILE *out, const struct summary *summary, const struct region *region)
+{
+    struct health health;
+
+    health_judge(&health, summary);
+    fprintf(out, "{\"name\":");
+    json_string(out, region->header->name);
+    fprintf(out, ",\"version\":");
+    json_string(out, penstock_version());
+    fprintf(out, ",\"state\":\"%s\",\"live\":%s,\"ready\":%s,\"reason\":",
+            summary_run_state_text(summary->run_state), bool_text(health.live), bool_text(health.ready));
+    json_string(out, health.reason);
+    fprintf(out,
+            ",\"read_us\":%" PRIu64 ",\"up_seconds\":%" PRIu64 ",\"generation\":%" PRIu64
+            ",\"reloads_failed\":%u,",
+            summary->read_us, summary->up_seconds, summary->generation, summary->reloads_failed);
+}
+
+static void print_totals(FILE *out, const struct summary *summary)
+{
+    fprintf(out,
+            "\"workers_configured\":%u,\"workers_serving\":%u,\"sessions\":%" PRIu64
+            ",\"sessions_draining\":%" PRIu64 ",\"sessions_limit\":%" PRIu64 ",\"accept_paused\":%s,",
+            summary->workers, summary->serving, summary->sessions, summary->sessions_draining,
+            summary->sessions_limit, bool_text(summary->accept_paused));
+    fprintf(out, "\"client_bytes\":%" PRIu64 ",\"server_bytes\":%" PRIu64 ",", summary->client_bytes,
+            summary->server_bytes);
+    fprintf(out,
+            "\"buffer_budget_bytes\":%" PRIu64 ",\"buffer_lent_bytes\":%" PRIu64
+            ",\"receivers_waiting\":%" PRIu64 ",",
+            summary->buffer_budget_bytes, summary->buffer_lent_bytes, summary->receivers_waiting);
+    fprintf(out, "\"phases\":{");
+    for (int i = SESSION_CHOOSING; i < SESSION_PHASE_COUNT; i++) {
+        fprintf(out, "%s\"%s\":%" PRIu64, i > SESSION_CHOOSING ? "," : "", session_phase_text(i),
+                summary->phases[i]);
+    }
+    fprintf(out, "},\"flows\":{\"capacity\":%" PRIu64, summary->flow_capacity);
+    for (int i = FLOW_ACTIVE; i < FLOW_STATE_COUNT; i++) {
+        fprintf(out, ",\"%s\":%" PRIu64, flow_state_text(i), summary->flows[i]);
+    }
+    fprintf(out, "},");
+}
+
+static void print_stats(FILE *out, const struct slot_stats *stats)
+{
+    const char *comma = "";
+
+    fprintf(out, "\"stats\":{");
+#define SLOT_STAT(name, meaning)                                  \
+    fprintf(out, "%s\"%s\":%" PRIu64, comma, #name, stats->name); \
+    comma = ",";
+#include "shm/stats.def"
+#undef SLOT_STAT
+    fprintf(out, "},\"closes\":{");
+    for (int i = 1; i < CLOSE_REASON_COUNT; i++) {
+        fprintf(out, "%s\"%s\":%" PRIu64, i > 1 ? "," : "", close_reason_text(i), stats->closes[i]);
+    }
+    fprintf(out, "},");
+}
+
+void json_status(FILE *out, const struct summary *summary, const struct region *region)
+{
+    print_head(out, summary, region);
+    print_totals(out, summary);
+    print_stats(out, &summary->stats);
+    print_listeners(out, summary, region);
+    fprintf(out, "\"servers\":");
+    print_servers(out, summary, region);
+    fprintf(out, ",");
+    print_workers(out, summary);
+    fprintf(out, "}\n");
+}
+
+void json_servers(FILE *out, const struct summary *summary, const struct region *region)
+{
+    print_servers(out, summary, region);
+    fprintf(out, "\n");
+}

@@ -1,0 +1,345 @@
+#include "cmd/exporter/metrics.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "cmd/command.h"
+#include "cmd/exporter/health.h"
+#include "shm/name_row.h"
+
+enum metric_type { GAUGE, COUNTER };
+
+struct metrics {
+    FILE *out;
+    enum metrics_format format;
+    const struct summary *summary;
+    const struct region *region;
+    const char *family; /* without the prefix, and of a counter without _total */
+    enum metric_type type;
+    bool labelled; /* the sample being written has a label */
+};
+
+const char *metrics_content_type(enum metrics_format format)
+{
+    return format == METRICS_OPENMETRICS ? "application/openmetrics-text; version=1.0.0; charset=utf-8"
+                                         : "text/plain; version=0.0.4; charset=utf-8";
+}
+
+enum metrics_format metrics_choose(const char *accept)
+{
+    /* Who names it at all, as Prometheus does, prefers it. */
+    return accept != NULL && strstr(accept, "application/openmetrics-text") != NULL ? METRICS_OPENMETRICS
+                                                                                    : METRICS_PROMETHEUS;
+}
+
+/* A counter's name ends with _total; OpenMetrics calls the family what is before it. */
+static void print_name(const struct metrics *metrics, bool of_sample)
+{
+    bool total = metrics->type == COUNTER && (of_sample || metrics->format == METRICS_PROMETHEUS);
+
+    fprintf(metrics->out, "penstock_%s%s", metrics->family, total ? "_total" : "");
+}
+
+/* Begins a family; its samples follow. */
+static void begin(struct metrics *metrics, enum metric_type type, const char *family, const char *help)
+{
+    metrics->family = family;
+    metrics->type = type;
+    fprintf(metrics->out, "# HELP ");
+    print_name(metrics, false);
+    fprintf(metrics->out, " %s\n# TYPE ", help);
+    print_name(metrics, false);
+    fprintf(metrics->out, " %s\n", type == COUNTER ? "counter" : "gauge");
+}
+
+static void begin_sample(struct metrics *metrics)
+{
+    print_name(metrics, true);
+    metrics->labelled = false;
+}
+
+static void add_label(struct metrics *metrics, const char *label, const char *value)
+{
+    fprintf(metrics->out, "%s%s=\"", metrics->labelled ? "," : "{", label);
+    metrics->labelled = true;
+    for (; *value != '\0'; value++) {
+        if (*value == '\n') {
+            fputs("\\n", metrics->out);
+        } else {
+            fprintf(metrics->out, "%s%c", *value == '"' || *value == '\\' ? "\\" : "", *value);
+        }
+    }
+    fputc('"', metrics->out);
+}
+
+static void end_sample(struct metrics *metrics, uint64_t value)
+{
+    fprintf(metrics->out, "%s %" PRIu64 "\n", metrics->labelled ? "}" : "", value);
+}
+
+static void end_sample_us(struct metrics *metrics, uint64_t microseconds)
+{
+    fprintf(metrics->out, "%s %" PRIu64 ".%06" PRIu64 "\n", metrics->labelled ? "}" : "",
+            microseconds / 1000000, microseconds % 1000000);
+}
+
+/* A family of one sample without labels. */
+static void print_one(struct metrics *metrics, enum metric_type type, const char *family, const char *help,
+                      uint64_t value)
+{
+    begin(metrics, type, family, help);
+    begin_sample(metrics);
+    end_sample(metrics, value);
+}
+
+static void print_labelled(struct metrics *metrics, const char *label, const char *text, uint64_t value)
+{
+    begin_sample(metrics);
+    add_label(metrics, label, text);
+    end_sample(metrics, value);
+}
+
+static void print_instance(struct metrics *metrics)
+{
+    const struct summary *summary = metrics->summary;
+    struct health health;
+
+    health_judge(&health, summary);
+    begin(metrics, GAUGE, "build_info", "the version that runs");
+    print_labelled(metrics, "version", penstock_version(), 1);
+    begin(metrics, GAUGE, "start_time_seconds", "when the instance started, since the epoch");
+    begin_sample(metrics);
+    end_sample_us(metrics, summary->start_time_us);
+    print_one(metrics, GAUGE, "healthy", "whether every configured worker serves", health.live);
+    print_one(metrics, GAUGE, "ready", "whether it also takes new connections", health.ready);
+    print_one(metrics, GAUGE, "draining", "whether it drains or stops", summary->run_state != RUN_SERVE);
+    print_one(metrics, GAUGE, "config_generation", "the configuration in use; the first is 1",
+              summary->generation);
+    begin(metrics, COUNTER, "reloads", "reloads by outcome");
+    print_labelled(metrics, "result", "ok", summary->generation - 1);
+    print_labelled(metrics, "result", "failed", summary->reloads_failed);
+}
+
+/* A family with a sample for each worker slot. */
+static void print_per_worker(struct metrics *metrics, enum metric_type type, const char *family,
+                             const char *help, uint64_t (*value)(const struct summary_worker *worker))
+{
+    char number[16];
+
+    begin(metrics, type, family, help);
+    for (uint32_t i = 0; i < metrics->summary->slots; i++) {
+        snprintf(number, sizeof(number), "%u", i);
+        print_labelled(metrics, "worker", number, value(&metrics->summary->worker[i]));
+    }
+}
+
+static uint64_t serving_of(const struct summary_worker *worker)
+{
+    return worker->state == SLOT_SERVING;
+}
+
+static uint64_t incarnation_of(const struct summary_worker *worker)
+{
+    return worker->incarnation;
+}
+
+static uint64_t deaths_of(const struct summary_worker *worker)
+{
+    return worker->deaths;
+}
+
+static uint64_t sessions_of(const struct summary_worker *worker)
+{
+    return worker->sessions;
+}
+
+static uint64_t records_of(const struct summary_worker *worker)
+{
+    return worker->records_used;
+}
+
+static uint64_t share_of(const struct summary_worker *worker)
+{
+    return worker->share_bytes;
+}
+
+static uint64_t heap_of(const struct summary_worker *worker)
+{
+    return worker->heap_bytes;
+}
+
+/* Times of workers, in seconds. */
+static void print_worker_times(struct metrics *metrics)
+{
+    const struct summary *summary = metrics->summary;
+    char number[16];
+
+    begin(metrics, GAUGE, "worker_adoption_seconds",
+          "how long the last adoption of a dead worker's sessions took");
+    for (uint32_t i = 0; i < summary->slots; i++) {
+        snprintf(number, sizeof(number), "%u", i);
+        begin_sample(metrics);
+        add_label(metrics, "worker", number);
+        end_sample_us(metrics, summary->worker[i].adoption_us);
+    }
+    begin(metrics, GAUGE, "worker_loop_age_seconds", "time since the worker's loop last turned");
+    for (uint32_t i = 0; i < summary->slots; i++) {
+        snprintf(number, sizeof(number), "%u", i);
+        begin_sample(metrics);
+        add_label(metrics, "worker", number);
+        end_sample_us(metrics, summary->worker[i].beat_age_ms * 1000);
+    }
+}
+
+static void print_workers(struct metrics *metrics)
+{
+    const struct summary *summary = metrics->summary;
+
+    print_one(metrics, GAUGE, "workers_configured", "worker slots the configuration asks for",
+              summary->workers);
+    print_one(metrics, GAUGE, "workers_serving", "workers that serve", summary->serving);
+    print_per_worker(metrics, GAUGE, "worker_serving", "whether the worker serves", serving_of);
+    print_per_worker(metrics, COUNTER, "worker_incarnations", "lives of the worker in its slot",
+                     incarnation_of);
+    print_per_worker(metrics, COUNTER, "worker_deaths", "deaths of the worker that its sessions survived",
+                     deaths_of);
+    print_per_worker(metrics, GAUGE, "worker_sessions", "sessions of the worker", sessions_of);
+    print_per_worker(metrics, GAUGE, "worker_session_records",
+                     "session records ever used, of the worker's slab", records_of);
+    print_per_worker(metrics, GAUGE, "worker_buffer_share_bytes",
+                     "what one direction may hold of the buffers", share_of);
+    print_per_worker(metrics, GAUGE, "worker_heap_bytes", "private memory allocated by the worker", heap_of);
+    print_worker_times(metrics);
+}
+
+static void print_sessions(struct metrics *metrics)
+{
+    const struct summary *summary = metrics->summary;
+
+    begin(metrics, GAUGE, "sessions", "sessions by phase");
+    for (int i = SESSION_CHOOSING; i < SESSION_PHASE_COUNT; i++) {
+        print_labelled(metrics, "phase", session_phase_text(i), summary->phases[i]);
+    }
+    print_one(metrics, GAUGE, "sessions_limit", "sessions allowed at once", summary->sessions_limit);
+    print_one(metrics, GAUGE, "sessions_draining",
+              "sessions whose listener, server or worker is no longer configured",
+              summary->sessions_draining);
+    print_one(metrics, GAUGE, "session_records_capacity", "session records reserved, of all workers in use",
+              summary->records_capacity);
+    begin(metrics, COUNTER, "sessions_closed", "sessions that ended, by reason");
+    for (int i = 1; i < CLOSE_REASON_COUNT; i++) {
+        print_labelled(metrics, "reason", close_reason_text(i), summary->stats.closes[i]);
+    }
+    begin(metrics, COUNTER, "received_bytes",
+          "bytes received from either side, of ended and living sessions");
+    print_labelled(metrics, "side", "client", summary->client_bytes);
+    print_labelled(metrics, "side", "server", summary->server_bytes);
+    begin(metrics, GAUGE, "listener_sessions", "sessions by the listener they came by");
+    for (uint32_t row = 0; row < summary->listener_rows; row++) {
+        print_labelled(metrics, "listener", region_name(metrics->region, NAME_LISTENER, (uint16_t)row)->name,
+                       summary->listener_sessions[row]);
+    }
+}
+
+static void print_resources(struct metrics *metrics)
+{
+    const struct summary *summary = metrics->summary;
+
+    print_one(metrics, GAUGE, "buffer_budget_bytes", "buffers there are to lend",
+              summary->buffer_budget_bytes);
+    print_one(metrics, GAUGE, "buffer_lent_bytes", "buffers lent", summary->buffer_lent_bytes);
+    print_one(metrics, GAUGE, "receivers_waiting", "directions that wait for a buffer",
+              summary->receivers_waiting);
+    print_one(metrics, GAUGE, "accept_paused_workers",
+              "workers that accept nothing because a limit is reached", summary->accept_paused);
+    begin(metrics, GAUGE, "flow_entries", "entries of the flow table by state");
+    for (int i = FLOW_ACTIVE; i < FLOW_STATE_COUNT; i++) {
+        print_labelled(metrics, "state", flow_state_text(i), summary->flows[i]);
+    }
+    print_one(metrics, GAUGE, "flow_entries_capacity", "entries the flow table has room for",
+              summary->flow_capacity);
+}
+
+/* What workers count, but for the bytes of ended sessions: received_bytes has those and more. */
+static void print_stat(struct metrics *metrics, const char *name, const char *meaning, uint64_t value)
+{
+    if (strcmp(name, "client_bytes") != 0 && strcmp(name, "server_bytes") != 0) {
+        print_one(metrics, COUNTER, name, meaning, value);
+    }
+}
+
+static void print_stats(struct metrics *metrics)
+{
+    const struct slot_stats *stats = &metrics->summary->stats;
+
+#define SLOT_STAT(name, meaning) print_stat(metrics, #name, meaning, stats->name);
+#include "shm/stats.def"
+#undef SLOT_STAT
+}
+
+static uint64_t server_sessions_of(const struct server_counters *server)
+{
+    return server->sessions;
+}
+
+static uint64_t connects_of(const struct server_counters *server)
+{
+    return server->connects;
+}
+
+static uint64_t failures_of(const struct server_counters *server)
+{
+    return server->failures;
+}
+
+static uint64_t bytes_to(const struct server_counters *server)
+{
+    return server->bytes_to;
+}
+
+static uint64_t bytes_from(const struct server_counters *server)
+{
+    return server->bytes_from;
+}
+
+static void print_per_server(struct metrics *metrics, enum metric_type type, const char *family,
+                             const char *help, uint64_t (*value)(const struct server_counters *server))
+{
+    begin(metrics, type, family, help);
+    for (uint32_t row = 0; row < metrics->summary->server_rows; row++) {
+        const struct name_row *name = region_name(metrics->region, NAME_SERVER, (uint16_t)row);
+        begin_sample(metrics);
+        add_label(metrics, "pool", name->pool);
+        add_label(metrics, "server", name->name);
+        end_sample(metrics, value(&metrics->summary->server[row]));
+    }
+}
+
+static void print_servers(struct metrics *metrics)
+{
+    print_per_server(metrics, GAUGE, "server_sessions", "sessions of the server", server_sessions_of);
+    print_per_server(metrics, COUNTER, "server_connects", "connections to the server that were established",
+                     connects_of);
+    print_per_server(metrics, COUNTER, "server_connect_failures", "connections to the server that failed",
+                     failures_of);
+    print_per_server(metrics, COUNTER, "server_sent_bytes", "bytes sent to the server, of ended sessions",
+                     bytes_to);
+    print_per_server(metrics, COUNTER, "server_received_bytes",
+                     "bytes received from the server, of ended sessions", bytes_from);
+}
+
+void metrics_print(FILE *out, enum metrics_format format, const struct summary *summary,
+                   const struct region *region)
+{
+    struct metrics metrics = {.out = out, .format = format, .summary = summary, .region = region};
+
+    print_instance(&metrics);
+    print_workers(&metrics);
+    print_sessions(&metrics);
+    print_resources(&metrics);
+    print_stats(&metrics);
+    print_servers(&metrics);
+    if (format == METRICS_OPENMETRICS) {
+        fprintf(out, "# EOF\n");
+    }
+}
