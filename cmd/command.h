@@ -17,11 +17,19 @@ struct command_options {
     const char *config; /* -c FILE */
     const char *name;   /* -n NAME, instead of -c where only the running instance is meant */
     bool json;
+    const char *listener; /* of `sessions`: which are meant; NULL: any. See cmd/exporter/sessions.h */
+    const char *pool;
+    const char *state;
+    const char *older_than;
+    const char *source;
 };
 
 int command_run(const struct command_options *options);
 int command_check(const struct command_options *options);
 int command_status(const struct command_options *options);
+int command_sessions(const struct command_options *options);
+int command_servers(const struct command_options *options);
+int command_top(const struct command_options *options);
 int command_reload(const struct command_options *options);
 int command_drain(const struct command_options *options);
 int command_stop(const struct command_options *options);

@@ -1,6 +1,7 @@
 /*
  * penstock: the command line.
  */
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -11,16 +12,23 @@ struct command {
     const char *name;
     int (*run)(const struct command_options *options);
     bool needs_config; /* -c; otherwise -n will do */
+    bool chooses;      /* takes the options that say which sessions */
     const char *summary;
 };
 
 static const struct command commands[] = {
-    {"run", command_run, true, "run in the foreground"},
-    {"check", command_check, true, "check the configuration: 0, or FILE:LINE:COLUMN and what is wrong"},
-    {"reload", command_reload, true, "check, let the running instance take the configuration, wait for it"},
-    {"status", command_status, false, "print what a running instance does; --json for machines"},
-    {"drain", command_drain, false, "accept nothing more, end when the last session has"},
-    {"stop", command_stop, false, "end now"},
+    {"run", command_run, true, false, "run in the foreground"},
+    {"check", command_check, true, false,
+     "check the configuration: 0, or FILE:LINE:COLUMN and what is wrong"},
+    {"reload", command_reload, true, false,
+     "check, let the running instance take the configuration, wait for it"},
+    {"status", command_status, false, false, "print what a running instance does; --json for machines"},
+    {"servers", command_servers, false, false, "list the servers and what they get; --json"},
+    {"sessions", command_sessions, false, true, "list the sessions, or those that are chosen; --json"},
+    {"top", command_top, false, false,
+     "follow rates and the largest sessions; --json: an object each second"},
+    {"drain", command_drain, false, false, "accept nothing more, end when the last session has"},
+    {"stop", command_stop, false, false, "end now"},
 };
 
 enum { COMMANDS = sizeof(commands) / sizeof(commands[0]) };
@@ -34,7 +42,9 @@ static int usage(FILE *out)
     }
     fprintf(out, "  %-8s %s\n\n", "version", "print the version");
     fprintf(out, "  -c FILE  the configuration; see config/README.md\n");
-    fprintf(out, "  -n NAME  the running instance of that name\n");
+    fprintf(out, "  -n NAME  the running instance of that name\n\n");
+    fprintf(out, "  sessions: --listener NAME --pool NAME --state choosing|connecting|open|closing\n");
+    fprintf(out, "            --older-than DURATION --source ADDRESS\n");
     return out == stdout ? 0 : EXIT_USAGE;
 }
 
@@ -44,17 +54,40 @@ static int complain(const char *what, const char *about)
     return EXIT_USAGE;
 }
 
-static int parse(int count, char **words, struct command_options *options)
+/* Options with a value, and where it goes in struct command_options. */
+static const struct value_option {
+    const char *name;
+    size_t offset;
+    bool chooses;
+} value_options[] = {
+    {"-c", offsetof(struct command_options, config), false},
+    {"-n", offsetof(struct command_options, name), false},
+    {"--listener", offsetof(struct command_options, listener), true},
+    {"--pool", offsetof(struct command_options, pool), true},
+    {"--state", offsetof(struct command_options, state), true},
+    {"--older-than", offsetof(struct command_options, older_than), true},
+    {"--source", offsetof(struct command_options, source), true},
+};
+
+static const struct value_option *find_option(const struct command *command, const char *word)
+{
+    for (size_t i = 0; i < sizeof(value_options) / sizeof(value_options[0]); i++) {
+        if (strcmp(value_options[i].name, word) == 0 && (command->chooses || !value_options[i].chooses)) {
+            return &value_options[i];
+        }
+    }
+    return NULL;
+}
+
+static int parse(const struct command *command, int count, char **words, struct command_options *options)
 {
     for (int i = 0; i < count; i++) {
-        bool takes_value = strcmp(words[i], "-c") == 0 || strcmp(words[i], "-n") == 0;
-        if (takes_value && i + 1 == count) {
+        const struct value_option *option = find_option(command, words[i]);
+        if (option != NULL && i + 1 == count) {
             return complain("a value is missing after", words[i]);
         }
-        if (strcmp(words[i], "-c") == 0) {
-            options->config = words[++i];
-        } else if (strcmp(words[i], "-n") == 0) {
-            options->name = words[++i];
+        if (option != NULL) {
+            *(const char **)(void *)((char *)options + option->offset) = words[++i];
         } else if (strcmp(words[i], "--json") == 0) {
             options->json = true;
         } else {
@@ -67,7 +100,7 @@ static int parse(int count, char **words, struct command_options *options)
 static int run_command(const struct command *command, int count, char **words)
 {
     struct command_options options = {0};
-    int result = parse(count, words, &options);
+    int result = parse(command, count, words, &options);
 
     if (result != 0) {
         return result;

@@ -7,20 +7,14 @@
 
 #include "cmd/exporter/json.h"
 #include "cmd/instance.h"
-#include "cmd/summary.h"
+#include "cmd/text.h"
 #include "shm/name_row.h"
 
 static void print_bytes(const char *label, uint64_t bytes)
 {
-    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB"};
-    double value = (double)bytes;
-    int unit = 0;
+    char text[TEXT_NUMBER_MAX];
 
-    while (value >= 1024 && unit < 5) {
-        value /= 1024;
-        unit++;
-    }
-    printf("  %-22s %.*f %s\n", label, unit > 0 ? 1 : 0, value, units[unit]);
+    printf("  %-22s %s\n", label, text_bytes(text, bytes));
 }
 
 static void print_number(const char *label, uint64_t value)

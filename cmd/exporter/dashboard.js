@@ -155,7 +155,7 @@
     if (status.accept_paused) notes.push("Accepting is paused: a limit is reached; new connections wait in the kernel's queue.");
     else if (status.sessions > .9 * status.sessions_limit) notes.push("Nine tenths of limits.sessions are in use.");
     if (status.receivers_waiting > 0) notes.push(`${count.format(status.receivers_waiting)} connections wait for a buffer.`);
-    if (gained(deaths) > 0) notes.push(`${gained(deaths)} times a worker died in the last two minutes; its sessions went on.`);
+    if (gained(deaths) > 0) notes.push(`Workers died in the last two minutes: ${gained(deaths)}. Their sessions went on.`);
     if (gained((s) => s.stats.connect_failures) > 0) notes.push(`${count.format(gained((s) => s.stats.connect_failures))} connects to servers failed in the last two minutes.`);
     if (gained((s) => s.reloads_failed) > 0) notes.push("A reload was refused; the configuration from before is in use.");
     if (gained((s) => s.stats.log_dropped) > 0) notes.push("The access log loses lines: the disk is too slow for it.");

@@ -1,0 +1,46 @@
+/*
+ * penstock servers: every server and what it gets, as text or JSON.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "cmd/exporter/json.h"
+#include "cmd/instance.h"
+#include "cmd/text.h"
+#include "shm/name_row.h"
+
+static void print_text(const struct summary *summary, const struct region *region)
+{
+    char to[TEXT_NUMBER_MAX];
+    char from[TEXT_NUMBER_MAX];
+
+    printf("%-16s %-28s %9s %10s %9s %11s %11s\n", "POOL", "SERVER", "SESSIONS", "CONNECTS", "FAILURES",
+           "BYTES TO", "BYTES FROM");
+    for (uint32_t row = 0; row < summary->server_rows; row++) {
+        const struct name_row *name = region_name(region, NAME_SERVER, (uint16_t)row);
+        const struct server_counters *server = &summary->server[row];
+        printf("%-16s %-28s %9u %10" PRIu64 " %9" PRIu64 " %11s %11s%s\n", name->pool, name->name,
+               server->sessions, server->connects, server->failures, text_bytes(to, server->bytes_to),
+               text_bytes(from, server->bytes_from), name->current ? "" : "  (no longer configured)");
+    }
+}
+
+int command_servers(const struct command_options *options)
+{
+    static struct summary summary; /* large */
+    struct instance instance;
+    struct region region;
+
+    if (instance_open(&instance, &region, options) != 0) {
+        return EXIT_FAILURE;
+    }
+    summary_read(&summary, &region);
+    if (options->json) {
+        json_servers(stdout, &summary, &region);
+    } else {
+        print_text(&summary, &region);
+    }
+    region_detach(&region);
+    return EXIT_SUCCESS;
+}
