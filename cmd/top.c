@@ -24,7 +24,7 @@ enum {
 };
 
 struct top {
-    const struct region *region;
+    struct region region;
     pid_t supervisor;
     enum top_order order;
     struct summary summaries[2];
@@ -66,7 +66,7 @@ static void draw_head(const struct top *top)
 
     health_judge(&health, now);
     count_rates(&rates, top);
-    screen_line("%s: %s%s  up %s  %u of %u workers  configuration %" PRIu64, top->region->header->name,
+    screen_line("%s: %s%s  up %s  %u of %u workers  configuration %" PRIu64, top->region.header->name,
                 health.ready ? "all is well" : health.reason, health.live ? "" : " (NOT WELL)",
                 text_duration(texts[0], now->up_seconds * 1000), now->serving, now->workers, now->generation);
     screen_line("sessions %" PRIu64 " of %" PRIu64 "   new %" PRIu64
@@ -93,11 +93,11 @@ static void draw_row(const struct top *top, const struct top_row *row)
     char texts[3][TEXT_NUMBER_MAX];
     char rate[TEXT_NUMBER_MAX + 2];
 
-    if (!session_slab_read(top->region, row->slot, row->index, &session) ||
+    if (!session_slab_read(&top->region, row->slot, row->index, &session) ||
         session.generation != row->generation) {
         return; /* it has ended since */
     }
-    session_names_find(&names, top->region, &session);
+    session_names_find(&names, &top->region, &session);
     snprintf(rate, sizeof(rate), "%s/s", text_bytes(texts[2], row->rate));
     screen_line("%-10s %7s %10s %12s  %-22s %-12s %s/%s", session_phase_text(session.phase),
                 text_duration(texts[0], age_ms), text_bytes(texts[1], row->bytes), rate, names.source,
@@ -161,8 +161,8 @@ static int look(struct top *top, bool rows)
     const struct top_rows *before = &top->rows[top->newest];
 
     top->newest ^= 1;
-    summary_read(&top->summaries[top->newest], top->region);
-    return rows ? top_rows_read(&top->rows[top->newest], before, top->region) : 0;
+    summary_read(&top->summaries[top->newest], &top->region);
+    return rows ? top_rows_read(&top->rows[top->newest], before, &top->region) : 0;
 }
 
 /* Keys until the next look. */
@@ -223,17 +223,15 @@ int command_top(const struct command_options *options)
 {
     static struct top top; /* large */
     struct instance instance;
-    struct region region;
 
-    if (instance_open(&instance, &region, options) != 0) {
+    if (instance_open(&instance, &top.region, options) != 0) {
         return EXIT_FAILURE;
     }
     screen_watch_signals();
-    top.region = &region;
     top.supervisor = instance.pid;
     run(&top, options->json);
     free(top.rows[0].rows);
     free(top.rows[1].rows);
-    region_detach(&region);
+    region_detach(&top.region);
     return EXIT_SUCCESS;
 }
