@@ -23,7 +23,7 @@ enum {
     PAUSE_US = 1000000, /* between two starts */
 };
 
-static void close_socket(int *fd)
+static void close_descriptor(int *fd)
 {
     if (*fd >= 0) {
         close(*fd);
@@ -49,7 +49,7 @@ int supervisor_open_exporter(struct supervisor *supervisor, const struct image *
     struct supervised_exporter *exporter = &supervisor->exporter;
     char text[ENDPOINT_TEXT_MAX];
 
-    close_socket(&exporter->next_socket);
+    close_descriptor(&exporter->next_socket);
     if (image->exporter.family == ENDPOINT_NONE ||
         (exporter->socket >= 0 && endpoint_equal(&exporter->endpoint, &image->exporter))) {
         return 0;
@@ -98,7 +98,7 @@ void supervisor_end_exporter(struct supervisor *supervisor)
     }
     kill(exporter->pid, SIGKILL);
     waitpid(exporter->pid, NULL, 0);
-    close_socket(&exporter->pidfd);
+    close_descriptor(&exporter->pidfd);
 }
 
 void supervisor_follow_exporter(struct supervisor *supervisor)
@@ -110,7 +110,7 @@ void supervisor_follow_exporter(struct supervisor *supervisor)
         return;
     }
     supervisor_end_exporter(supervisor);
-    close_socket(&exporter->socket);
+    close_descriptor(&exporter->socket);
     exporter->endpoint = *wanted;
     exporter->socket = exporter->next_socket;
     exporter->next_socket = -1;
@@ -138,8 +138,10 @@ void supervisor_reap_exporter(struct supervisor *supervisor)
     struct supervised_exporter *exporter = &supervisor->exporter;
     int status = 0;
 
-    waitpid(exporter->pid, &status, 0);
-    close_socket(&exporter->pidfd);
+    if (waitpid(exporter->pid, &status, WNOHANG) == 0) {
+        return; /* what was readable was the one before: a reload came in between */
+    }
+    close_descriptor(&exporter->pidfd);
     log_line(LOG_LEVEL_WARNING, "event=exporter_died status=%d what=\"started again within a second\"",
              status);
 }

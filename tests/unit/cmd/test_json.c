@@ -46,6 +46,7 @@ Test(json, status_has_every_part)
     cr_expect_eq(json_number(text, "flows.active"), 0);
     cr_expect(starts_with(json_find(text, "servers.1.server"), "\"unix:/run/a\\\"b\\\\c\""));
     cr_expect_eq(text[size - 1], '\n');
+    free(text);
 }
 
 Test(json, the_page_is_whole_and_calls_its_parts_by_the_nonce)
@@ -68,4 +69,5 @@ Test(json, the_page_is_whole_and_calls_its_parts_by_the_nonce)
     cr_expect_null(strstr(text, "src="));
     cr_expect_null(strstr(text, "style=\""));
     cr_expect_null(strstr(text, "onclick"));
+    free(text);
 }
