@@ -71,7 +71,7 @@
     path(svg, "trace", points.length > 1 ? `M${points.join("L")}` : "");
     figure.querySelector("b").textContent = now;
     figure.querySelector(".unit").textContent = unit;
-    figure.querySelector(".scale").textContent = `peak ${label(peak)} in 2 min`;
+    figure.querySelector(".scale").textContent = `peak ${label(peak)}`;
   };
 
   const drawCharts = (status) => {
