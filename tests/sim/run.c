@@ -311,6 +311,22 @@ static void check_turn(void)
 }
 
 /* Lives and deaths until the run is over. */
+/* What the supervisor does between two turns. */
+static void reload_now_and_then(void)
+{
+    static _Alignas(8) unsigned char bytes[IMAGE_BYTES_MAX];
+    const struct image *old = image_box_current(&sim.region);
+    struct image *image = (struct image *)(void *)bytes;
+
+    if (sim_below(1000) >= sim.config->reloads || !image_box_is_free(&sim.region)) {
+        return;
+    }
+    memcpy(bytes, old, old->size);
+    image->generation++;
+    image->buffer_bytes_limit = sim.config->bank_bytes / (1 + sim_below(3));
+    SIM_CHECK(image_box_publish(&sim.region, image) == 0, "publishing");
+}
+
 static void live(void)
 {
     int result;
@@ -333,6 +349,7 @@ static void live(void)
         driver.starts = 0;
         sim.turns++;
         limit_pipes();
+        reload_now_and_then();
         check_turn();
     } while (!is_over(result));
 }

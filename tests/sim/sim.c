@@ -79,6 +79,10 @@ CONFIGURATION(scarce, .sessions = 5000, .slab = 64, .descriptors = 96, .ports = 
 /* Servers that refuse, do not answer or are not there. */
 CONFIGURATION(servers, .sessions = 5000, .connect_faults = 60, .bytes_max = 3000, .crash_scale = 2500)
 
+/* Reloads that take buffers away and give them back, while all are wanted. */
+CONFIGURATION(reloads, .sessions = 5000, .bank_bytes = 1 << 20, .bytes_max = 200000, .crash_scale = 5000,
+              .reloads = 100)
+
 /* A drain in the middle of it all. */
 CONFIGURATION(drain, .sessions = 1000, .ending = RUN_DRAIN, .crash_scale = 2500)
 

@@ -163,3 +163,16 @@ Test(image, timeouts_come_from_pool_then_listener_then_top)
     cr_expect_eq(timeouts.half_closed_ms, 3);
     free(image);
 }
+
+Test(image, rows_it_has)
+{
+    struct image *image = image_make();
+
+    ((struct image_listener *)image_listener(image, 1))->row = 7;
+    ((struct image_server *)image_server(image, 2))->row = 9;
+    cr_expect(image_has_rows(image, 7, 9));
+    cr_expect(image_has_rows(image, 7, ROW_NONE), "no server is chosen yet");
+    cr_expect_not(image_has_rows(image, 8, 9));
+    cr_expect_not(image_has_rows(image, 7, 8));
+    free(image);
+}
