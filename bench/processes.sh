@@ -1,7 +1,7 @@
 # For the scripts of bench/: what they start and how they end it. Sourced.
 #
-# started[PID] is what runs there; names that begin with `penstock` are supervisors.
-# shellcheck shell=bash
+# started[PID] is what runs there; names that begin with `penstock` are supervisors. The script sets work, its directory.
+# shellcheck shell=bash disable=SC2154
 declare -A started
 
 # note TEXT...: for the reader and for the results.
