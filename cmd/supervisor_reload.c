@@ -98,6 +98,7 @@ void supervisor_reload(struct supervisor *supervisor)
         free(image);
         return;
     }
+    supervisor_adapt(supervisor, image);
     image->generation = supervisor->image->generation + 1;
     int result = publish(supervisor, image);
     if (result < 0) {

@@ -123,6 +123,15 @@ static int open_bind(struct supervisor *supervisor, uint32_t index)
     return 0;
 }
 
+void supervisor_adapt(const struct supervisor *supervisor, struct image *image)
+{
+    if (!supervisor->has_zero_copy && image_clear_zero_copy(image)) {
+        log_line(LOG_LEVEL_WARNING,
+                 "event=zero_copy_off what=\"the kernel has no such sends that report (since Linux 6.2); it "
+                 "copies\"");
+    }
+}
+
 static const char *congestion_of(const struct image *image, uint32_t bind)
 {
     return image_listener(image, image_bind(image, bind)->listener)->congestion;

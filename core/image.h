@@ -63,6 +63,8 @@ struct image_listener {
     uint32_t pool; /* index of the pool of its only route */
     uint32_t row;  /* of the region's names; set by the supervisor when it publishes */
     char congestion[IMAGE_CONGESTION_MAX]; /* TCP_CONGESTION: tcp(7); "" is the system's default */
+    uint8_t zero_copy;                     /* large sends to its clients are zero-copy */
+    uint8_t reserved[3];
 };
 
 struct image_server {
@@ -81,6 +83,8 @@ struct image_pool {
     uint32_t retries; /* further servers tried after the first failed; 0..IMAGE_RETRIES_MAX */
     uint32_t row;     /* as in struct image_listener */
     char congestion[IMAGE_CONGESTION_MAX]; /* likewise, of the connections to its servers */
+    uint8_t zero_copy;                     /* likewise */
+    uint8_t reserved[3];
 };
 
 struct image {
@@ -130,6 +134,9 @@ uint32_t image_layout(struct image *image, uint32_t listeners, uint32_t binds, u
 /* The timeouts of a session that came by `listener` and goes to `pool`: the pool's own where it sets one, else the
  * listener's, else those of the top level. Never IMAGE_INHERIT. */
 struct image_timeouts image_timeouts_of(const struct image *image, uint32_t listener, uint32_t pool);
+
+/* Does without zero-copy sends everywhere. Whether any listener or pool had asked for them. */
+bool image_clear_zero_copy(struct image *image);
 
 /* Whether every offset, count, index and string lies within the image's `size` bytes. */
 bool image_check(const struct image *image, size_t size);

@@ -45,14 +45,14 @@ static void give_back_pipe(struct session *session, enum side side, struct relay
     }
 }
 
-/* Gives back what cannot be sent any more, unless a send in flight still refers to it: then its end does. Buffers
+/* Gives back what cannot be sent any more, unless a send still refers to it: then its end does. Buffers
  * released in this step before are the list's front, so the lists join. */
 static void drop_undeliverable(struct session *session, enum side to, const struct relay_env *env,
                                struct relay_actions *actions)
 {
     struct conn *from = &session->conn[other_side(to)];
 
-    if (session->conn[to].sink != SINK_DEAD || (session->conn[to].in_flight & CONN_OP_SEND)) {
+    if (session->conn[to].sink != SINK_DEAD || conn_is_sending(&session->conn[to])) {
         return;
     }
     give_back_pipe(session, other_side(to), actions);
@@ -167,7 +167,8 @@ static void stop_streaming(struct conn *conn)
 static void note_size(const struct session *session, struct conn *conn, const struct relay_event *event,
                       const struct relay_env *env)
 {
-    bool streams = (conn->flags & CONN_FULL) && env->pipes && !(session->flags & SESSION_NEVER_STREAMS);
+    uint32_t otherwise = SESSION_NEVER_STREAMS | SESSION_ZERO_COPY << other_side(event->side);
+    bool streams = (conn->flags & CONN_FULL) && env->pipes && !(session->flags & otherwise);
 
     if ((uint32_t)event->result < buffer_capacity(&env->table, event->buffer)) {
         conn->flags |= CONN_INTERACTIVE;
@@ -332,25 +333,65 @@ static void on_drained(struct session *session, const struct relay_event *event,
     drop_undeliverable(session, event->side, env, actions);
 }
 
+/* Where there is no memory for a zero-copy send, or no way, the session goes on with ordinary ones. True: send again. */
+static bool forgo_zero_copy(struct session *session, enum side side, int error)
+{
+    uint8_t flag = (uint8_t)(SESSION_ZERO_COPY << side);
+    bool forgo = (session->flags & flag) && (error == ENOMEM || error == ENOBUFS || error == EOPNOTSUPP);
+
+    session->flags &= (uint8_t) ~(forgo ? flag : 0);
+    return forgo;
+}
+
+/* A send to `side` is over, and the kernel reads its buffers no more. */
+static void send_ended(struct session *session, enum side side, int32_t result, const struct relay_env *env,
+                       struct relay_actions *actions)
+{
+    struct conn *to = &session->conn[side];
+    struct conn *from = &session->conn[other_side(side)];
+
+    to->flags &= (uint16_t)~CONN_LENT;
+    if (result > 0) {
+        actions->released = chain_consume(from, &env->table, (uint32_t)result);
+        session->active_ms = env->now_ms;
+        if ((uint32_t)result < to->offered_bytes) {
+            wait_until_writable(session, side, actions);
+        }
+    } else if (forgo_zero_copy(session, side, -result)) {
+        /* plan asks for the send again */
+    } else if (send_outcome(-result) == SEND_BLOCKED) {
+        wait_until_writable(session, side, actions);
+    } else if (send_outcome(-result) == SEND_FAILED) {
+        send_failed(session, side);
+    }
+    drop_undeliverable(session, side, env, actions);
+}
+
+/* The result of a zero-copy send waits in the record, where a death leaves it, until the buffers are free. By then
+ * the kernel has sent everything: a part taken does not mean any more that there is no room. */
 static void on_sent(struct session *session, const struct relay_event *event, const struct relay_env *env,
                     struct relay_actions *actions)
 {
     struct conn *to = &session->conn[event->side];
-    struct conn *from = &session->conn[other_side(event->side)];
 
-    op_ended(to, CONN_OP_SEND);
-    if (event->result > 0) {
-        actions->released = chain_consume(from, &env->table, (uint32_t)event->result);
-        session->active_ms = env->now_ms;
-        if ((uint32_t)event->result < to->offered_bytes) {
-            wait_until_writable(session, event->side, actions);
-        }
-    } else if (send_outcome(-event->result) == SEND_BLOCKED) {
-        wait_until_writable(session, event->side, actions);
-    } else if (send_outcome(-event->result) == SEND_FAILED) {
-        send_failed(session, event->side);
+    if (event->more) {
+        CHECK((to->in_flight & CONN_OP_SEND) && !(to->flags & CONN_LENT));
+        to->offered_bytes = (uint32_t)event->result;
+        to->flags |= CONN_LENT;
+        return;
     }
-    drop_undeliverable(session, event->side, env, actions);
+    op_ended(to, CONN_OP_SEND);
+    int32_t result = to->flags & CONN_LENT ? (int32_t)to->offered_bytes : event->result;
+    send_ended(session, event->side, result, env, actions);
+}
+
+static void on_returned(struct session *session, const struct relay_event *event, const struct relay_env *env,
+                        struct relay_actions *actions)
+{
+    const struct conn *to = &session->conn[event->side];
+
+    CHECK(conn_lent_blindly(to));
+    send_ended(session, event->side, (int32_t)to->offered_bytes, env, actions);
 }
 
 static void on_timed_out(struct session *session, const struct relay_env *env, struct relay_actions *actions)
@@ -442,7 +483,7 @@ static void plan_direction(struct session *session, enum side side, const struct
     if (armed && (!want || rest)) {
         cancel_input(session, side, actions);
     }
-    if (to->sink == SINK_OPEN && !(to->in_flight & CONN_OP_SEND) && !(to->flags & CONN_BLOCKED)) {
+    if (to->sink == SINK_OPEN && !conn_is_sending(to) && !(to->flags & CONN_BLOCKED)) {
         if (from->queued_bytes > 0) {
             actions->todo |= (from->pipe != PIPE_NONE ? RELAY_DO_DRAIN : RELAY_DO_SEND) << other_side(side);
         } else if (from->source == SOURCE_EOF) {
@@ -471,17 +512,27 @@ static void conclude(struct session *session, const struct relay_env *env)
     }
 }
 
+/* Buffers that are lent come back when the peer has acknowledged them, or at once by a reset; an orderly close would leave
+ * the kernel reading them. */
 static void plan_closing(struct session *session, struct relay_actions *actions)
 {
     const uint32_t splices = (RELAY_DO_FILL | RELAY_DO_DRAIN) * 3u; /* of both sides */
+    uint32_t resets = 0;
     uint8_t in_flight = 0;
 
     actions->todo &= ~splices;
     for (int side = 0; side < SIDE_COUNT; side++) {
-        in_flight |= session->conn[side].in_flight;
+        const struct conn *conn = &session->conn[side];
+        in_flight |= conn->in_flight;
         cancel_input(session, side, actions);
+        if (conn->flags & CONN_LENT) {
+            session->flags |= SESSION_ABORT;
+            resets |= RELAY_DO_RESET << side;
+        }
     }
-    if (in_flight == 0) {
+    if (in_flight != 0) {
+        actions->todo |= resets;
+    } else {
         actions->todo |= RELAY_DO_FINISH;
         actions->todo &= ~(uint32_t)(RELAY_DO_SHUTDOWN << SIDE_CLIENT | RELAY_DO_SHUTDOWN << SIDE_SERVER);
     }
@@ -535,6 +586,9 @@ struct relay_actions relay_step(struct session *session, const struct relay_even
         break;
     case RELAY_SENT:
         on_sent(session, event, env, &actions);
+        break;
+    case RELAY_RETURNED:
+        on_returned(session, event, env, &actions);
         break;
     case RELAY_POLLED:
         on_polled(session, event, env, &actions);

@@ -73,6 +73,13 @@ static bool conn_check(const struct conn *conn)
            (conn->fd >= 0 || conn->in_flight == 0);
 }
 
+/* What a zero-copy send has come to is within what there was to send. */
+static bool lent_check(const struct conn *to, const struct conn *from)
+{
+    return !(to->flags & CONN_LENT) ||
+           (from->pipe == PIPE_NONE && (int32_t)to->offered_bytes <= (int64_t)from->queued_bytes);
+}
+
 bool session_check(const struct session *session)
 {
     const struct conn *client = &session->conn[SIDE_CLIENT];
@@ -82,7 +89,8 @@ bool session_check(const struct session *session)
         session->tries > IMAGE_RETRIES_MAX + 1) {
         return false;
     }
-    if (session->phase != SESSION_FREE && (!conn_check(client) || !conn_check(server))) {
+    if (session->phase != SESSION_FREE && (!conn_check(client) || !conn_check(server) ||
+                                           !lent_check(client, server) || !lent_check(server, client))) {
         return false; /* a record never used is all zeros */
     }
     switch ((enum session_phase)session->phase) {

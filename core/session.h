@@ -66,12 +66,14 @@ enum conn_flag {
     CONN_TRICKLE = 1 << 12,     /* of a stream: the last splice brought little */
     CONN_NO_PORT = 1 << 14,     /* server: no source port is free, the connect is tried again soon */
     CONN_NONBLOCKING = 1 << 13, /* the socket has been made so, for splice(2) */
+    CONN_LENT = 1 << 15,        /* a zero-copy send was taken: the kernel may still read its buffers */
 };
 
 enum session_flag {
     SESSION_ABORT = 1 << 0,         /* close with RST */
     SESSION_SERVER_FIRST = 1 << 1,  /* the server's direction ended first */
     SESSION_NEVER_STREAMS = 1 << 2, /* one side is a unix socket */
+    SESSION_ZERO_COPY = 1 << 3,     /* shifted left by the side: large sends to it are zero-copy */
 };
 
 /* An armed receive holds 864 bytes of kernel memory a side, a POLL 256: after this long without a byte it pays. */
@@ -95,13 +97,15 @@ struct conn {
     uint32_t held_bytes;   /* capacity of the chain's buffers: what counts against the fair share */
     uint32_t wait_next;    /* derived: neighbours in the queue of receivers without a buffer */
     uint32_t wait_prev;
-    uint32_t offered_bytes; /* of the send in flight: less taken means the kernel's buffer is full */
-    uint16_t flags;         /* enum conn_flag */
-    uint8_t in_flight;      /* enum conn_op */
-    uint8_t source;         /* enum conn_source */
-    uint8_t sink;           /* enum conn_sink */
-    uint8_t port_tries;     /* server: source ports that turned out to be taken */
-    uint16_t pipe; /* lent, with queued_bytes of this side in it instead of a chain; PIPE_NONE: none */
+    uint32_t
+        offered_bytes;  /* of the send in flight: less taken means the kernel's buffer is full; with CONN_LENT
+                               what the send has come to, bytes or -errno */
+    uint16_t flags;     /* enum conn_flag */
+    uint8_t in_flight;  /* enum conn_op */
+    uint8_t source;     /* enum conn_source */
+    uint8_t sink;       /* enum conn_sink */
+    uint8_t port_tries; /* server: source ports that turned out to be taken */
+    uint16_t pipe;      /* lent, with queued_bytes of this side in it instead of a chain; PIPE_NONE: none */
 };
 
 struct session {
@@ -137,6 +141,18 @@ _Static_assert(sizeof(struct session) == 256, "a session's two connection blocks
 static inline bool conn_may_doze(const struct conn *conn)
 {
     return (conn->in_flight & CONN_OP_RECV) && conn->queued_bytes == 0 && !(conn->flags & CONN_DOZING);
+}
+
+/* Whether the kernel may still read the buffers of the last send to this side. */
+static inline bool conn_is_sending(const struct conn *conn)
+{
+    return (conn->in_flight & CONN_OP_SEND) || (conn->flags & CONN_LENT);
+}
+
+/* Whether a death took the notification of a zero-copy send to this side: only the socket tells when it is through. */
+static inline bool conn_lent_blindly(const struct conn *conn)
+{
+    return (conn->flags & CONN_LENT) && !(conn->in_flight & CONN_OP_SEND);
 }
 
 /* Makes a free record a session that was just accepted. `fd` is the client's descriptor. */

@@ -20,7 +20,10 @@ enum {
     WATCH_BATCH = 8,     /* sockets that became writable, likewise */
     LINGER_MAX_MS = 5000,
     LINGER_LOOK_MS = 20,
-    MULTISHOT_BURST = 32, /* the kernel's limit of receives in one go: MULTISHOT_MAX_RETRY */
+    LENT_LOOK_MAX_MS = 1000,
+    ZERO_COPY_MIN_BYTES = 16 * 1024, /* pinning pages and the notice cost more than copying less than this */
+    ZERO_COPY_AT_ONCE = 1024,        /* their notices are more than the completions reckoned for a session */
+    MULTISHOT_BURST = 32,            /* the kernel's limit of receives in one go: MULTISHOT_MAX_RETRY */
 };
 
 static struct ring_tag tag_of(const struct worker *worker, const struct session *session, enum side side,
@@ -157,7 +160,11 @@ static void send_chain(struct worker *worker, struct session *session, enum side
         id = record->next;
     }
     session->conn[to].offered_bytes = offered;
-    ring_send(worker->ring, tag_of(worker, session, to, RING_OP_SEND), session->conn[to].fd, vector, count);
+    struct ring_tag tag = tag_of(worker, session, to, RING_OP_SEND);
+    tag.zero_copy = (session->flags & SESSION_ZERO_COPY << to) && offered >= ZERO_COPY_MIN_BYTES &&
+                    worker->notices_due < ZERO_COPY_AT_ONCE;
+    worker->notices_due += tag.zero_copy;
+    ring_send(worker->ring, tag, session->conn[to].fd, vector, count);
     session->conn[to].in_flight |= CONN_OP_SEND;
 }
 
@@ -229,6 +236,9 @@ static void carry_out_side(struct worker *worker, struct session *session, uint3
 
     if (todo & RELAY_DO_SHUTDOWN << side) {
         sock_shutdown(conn->fd); /* may be repeated after a death: harmless */
+    }
+    if (todo & RELAY_DO_RESET << side) {
+        sock_reset(conn->fd);
     }
     if (todo & RELAY_DO_CANCEL_INPUT << side) {
         ring_cancel(worker->ring, input_tag(worker, session, side));
@@ -328,11 +338,24 @@ void relay_step_in(struct worker *worker, struct session *session, const struct 
     }
 }
 
+/* When to look whether the kernel has let go of what it was lent: soon, and ever more rarely while nothing moves. */
+static uint64_t lent_look_ms(const struct worker *worker, const struct session *session)
+{
+    uint64_t pause_ms = worker->now_ms - session->active_ms;
+
+    if (!conn_lent_blindly(&session->conn[SIDE_CLIENT]) && !conn_lent_blindly(&session->conn[SIDE_SERVER])) {
+        return UINT64_MAX;
+    }
+    return worker->now_ms + (pause_ms < LENT_LOOK_MAX_MS ? pause_ms : LENT_LOOK_MAX_MS);
+}
+
 void relay_schedule(struct worker *worker, const struct session *session)
 {
     struct image_timeouts timeouts = upstream_timeouts(worker, session);
+    uint64_t due_ms = session_due_ms(session, &timeouts);
+    uint64_t look_ms = lent_look_ms(worker, session);
 
-    wheel_set(&worker->wheel, relay_index(worker, session), session_due_ms(session, &timeouts));
+    wheel_set(&worker->wheel, relay_index(worker, session), due_ms < look_ms ? due_ms : look_ms);
 }
 
 /* Writes the session's line into the log ring, within a transaction. */
@@ -559,6 +582,17 @@ static void complete_connecting(struct worker *worker, struct session *session,
     }
 }
 
+/* A zero-copy send is over; one the kernel took is counted. */
+static void count_notice(struct worker *worker, const struct conn *to,
+                         const struct ring_completion *completion)
+{
+    bool taken = completion->notice && (int32_t)to->offered_bytes > 0;
+
+    relay_count(worker, &worker->slot->stats.zero_copy_sends, taken);
+    relay_count(worker, &worker->slot->stats.zero_copy_copied, taken && completion->result != 0);
+    worker->notices_due -= !worker->adopting; /* the dead worker's are not counted any more */
+}
+
 /* A completion of a session, its record saved. */
 static void complete_session(struct worker *worker, struct session *session,
                              const struct ring_completion *completion)
@@ -574,6 +608,10 @@ static void complete_session(struct worker *worker, struct session *session,
         break;
     case RING_OP_SEND:
         event.kind = RELAY_SENT;
+        event.more = completion->more;
+        if (completion->tag.zero_copy && !completion->more) {
+            count_notice(worker, &session->conn[event.side], completion);
+        }
         break;
     default:
         event.kind = RELAY_POLLED;
@@ -681,11 +719,28 @@ void relay_writable(struct worker *worker, uint32_t completed)
     worker->watch_armed = true;
 }
 
+/* Gives back what the kernel was lent by a worker that died, once the sockets say that it has let go. */
+static void look_at_lent(struct worker *worker, uint32_t index)
+{
+    const struct session *session = &worker->slab.sessions[index];
+
+    for (int side = 0; side < SIDE_COUNT; side++) {
+        const struct conn *conn = &session->conn[side];
+        if (session->phase == SESSION_OPEN && conn_lent_blindly(conn) && sock_is_drained(conn->fd)) {
+            relay_dispatch(worker, index, &(struct relay_event){.kind = RELAY_RETURNED, .side = side});
+        }
+    }
+}
+
 void relay_revisit(struct worker *worker, uint32_t index, enum relay_event_kind kind)
 {
     const struct session *session = &worker->slab.sessions[index];
     uint32_t generation = session->generation;
 
+    look_at_lent(worker, index);
+    if (session->phase == SESSION_FREE) {
+        return;
+    }
     relay_dispatch(worker, index, &(struct relay_event){.kind = kind});
     /* One that could not be watched is to be looked at again soon. */
     if (session->generation == generation && session->phase != SESSION_FREE &&

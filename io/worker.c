@@ -20,7 +20,8 @@ enum {
     REKICK_MS = 20,        /* a ring that is being torn down may still take an accept's wake-up */
     SWEEP_EVERY_MS = 1000, /* a sixteenth of the slot's flow groups each time: once round well within 2MSL */
     SWEEP_PARTS = 16,
-    COMPLETIONS_RESERVE = 8192,  /* accepts, buffers, and what one turn submits beyond the sessions' own */
+    COMPLETIONS_RESERVE =
+        8192, /* accepts, buffers, notices of zero-copy sends, and what one turn submits beyond the sessions' own */
     COMPLETIONS_PER_SESSION = 4, /* a receive and a send of each side */
     STOP_BATCH = 1024,           /* sessions ended in one turn of the loop */
 };
@@ -51,6 +52,7 @@ static void take_image(struct worker *worker)
         worker->routes[listener->row] = (struct worker_route){
             .pool = listener->pool,
             .pool_row = (uint16_t)image_pool(image, listener->pool)->row,
+            .zero_copy = listener->zero_copy != 0,
             .timeouts = image_timeouts_of(image, i, listener->pool),
         };
     }

@@ -28,7 +28,7 @@ enum region_table {
 #define REGION_MAGIC 0x314e4f4947455250ull /* "PREGION1" */
 
 enum {
-    REGION_LAYOUT_VERSION = 3, /* changes whenever a struct in the region does */
+    REGION_LAYOUT_VERSION = 4, /* changes whenever a struct in the region does */
     REGION_HEADER_BYTES = 4096,
 };
 

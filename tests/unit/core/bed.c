@@ -46,7 +46,7 @@ static const char *verify_side(enum side side)
                   : (conn->flags & CONN_CONNECT_POLL) && side == SIDE_SERVER);
     }
     if (bed_asks(RELAY_DO_SEND, side)) {
-        MUST(!(conn->flags & CONN_BLOCKED));
+        MUST(!(conn->flags & (CONN_BLOCKED | CONN_LENT)));
         MUST(open && !(conn->in_flight & CONN_OP_SEND) && peer->queued_bytes > 0 && conn->sink == SINK_OPEN);
     }
     if (bed_asks(RELAY_DO_FILL, side)) {
@@ -56,7 +56,7 @@ static const char *verify_side(enum side side)
     }
     if (bed_asks(RELAY_DO_DRAIN, side)) {
         MUST(open && peer->pipe != PIPE_NONE && peer->queued_bytes > 0 && conn->sink == SINK_OPEN);
-        MUST(!(conn->flags & CONN_BLOCKED) && !(conn->in_flight & CONN_OP_SEND));
+        MUST(!(conn->flags & (CONN_BLOCKED | CONN_LENT)) && !(conn->in_flight & CONN_OP_SEND));
         MUST(!bed_asks(RELAY_DO_SEND, side) && !bed_asks(RELAY_DO_WATCH, side));
     }
     MUST(!bed_asks(RELAY_DO_SEND, side) || peer->pipe == PIPE_NONE);
@@ -74,7 +74,7 @@ static const char *verify_side(enum side side)
 /* The first broken condition, NULL if there is none. */
 static const char *verify(void)
 {
-    uint32_t closing = RELAY_DO_FINISH | RELAY_DO_DROP_SERVER | 3 * RELAY_DO_CANCEL_INPUT;
+    uint32_t closing = RELAY_DO_FINISH | RELAY_DO_DROP_SERVER | 3 * (RELAY_DO_CANCEL_INPUT | RELAY_DO_RESET);
     uint8_t phase = bed.session.phase;
     uint8_t in_flight = CLIENT->in_flight | SERVER->in_flight;
 
@@ -85,6 +85,7 @@ static const char *verify(void)
             return broken;
         }
     }
+    MUST(!(bed.todo & 3 * RELAY_DO_RESET) || (bed.session.flags & SESSION_ABORT));
     if (bed.todo & RELAY_DO_FINISH) {
         MUST(phase == SESSION_CLOSING && in_flight == 0);
         MUST((bed.todo & ~(uint32_t)(RELAY_DO_FINISH | RELAY_DO_DROP_SERVER)) == 0);
@@ -104,7 +105,7 @@ static bool stuck(void)
 
     return (phase == SESSION_OPEN || phase == SESSION_CONNECTING) &&
            !((CLIENT->in_flight | SERVER->in_flight)) && !(bed.todo & SPLICES) &&
-           !((CLIENT->flags | SERVER->flags) & (CONN_WAITING | CONN_BLOCKED | CONN_NO_PORT));
+           !((CLIENT->flags | SERVER->flags) & (CONN_WAITING | CONN_BLOCKED | CONN_NO_PORT | CONN_LENT));
 }
 
 /* --- The bed ---------------------------------------------------------------------------------------------- */
