@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "core/check.h"
+#include "core/lent.h"
 
 static enum side other_side(enum side side)
 {
@@ -52,7 +53,8 @@ static void drop_undeliverable(struct session *session, enum side to, const stru
 {
     struct conn *from = &session->conn[other_side(to)];
 
-    if (session->conn[to].sink != SINK_DEAD || conn_is_sending(&session->conn[to])) {
+    if (session->conn[to].sink != SINK_DEAD || (session->conn[to].in_flight & CONN_OP_SEND) ||
+        session->lent[to].count > 0) {
         return;
     }
     give_back_pipe(session, other_side(to), actions);
@@ -343,55 +345,50 @@ static bool forgo_zero_copy(struct session *session, enum side side, int error)
     return forgo;
 }
 
-/* A send to `side` is over, and the kernel reads its buffers no more. */
-static void send_ended(struct session *session, enum side side, int32_t result, const struct relay_env *env,
-                       struct relay_actions *actions)
-{
-    struct conn *to = &session->conn[side];
-    struct conn *from = &session->conn[other_side(side)];
-
-    to->flags &= (uint16_t)~CONN_LENT;
-    if (result > 0) {
-        actions->released = chain_consume(from, &env->table, (uint32_t)result);
-        session->active_ms = env->now_ms;
-        if ((uint32_t)result < to->offered_bytes) {
-            wait_until_writable(session, side, actions);
-        }
-    } else if (forgo_zero_copy(session, side, -result)) {
-        /* plan asks for the send again */
-    } else if (send_outcome(-result) == SEND_BLOCKED) {
-        wait_until_writable(session, side, actions);
-    } else if (send_outcome(-result) == SEND_FAILED) {
-        send_failed(session, side);
-    }
-    drop_undeliverable(session, side, env, actions);
-}
-
-/* The result of a zero-copy send waits in the record, where a death leaves it, until the buffers are free. By then
- * the kernel has sent everything: a part taken does not mean any more that there is no room. */
 static void on_sent(struct session *session, const struct relay_event *event, const struct relay_env *env,
                     struct relay_actions *actions)
 {
     struct conn *to = &session->conn[event->side];
+    struct conn *from = &session->conn[other_side(event->side)];
+    uint32_t bytes = event->result > 0 ? (uint32_t)event->result : 0;
 
-    if (event->more) {
-        CHECK((to->in_flight & CONN_OP_SEND) && !(to->flags & CONN_LENT));
-        to->offered_bytes = (uint32_t)event->result;
-        to->flags |= CONN_LENT;
-        return;
-    }
     op_ended(to, CONN_OP_SEND);
-    int32_t result = to->flags & CONN_LENT ? (int32_t)to->offered_bytes : event->result;
-    send_ended(session, event->side, result, env, actions);
+    if (event->more) {
+        lent_push(session, event->side, bytes);
+        to->in_flight |= CONN_OP_NOTICE;
+    }
+    if (bytes > 0) {
+        session->active_ms = env->now_ms;
+        if (!event->more && !lent_extend(session, event->side, bytes)) {
+            actions->released = chain_consume(from, &env->table, bytes);
+        }
+        if (bytes < to->offered_bytes) {
+            wait_until_writable(session, event->side, actions);
+        }
+    } else if (forgo_zero_copy(session, event->side, -event->result)) {
+        /* plan asks for the send again */
+    } else if (send_outcome(-event->result) == SEND_BLOCKED) {
+        wait_until_writable(session, event->side, actions);
+    } else if (send_outcome(-event->result) == SEND_FAILED) {
+        send_failed(session, event->side);
+    }
+    drop_undeliverable(session, event->side, env, actions);
 }
 
 static void on_returned(struct session *session, const struct relay_event *event, const struct relay_env *env,
                         struct relay_actions *actions)
 {
-    const struct conn *to = &session->conn[event->side];
+    struct conn *from = &session->conn[other_side(event->side)];
+    uint32_t bytes = lent_return(session, event->side, event->places);
 
-    CHECK(conn_lent_blindly(to));
-    send_ended(session, event->side, (int32_t)to->offered_bytes, env, actions);
+    if (session->lent[event->side].count == 0) {
+        session->conn[event->side].in_flight &= (uint8_t)~CONN_OP_NOTICE;
+    }
+    if (bytes > 0) {
+        session->active_ms = env->now_ms;
+        actions->released = chain_consume(from, &env->table, bytes);
+    }
+    drop_undeliverable(session, event->side, env, actions);
 }
 
 static void on_timed_out(struct session *session, const struct relay_env *env, struct relay_actions *actions)
@@ -483,8 +480,9 @@ static void plan_direction(struct session *session, enum side side, const struct
     if (armed && (!want || rest)) {
         cancel_input(session, side, actions);
     }
-    if (to->sink == SINK_OPEN && !conn_is_sending(to) && !(to->flags & CONN_BLOCKED)) {
-        if (from->queued_bytes > 0) {
+    bool sends = (to->in_flight & CONN_OP_SEND) || lent_blindly(session, other_side(side));
+    if (to->sink == SINK_OPEN && !sends && !(to->flags & CONN_BLOCKED)) {
+        if (from->queued_bytes > lent_bytes(session, other_side(side))) {
             actions->todo |= (from->pipe != PIPE_NONE ? RELAY_DO_DRAIN : RELAY_DO_SEND) << other_side(side);
         } else if (from->source == SOURCE_EOF) {
             to->sink = SINK_SHUT;
@@ -504,7 +502,7 @@ static void conclude(struct session *session, const struct relay_env *env)
             session_close(session, reset_reason(side), true, env->now_ms);
             return;
         }
-        through = through && conn->source == SOURCE_EOF && conn->sink == SINK_SHUT;
+        through = through && conn->source == SOURCE_EOF && conn->sink == SINK_SHUT && conn->queued_bytes == 0;
     }
     if (through) {
         bool server_first = (session->flags & SESSION_SERVER_FIRST) != 0;
@@ -525,7 +523,7 @@ static void plan_closing(struct session *session, struct relay_actions *actions)
         const struct conn *conn = &session->conn[side];
         in_flight |= conn->in_flight;
         cancel_input(session, side, actions);
-        if (conn->flags & CONN_LENT) {
+        if (session->lent[side].count > 0) {
             session->flags |= SESSION_ABORT;
             resets |= RELAY_DO_RESET << side;
         }

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "core/check.h"
+#include "core/lent.h"
 
 static const uint8_t step_allowed[SESSION_PHASE_COUNT][SESSION_PHASE_COUNT] = {
 #define SESSION_STEP(from, to) [SESSION_##from][SESSION_##to] = 1,
@@ -73,13 +74,6 @@ static bool conn_check(const struct conn *conn)
            (conn->fd >= 0 || conn->in_flight == 0);
 }
 
-/* What a zero-copy send has come to is within what there was to send. */
-static bool lent_check(const struct conn *to, const struct conn *from)
-{
-    return !(to->flags & CONN_LENT) ||
-           (from->pipe == PIPE_NONE && (int32_t)to->offered_bytes <= (int64_t)from->queued_bytes);
-}
-
 bool session_check(const struct session *session)
 {
     const struct conn *client = &session->conn[SIDE_CLIENT];
@@ -89,8 +83,9 @@ bool session_check(const struct session *session)
         session->tries > IMAGE_RETRIES_MAX + 1) {
         return false;
     }
-    if (session->phase != SESSION_FREE && (!conn_check(client) || !conn_check(server) ||
-                                           !lent_check(client, server) || !lent_check(server, client))) {
+    if (session->phase != SESSION_FREE &&
+        (!conn_check(client) || !conn_check(server) || !lent_check(session, SIDE_CLIENT) ||
+         !lent_check(session, SIDE_SERVER))) {
         return false; /* a record never used is all zeros */
     }
     switch ((enum session_phase)session->phase) {

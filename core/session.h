@@ -40,8 +40,9 @@ enum conn_op {
     CONN_OP_POLL = 1 << 1,
     CONN_OP_CONNECT = 1 << 2,
     CONN_OP_SEND = 1 << 3,
+    CONN_OP_NOTICE = 1 << 4, /* of zero-copy sends: that the kernel reads their buffers no more */
     CONN_OP_INPUT = CONN_OP_RECV | CONN_OP_POLL | CONN_OP_CONNECT,
-    CONN_OP_ALL = CONN_OP_INPUT | CONN_OP_SEND,
+    CONN_OP_ALL = CONN_OP_INPUT | CONN_OP_SEND | CONN_OP_NOTICE,
 };
 
 /* Receiving from a side. */
@@ -66,7 +67,6 @@ enum conn_flag {
     CONN_TRICKLE = 1 << 12,     /* of a stream: the last splice brought little */
     CONN_NO_PORT = 1 << 14,     /* server: no source port is free, the connect is tried again soon */
     CONN_NONBLOCKING = 1 << 13, /* the socket has been made so, for splice(2) */
-    CONN_LENT = 1 << 15,        /* a zero-copy send was taken: the kernel may still read its buffers */
 };
 
 enum session_flag {
@@ -78,6 +78,9 @@ enum session_flag {
 
 /* An armed receive holds 864 bytes of kernel memory a side, a POLL 256: after this long without a byte it pays. */
 enum { SESSION_DOZE_AFTER_MS = 5000 };
+
+/* Zero-copy sends to a side at once. Further ones copy, so that none ever waits for the peer. */
+enum { LENT_SENDS = 3 };
 
 #define BUFFER_NONE  UINT32_MAX
 #define FLOW_NONE    UINT32_MAX
@@ -93,19 +96,26 @@ struct conn {
     uint32_t chain_head;     /* buffers received from this side, oldest first; BUFFER_NONE: none */
     uint32_t chain_tail;
     uint32_t chain_offset; /* bytes of the head already sent */
-    uint32_t queued_bytes; /* received from this side and not yet taken by the other side's kernel */
-    uint32_t held_bytes;   /* capacity of the chain's buffers: what counts against the fair share */
-    uint32_t wait_next;    /* derived: neighbours in the queue of receivers without a buffer */
-    uint32_t wait_prev;
     uint32_t
-        offered_bytes;  /* of the send in flight: less taken means the kernel's buffer is full; with CONN_LENT
-                               what the send has come to, bytes or -errno */
-    uint16_t flags;     /* enum conn_flag */
-    uint8_t in_flight;  /* enum conn_op */
-    uint8_t source;     /* enum conn_source */
-    uint8_t sink;       /* enum conn_sink */
-    uint8_t port_tries; /* server: source ports that turned out to be taken */
-    uint16_t pipe;      /* lent, with queued_bytes of this side in it instead of a chain; PIPE_NONE: none */
+        queued_bytes;    /* received from this side and not yet taken by the other side's kernel, or taken and
+                              lent to it */
+    uint32_t held_bytes; /* capacity of the chain's buffers: what counts against the fair share */
+    uint32_t wait_next;  /* derived: neighbours in the queue of receivers without a buffer */
+    uint32_t wait_prev;
+    uint32_t offered_bytes; /* of the send in flight: less taken means the kernel's buffer is full */
+    uint16_t flags;         /* enum conn_flag */
+    uint8_t in_flight;      /* enum conn_op */
+    uint8_t source;         /* enum conn_source */
+    uint8_t sink;           /* enum conn_sink */
+    uint8_t port_tries;     /* server: source ports that turned out to be taken */
+    uint16_t pipe; /* lent, with queued_bytes of this side in it instead of a chain; PIPE_NONE: none */
+};
+
+/* Zero-copy sends to a side that the kernel may still read: core/lent.h. */
+struct lent_queue {
+    uint8_t first : 4; /* place of the oldest */
+    uint8_t count : 4;
+    uint8_t waiting; /* bits: places whose notice has not come */
 };
 
 struct session {
@@ -130,7 +140,8 @@ struct session {
     uint32_t wheel_next; /* derived: the timer wheel's links, or the slab's free list */
     uint32_t wheel_prev;
     uint32_t wheel_slot;
-    uint8_t reserved[28];
+    uint32_t lent_bytes[SIDE_COUNT][LENT_SENDS]; /* by place */
+    struct lent_queue lent[SIDE_COUNT];
     struct conn conn[SIDE_COUNT];
 };
 
@@ -141,18 +152,6 @@ _Static_assert(sizeof(struct session) == 256, "a session's two connection blocks
 static inline bool conn_may_doze(const struct conn *conn)
 {
     return (conn->in_flight & CONN_OP_RECV) && conn->queued_bytes == 0 && !(conn->flags & CONN_DOZING);
-}
-
-/* Whether the kernel may still read the buffers of the last send to this side. */
-static inline bool conn_is_sending(const struct conn *conn)
-{
-    return (conn->in_flight & CONN_OP_SEND) || (conn->flags & CONN_LENT);
-}
-
-/* Whether a death took the notification of a zero-copy send to this side: only the socket tells when it is through. */
-static inline bool conn_lent_blindly(const struct conn *conn)
-{
-    return (conn->flags & CONN_LENT) && !(conn->in_flight & CONN_OP_SEND);
 }
 
 /* Makes a free record a session that was just accepted. `fd` is the client's descriptor. */

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/check.h"
+#include "core/lent.h"
 #include "core/share.h"
 #include "io/listener.h"
 #include "io/sock.h"
@@ -22,8 +23,10 @@ enum {
     LINGER_LOOK_MS = 20,
     LENT_LOOK_MAX_MS = 1000,
     ZERO_COPY_MIN_BYTES = 16 * 1024, /* pinning pages and the notice cost more than copying less than this */
-    ZERO_COPY_AT_ONCE = 1024,        /* their notices are more than the completions reckoned for a session */
-    MULTISHOT_BURST = 32,            /* the kernel's limit of receives in one go: MULTISHOT_MAX_RETRY */
+    ZERO_COPY_SHARES =
+        4, /* a send is a part of the share, or the peer's last, late acknowledgement would stop it all */
+    ZERO_COPY_AT_ONCE = 1024, /* their notices are more than the completions reckoned for a session */
+    MULTISHOT_BURST = 32,     /* the kernel's limit of receives in one go: MULTISHOT_MAX_RETRY */
 };
 
 static struct ring_tag tag_of(const struct worker *worker, const struct session *session, enum side side,
@@ -139,31 +142,58 @@ static void compact(struct worker *worker, struct conn *from)
     buffer_bank_release(bank, chain_replace(from, &bank->table, small));
 }
 
+/* Gathers what follows the first `skip` bytes of the chain, whole buffers until it is `enough`. Returns the bytes. */
+static uint32_t gather(const struct worker *worker, const struct conn *from, uint32_t skip, uint32_t enough,
+                       struct iovec vector[RING_SEND_VECTOR], uint32_t *count)
+{
+    const struct buffer_record *records = worker->bank.table.records;
+    uint32_t id = from->chain_head;
+    uint32_t offset = from->chain_offset + skip;
+    uint32_t bytes = 0;
+
+    for (; offset >= records[id].length; id = records[id].next) {
+        offset -= records[id].length;
+    }
+    for (*count = 0; id != BUFFER_NONE && *count < RING_SEND_VECTOR && bytes < enough;
+         id = records[id].next) {
+        vector[(*count)++] = (struct iovec){
+            .iov_base = buffer_bank_address(&worker->bank, id) + offset,
+            .iov_len = records[id].length - offset,
+        };
+        bytes += records[id].length - offset;
+        offset = 0;
+    }
+    return bytes;
+}
+
+/* Whether a send of all that is there goes zero-copy. Not where buffers are scarce: they come back late. */
+static bool goes_zero_copy(const struct worker *worker, const struct session *session, enum side to,
+                           uint32_t bytes)
+{
+    return (session->flags & SESSION_ZERO_COPY << to) && bytes >= ZERO_COPY_MIN_BYTES &&
+           relay_share(worker) >= ZERO_COPY_SHARES * ZERO_COPY_MIN_BYTES && !lent_is_full(session, to) &&
+           worker->notices_due < ZERO_COPY_AT_ONCE;
+}
+
 static void send_chain(struct worker *worker, struct session *session, enum side to)
 {
     struct conn *from = &session->conn[to == SIDE_CLIENT ? SIDE_SERVER : SIDE_CLIENT];
-    const struct buffer_bank *bank = &worker->bank;
     struct iovec vector[RING_SEND_VECTOR];
+    uint32_t lent = lent_bytes(session, to);
+    uint32_t enough = UINT32_MAX;
     uint32_t count = 0;
 
-    compact(worker, from);
-    uint32_t offered = 0;
-    uint32_t offset = from->chain_offset;
-    for (uint32_t id = from->chain_head; id != BUFFER_NONE && count < RING_SEND_VECTOR;) {
-        const struct buffer_record *record = &bank->table.records[id];
-        vector[count++] = (struct iovec){
-            .iov_base = buffer_bank_address(bank, id) + offset,
-            .iov_len = record->length - offset,
-        };
-        offered += record->length - offset;
-        offset = 0;
-        id = record->next;
+    if (session->lent[to].count == 0) {
+        compact(worker, from);
     }
-    session->conn[to].offered_bytes = offered;
     struct ring_tag tag = tag_of(worker, session, to, RING_OP_SEND);
-    tag.zero_copy = (session->flags & SESSION_ZERO_COPY << to) && offered >= ZERO_COPY_MIN_BYTES &&
-                    worker->notices_due < ZERO_COPY_AT_ONCE;
-    worker->notices_due += tag.zero_copy;
+    if (goes_zero_copy(worker, session, to, from->queued_bytes - lent)) {
+        tag.zero_copy = true;
+        tag.place = lent_next_place(session, to);
+        enough = relay_share(worker) / ZERO_COPY_SHARES;
+        worker->notices_due++;
+    }
+    session->conn[to].offered_bytes = gather(worker, from, lent, enough, vector, &count);
     ring_send(worker->ring, tag, session->conn[to].fd, vector, count);
     session->conn[to].in_flight |= CONN_OP_SEND;
 }
@@ -343,7 +373,7 @@ static uint64_t lent_look_ms(const struct worker *worker, const struct session *
 {
     uint64_t pause_ms = worker->now_ms - session->active_ms;
 
-    if (!conn_lent_blindly(&session->conn[SIDE_CLIENT]) && !conn_lent_blindly(&session->conn[SIDE_SERVER])) {
+    if (!lent_blindly(session, SIDE_CLIENT) && !lent_blindly(session, SIDE_SERVER)) {
         return UINT64_MAX;
     }
     return worker->now_ms + (pause_ms < LENT_LOOK_MAX_MS ? pause_ms : LENT_LOOK_MAX_MS);
@@ -582,11 +612,11 @@ static void complete_connecting(struct worker *worker, struct session *session,
     }
 }
 
-/* A zero-copy send is over; one the kernel took is counted. */
-static void count_notice(struct worker *worker, const struct conn *to,
+/* The last completion of a zero-copy send: the notice, or an error without one. Sends that took something count. */
+static void count_notice(struct worker *worker, const struct session *session,
                          const struct ring_completion *completion)
 {
-    bool taken = completion->notice && (int32_t)to->offered_bytes > 0;
+    bool taken = completion->notice && session->lent_bytes[completion->tag.side][completion->tag.place] > 0;
 
     relay_count(worker, &worker->slot->stats.zero_copy_sends, taken);
     relay_count(worker, &worker->slot->stats.zero_copy_copied, taken && completion->result != 0);
@@ -607,10 +637,11 @@ static void complete_session(struct worker *worker, struct session *session,
         event.kind = RELAY_CONNECTED;
         break;
     case RING_OP_SEND:
-        event.kind = RELAY_SENT;
+        event.kind = completion->notice ? RELAY_RETURNED : RELAY_SENT;
         event.more = completion->more;
+        event.places = (uint8_t)(1u << completion->tag.place);
         if (completion->tag.zero_copy && !completion->more) {
-            count_notice(worker, &session->conn[event.side], completion);
+            count_notice(worker, session, completion);
         }
         break;
     default:
@@ -725,9 +756,11 @@ static void look_at_lent(struct worker *worker, uint32_t index)
     const struct session *session = &worker->slab.sessions[index];
 
     for (int side = 0; side < SIDE_COUNT; side++) {
-        const struct conn *conn = &session->conn[side];
-        if (session->phase == SESSION_OPEN && conn_lent_blindly(conn) && sock_is_drained(conn->fd)) {
-            relay_dispatch(worker, index, &(struct relay_event){.kind = RELAY_RETURNED, .side = side});
+        if (session->phase == SESSION_OPEN && lent_blindly(session, side) &&
+            sock_is_drained(session->conn[side].fd)) {
+            relay_dispatch(worker, index,
+                           &(struct relay_event){
+                               .kind = RELAY_RETURNED, .side = side, .places = session->lent[side].waiting});
         }
     }
 }

@@ -47,11 +47,12 @@ struct ring {
     struct scratch scratch[RING_SUBMISSIONS];
 };
 
-/* Tags as the kernel carries them: op 0-3, side 4, group 5, zero_copy 6, generation 16-31, index 32-63. */
+/* Tags as the kernel carries them: op 0-3, side 4, group 5, zero_copy 6, place 7-8, generation 16-31, index 32-63. */
 static uint64_t tag_pack(struct ring_tag tag)
 {
     return (uint64_t)tag.op | (uint64_t)tag.side << 4 | (uint64_t)tag.group << 5 |
-           (uint64_t)tag.zero_copy << 6 | (uint64_t)tag.generation << 16 | (uint64_t)tag.index << 32;
+           (uint64_t)tag.zero_copy << 6 | (uint64_t)tag.place << 7 | (uint64_t)tag.generation << 16 |
+           (uint64_t)tag.index << 32;
 }
 
 static struct ring_tag tag_unpack(uint64_t data)
@@ -61,6 +62,7 @@ static struct ring_tag tag_unpack(uint64_t data)
         .side = (data >> 4) & 1,
         .group = (data >> 5) & 1,
         .zero_copy = (data >> 6) & 1,
+        .place = (data >> 7) & 3,
         .generation = (uint16_t)(data >> 16),
         .index = (uint32_t)(data >> 32),
     };

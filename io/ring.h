@@ -45,6 +45,7 @@ struct ring_tag {
     uint8_t side;
     uint8_t group;  /* RING_OP_RECV: the buffer ring it takes from */
     bool zero_copy; /* RING_OP_SEND: the kernel reads the buffers until a second completion, the notice */
+    uint8_t place;  /* of a zero-copy send: core/lent.h */
     uint16_t generation; /* of the session, low bits */
     uint32_t index;      /* of the session or listener */
 };
