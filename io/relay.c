@@ -5,9 +5,9 @@
 #include <string.h>
 
 #include "core/check.h"
-#include "core/lent.h"
 #include "core/share.h"
 #include "io/listener.h"
+#include "io/send.h"
 #include "io/sock.h"
 #include "io/stream.h"
 #include "io/suspect.h"
@@ -21,12 +21,7 @@ enum {
     WATCH_BATCH = 8,     /* sockets that became writable, likewise */
     LINGER_MAX_MS = 5000,
     LINGER_LOOK_MS = 20,
-    LENT_LOOK_MAX_MS = 1000,
-    ZERO_COPY_MIN_BYTES = 16 * 1024, /* pinning pages and the notice cost more than copying less than this */
-    ZERO_COPY_SHARES =
-        4, /* a send is a part of the share, or the peer's last, late acknowledgement would stop it all */
-    ZERO_COPY_AT_ONCE = 1024, /* their notices are more than the completions reckoned for a session */
-    MULTISHOT_BURST = 32,     /* the kernel's limit of receives in one go: MULTISHOT_MAX_RETRY */
+    MULTISHOT_BURST = 32, /* the kernel's limit of receives in one go: MULTISHOT_MAX_RETRY */
 };
 
 static struct ring_tag tag_of(const struct worker *worker, const struct session *session, enum side side,
@@ -48,14 +43,6 @@ uint32_t relay_share(const struct worker *worker)
      * the small ones to those that hold nothing yet. */
     return share_bytes((uint64_t)large->total * BUFFER_LARGE_BYTES,
                        (uint64_t)large->count * BUFFER_LARGE_BYTES, worker->active_directions);
-}
-
-/* The large buffers run short: small messages move to small buffers. */
-static bool under_pressure(const struct worker *worker)
-{
-    const struct buffer_stack *large = &worker->bank.stacks[BUFFER_LARGE];
-
-    return large->count < large->total / 4;
 }
 
 static struct relay_env env_of(const struct worker *worker, const struct session *session,
@@ -120,82 +107,6 @@ static void arm_receive(struct worker *worker, struct session *session, enum sid
     conn->flags = (uint16_t)(large ? conn->flags & ~CONN_SMALL : conn->flags | CONN_SMALL);
     ring_receive(worker->ring, tag, conn->fd, multishot);
     conn->in_flight |= CONN_OP_RECV;
-}
-
-/* Moves a small remainder out of a large buffer when those run short. */
-static void compact(struct worker *worker, struct conn *from)
-{
-    struct buffer_bank *bank = &worker->bank;
-    uint32_t head = from->chain_head;
-
-    if (!under_pressure(worker) || head != from->chain_tail || from->queued_bytes > BUFFER_SMALL_BYTES ||
-        buffer_bank_class(bank, head) != BUFFER_LARGE) {
-        return;
-    }
-    uint32_t small = buffer_bank_acquire(bank, BUFFER_SMALL);
-    if (small == BUFFER_NONE) {
-        return;
-    }
-    memcpy(buffer_bank_address(bank, small), buffer_bank_address(bank, head) + from->chain_offset,
-           from->queued_bytes);
-    relay_save(worker, &bank->table.records[small], sizeof(bank->table.records[small]));
-    buffer_bank_release(bank, chain_replace(from, &bank->table, small));
-}
-
-/* Gathers what follows the first `skip` bytes of the chain, whole buffers until it is `enough`. Returns the bytes. */
-static uint32_t gather(const struct worker *worker, const struct conn *from, uint32_t skip, uint32_t enough,
-                       struct iovec vector[RING_SEND_VECTOR], uint32_t *count)
-{
-    const struct buffer_record *records = worker->bank.table.records;
-    uint32_t id = from->chain_head;
-    uint32_t offset = from->chain_offset + skip;
-    uint32_t bytes = 0;
-
-    for (; offset >= records[id].length; id = records[id].next) {
-        offset -= records[id].length;
-    }
-    for (*count = 0; id != BUFFER_NONE && *count < RING_SEND_VECTOR && bytes < enough;
-         id = records[id].next) {
-        vector[(*count)++] = (struct iovec){
-            .iov_base = buffer_bank_address(&worker->bank, id) + offset,
-            .iov_len = records[id].length - offset,
-        };
-        bytes += records[id].length - offset;
-        offset = 0;
-    }
-    return bytes;
-}
-
-/* Whether a send of all that is there goes zero-copy. Not where buffers are scarce: they come back late. */
-static bool goes_zero_copy(const struct worker *worker, const struct session *session, enum side to,
-                           uint32_t bytes)
-{
-    return (session->flags & SESSION_ZERO_COPY << to) && bytes >= ZERO_COPY_MIN_BYTES &&
-           relay_share(worker) >= ZERO_COPY_SHARES * ZERO_COPY_MIN_BYTES && !lent_is_full(session, to) &&
-           worker->notices_due < ZERO_COPY_AT_ONCE;
-}
-
-static void send_chain(struct worker *worker, struct session *session, enum side to)
-{
-    struct conn *from = &session->conn[to == SIDE_CLIENT ? SIDE_SERVER : SIDE_CLIENT];
-    struct iovec vector[RING_SEND_VECTOR];
-    uint32_t lent = lent_bytes(session, to);
-    uint32_t enough = UINT32_MAX;
-    uint32_t count = 0;
-
-    if (session->lent[to].count == 0) {
-        compact(worker, from);
-    }
-    struct ring_tag tag = tag_of(worker, session, to, RING_OP_SEND);
-    if (goes_zero_copy(worker, session, to, from->queued_bytes - lent)) {
-        tag.zero_copy = true;
-        tag.place = lent_next_place(session, to);
-        enough = relay_share(worker) / ZERO_COPY_SHARES;
-        worker->notices_due++;
-    }
-    session->conn[to].offered_bytes = gather(worker, from, lent, enough, vector, &count);
-    ring_send(worker->ring, tag, session->conn[to].fd, vector, count);
-    session->conn[to].in_flight |= CONN_OP_SEND;
 }
 
 static void watch_side(struct worker *worker, struct session *session, enum side side)
@@ -280,7 +191,7 @@ static void carry_out_side(struct worker *worker, struct session *session, uint3
         queue_receiver(worker, session, side);
     }
     if (todo & RELAY_DO_SEND << side) {
-        send_chain(worker, session, side);
+        send_submit(worker, session, side, tag_of(worker, session, side, RING_OP_SEND));
     }
     if (todo & RELAY_DO_RECV << side) {
         arm_receive(worker, session, side);
@@ -368,22 +279,11 @@ void relay_step_in(struct worker *worker, struct session *session, const struct 
     }
 }
 
-/* When to look whether the kernel has let go of what it was lent: soon, and ever more rarely while nothing moves. */
-static uint64_t lent_look_ms(const struct worker *worker, const struct session *session)
-{
-    uint64_t pause_ms = worker->now_ms - session->active_ms;
-
-    if (!lent_blindly(session, SIDE_CLIENT) && !lent_blindly(session, SIDE_SERVER)) {
-        return UINT64_MAX;
-    }
-    return worker->now_ms + (pause_ms < LENT_LOOK_MAX_MS ? pause_ms : LENT_LOOK_MAX_MS);
-}
-
 void relay_schedule(struct worker *worker, const struct session *session)
 {
     struct image_timeouts timeouts = upstream_timeouts(worker, session);
     uint64_t due_ms = session_due_ms(session, &timeouts);
-    uint64_t look_ms = lent_look_ms(worker, session);
+    uint64_t look_ms = send_look_ms(worker, session);
 
     wheel_set(&worker->wheel, relay_index(worker, session), due_ms < look_ms ? due_ms : look_ms);
 }
@@ -612,17 +512,6 @@ static void complete_connecting(struct worker *worker, struct session *session,
     }
 }
 
-/* The last completion of a zero-copy send: the notice, or an error without one. Sends that took something count. */
-static void count_notice(struct worker *worker, const struct session *session,
-                         const struct ring_completion *completion)
-{
-    bool taken = completion->notice && session->lent_bytes[completion->tag.side][completion->tag.place] > 0;
-
-    relay_count(worker, &worker->slot->stats.zero_copy_sends, taken);
-    relay_count(worker, &worker->slot->stats.zero_copy_copied, taken && completion->result != 0);
-    worker->notices_due -= !worker->adopting; /* the dead worker's are not counted any more */
-}
-
 /* A completion of a session, its record saved. */
 static void complete_session(struct worker *worker, struct session *session,
                              const struct ring_completion *completion)
@@ -641,7 +530,7 @@ static void complete_session(struct worker *worker, struct session *session,
         event.more = completion->more;
         event.places = (uint8_t)(1u << completion->tag.place);
         if (completion->tag.zero_copy && !completion->more) {
-            count_notice(worker, session, completion);
+            send_ended(worker, session, completion);
         }
         break;
     default:
@@ -750,27 +639,12 @@ void relay_writable(struct worker *worker, uint32_t completed)
     worker->watch_armed = true;
 }
 
-/* Gives back what the kernel was lent by a worker that died, once the sockets say that it has let go. */
-static void look_at_lent(struct worker *worker, uint32_t index)
-{
-    const struct session *session = &worker->slab.sessions[index];
-
-    for (int side = 0; side < SIDE_COUNT; side++) {
-        if (session->phase == SESSION_OPEN && lent_blindly(session, side) &&
-            sock_is_drained(session->conn[side].fd)) {
-            relay_dispatch(worker, index,
-                           &(struct relay_event){
-                               .kind = RELAY_RETURNED, .side = side, .places = session->lent[side].waiting});
-        }
-    }
-}
-
 void relay_revisit(struct worker *worker, uint32_t index, enum relay_event_kind kind)
 {
     const struct session *session = &worker->slab.sessions[index];
     uint32_t generation = session->generation;
 
-    look_at_lent(worker, index);
+    send_look(worker, index);
     if (session->phase == SESSION_FREE) {
         return;
     }

@@ -115,6 +115,29 @@ Test(zero_copy, of_a_listener_alone_is_one_way)
     end_pair(&pair);
 }
 
+/* A session keeps what was configured when it came. */
+Test(zero_copy, follows_a_reload)
+{
+    uint16_t port;
+
+    listener = net_listen(&port, 64);
+    const char *servers = bed_format("127.0.0.1:%u", port);
+    start(servers, 1);
+    struct net_pair first = net_pair(listener);
+    penstock_configure(&(struct penstock_config){.servers = servers, .workers = 1});
+    cr_assert_eq(penstock_reload(), 0, "%s", penstock_log());
+    struct net_pair second = net_pair(listener);
+    pid_t writer = net_write_behind(second.server, 1, BULK_BYTES);
+    net_read_pattern(second.client, 1, BULK_BYTES);
+    cr_assert_eq(bed_wait(writer), 0);
+    cr_assert_eq(penstock_number("stats.zero_copy_sends"), 0);
+    writer = net_write_behind(first.server, 2, BULK_BYTES);
+    net_read_pattern(first.client, 2, BULK_BYTES);
+    cr_assert_eq(bed_wait(writer), 0);
+    expect_zero_copy();
+    bed_end();
+}
+
 /* A reader that stands still: its session is stopped all the same, and the buffers come back. */
 Test(zero_copy, of_one_who_reads_nothing_can_be_stopped)
 {
