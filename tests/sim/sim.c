@@ -65,9 +65,9 @@ CONFIGURATION(zero_copy, .sessions = 1200, .at_once = 24, .zero_copy = true, .st
 CONFIGURATION(zero_copy_deaths, .sessions = 1200, .at_once = 24, .zero_copy = true, .streams = 60,
               .stream_bytes = 600000, .faults = 20, .crash_scale = 2500)
 
-/* The same in the middle of a stop. */
-CONFIGURATION(zero_copy_stop, .sessions = 400, .at_once = 24, .zero_copy = true, .streams = 60,
-              .stream_bytes = 600000, .ending = RUN_STOP, .crash_scale = 2500)
+/* The same in a bank that is short of buffers now and then, and a stop in the middle. */
+CONFIGURATION(zero_copy_stop, .sessions = 400, .at_once = 24, .zero_copy = true, .bank_bytes = 3 << 20,
+              .streams = 60, .stream_bytes = 600000, .ending = RUN_STOP, .crash_scale = 2500)
 
 /* A bank of a few buffers: refusals, waiting receivers, small buffers. */
 CONFIGURATION(pressure, .sessions = 5000, .bank_bytes = 512 << 10, .bytes_max = 200000, .crash_scale = 5000)
