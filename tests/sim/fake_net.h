@@ -58,11 +58,11 @@ struct net_conn {
     /* To the peer. */
     uint64_t out_sent;
     uint64_t out_read;
-    uint32_t out_room;
     uint64_t out_acked; /* acknowledged by the peer's kernel, read or not */
-    bool ack_late;      /* only what the peer has read is acknowledged */
-    bool our_fin;
     struct net_lent lent[LENT_SENDS];
+    uint32_t out_room;
+    bool our_fin;
+    bool ack_late;   /* only what the peer has read is acknowledged */
     uint8_t notices; /* that Penstock knows to come */
 
     bool accepted; /* or opened */
