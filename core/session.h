@@ -96,11 +96,9 @@ struct conn {
     uint32_t chain_head;     /* buffers received from this side, oldest first; BUFFER_NONE: none */
     uint32_t chain_tail;
     uint32_t chain_offset; /* bytes of the head already sent */
-    uint32_t
-        queued_bytes;    /* received from this side and not yet taken by the other side's kernel, or taken and
-                              lent to it */
-    uint32_t held_bytes; /* capacity of the chain's buffers: what counts against the fair share */
-    uint32_t wait_next;  /* derived: neighbours in the queue of receivers without a buffer */
+    uint32_t queued_bytes; /* received from this side, not yet taken by the other side's kernel, or lent */
+    uint32_t held_bytes;   /* capacity of the chain's buffers: what counts against the fair share */
+    uint32_t wait_next;    /* derived: neighbours in the queue of receivers without a buffer */
     uint32_t wait_prev;
     uint32_t offered_bytes; /* of the send in flight: less taken means the kernel's buffer is full */
     uint16_t flags;         /* enum conn_flag */

@@ -86,9 +86,8 @@ static void accept_session(struct worker *worker, const struct worker_listener *
         listener->local ? ENDPOINT_UNIX : ENDPOINT_NONE; /* gone already: no address to be had */
     session->flags |= listener->local ? SESSION_NEVER_STREAMS : 0;
     struct conn *client = &session->conn[SIDE_CLIENT];
-    session->flags |= (uint8_t)(worker->routes[listener->row].zero_copy && !listener->local
-                                    ? SESSION_ZERO_COPY << SIDE_CLIENT
-                                    : 0);
+    bool zero_copy = worker->routes[listener->row].zero_copy && !listener->local;
+    session->flags |= zero_copy ? SESSION_ZERO_COPY << SIDE_CLIENT : 0;
     if (!listener->local && sock_flow_key(fd, &key)) {
         set_source(session, &key);
         client->flow =
