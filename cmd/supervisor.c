@@ -107,7 +107,7 @@ static void raise_descriptor_limit(void)
 }
 
 /* The start-up matrix: what the kernel offers, one line each. 0, or -1 with one line that names cause and remedy. */
-static int look_at_kernel(void)
+static int look_at_kernel(struct supervisor *supervisor)
 {
     struct probe_result result;
 
@@ -119,6 +119,7 @@ static int look_at_kernel(void)
         log_line(LOG_LEVEL_INFO, "event=kernel feature=%s have=%s", probe_name(i),
                  result.have[i] ? "yes" : "no");
     }
+    supervisor->has_zero_copy = result.have[PROBE_ZERO_COPY];
     return 0;
 }
 
@@ -423,8 +424,9 @@ int supervisor_run(struct supervisor *supervisor)
         memset(slot->listeners, -1, sizeof(slot->listeners));
     }
     memset(supervisor->region.fds, -1, sizeof(supervisor->region.fds));
-    int result = look_at_kernel();
+    int result = look_at_kernel(supervisor);
     if (result == 0) {
+        supervisor_adapt(supervisor, supervisor->image);
         result = start(supervisor);
     }
     if (result == 0) {

@@ -34,6 +34,7 @@ struct supervisor {
     uint64_t logger_after_us; /* when it may be started again */
     uint64_t tell_after_us;   /* when the service manager is told again */
     int signal_fd;
+    bool has_zero_copy; /* the kernel */
     bool stopping;
     bool reload_pending; /* published and not yet taken by every worker */
 };
@@ -72,6 +73,9 @@ void supervisor_close_listeners(struct supervisor *supervisor);
 /* Sets the congestion control of every listening socket as `image` has it. Workers' copies are the same sockets: it
  * holds for connections from now on. 0 or -errno with a message. */
 int supervisor_set_congestion(const struct supervisor *supervisor, const struct image *image);
+
+/* Takes out of a configuration what the kernel does not have and can be done without; a log line says so. */
+void supervisor_adapt(const struct supervisor *supervisor, struct image *image);
 
 /* Follows SIGHUP: checks the file, publishes its image. A wrong one changes nothing. */
 void supervisor_reload(struct supervisor *supervisor);

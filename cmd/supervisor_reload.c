@@ -12,6 +12,15 @@
 #include "shm/image_box.h"
 #include "shm/name_row.h"
 
+void supervisor_adapt(const struct supervisor *supervisor, struct image *image)
+{
+    if (!supervisor->has_zero_copy && image_clear_zero_copy(image)) {
+        log_line(LOG_LEVEL_WARNING,
+                 "event=zero_copy_off what=\"the kernel has no such sends that report (since Linux 6.2); it "
+                 "copies\"");
+    }
+}
+
 /* What a worker may be given of the bank. */
 static uint64_t reserved_bank_bytes(const struct supervisor *supervisor)
 {
@@ -97,6 +106,7 @@ void supervisor_reload(struct supervisor *supervisor)
         free(image);
         return;
     }
+    supervisor_adapt(supervisor, image);
     image->generation = supervisor->image->generation + 1;
     int result = carry_out(supervisor, image);
     if (result < 0) {

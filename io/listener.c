@@ -104,6 +104,8 @@ static void accept_session(struct worker *worker, const struct worker_listener *
         listener->local ? ENDPOINT_UNIX : ENDPOINT_NONE; /* gone already: no address to be had */
     session->flags |= listener->local ? SESSION_NEVER_STREAMS : 0;
     struct conn *client = &session->conn[SIDE_CLIENT];
+    bool zero_copy = worker->routes[listener->row].zero_copy && !listener->local;
+    session->flags |= zero_copy ? SESSION_ZERO_COPY << SIDE_CLIENT : 0;
     if (!listener->local && sock_flow_key(fd, &key)) {
         set_source(session, &key);
         client->flow =

@@ -7,6 +7,7 @@
 #include "core/check.h"
 #include "core/share.h"
 #include "io/listener.h"
+#include "io/send.h"
 #include "io/sock.h"
 #include "io/stream.h"
 #include "io/suspect.h"
@@ -42,14 +43,6 @@ uint32_t relay_share(const struct worker *worker)
      * the small ones to those that hold nothing yet. */
     return share_bytes((uint64_t)large->total * BUFFER_LARGE_BYTES,
                        (uint64_t)large->count * BUFFER_LARGE_BYTES, worker->active_directions);
-}
-
-/* The large buffers run short: small messages move to small buffers. */
-static bool under_pressure(const struct worker *worker)
-{
-    const struct buffer_stack *large = &worker->bank.stacks[BUFFER_LARGE];
-
-    return large->count < large->total / 4;
 }
 
 static struct relay_env env_of(const struct worker *worker, const struct session *session,
@@ -114,51 +107,6 @@ static void arm_receive(struct worker *worker, struct session *session, enum sid
     conn->flags = (uint16_t)(large ? conn->flags & ~CONN_SMALL : conn->flags | CONN_SMALL);
     ring_receive(worker->ring, tag, conn->fd, multishot);
     conn->in_flight |= CONN_OP_RECV;
-}
-
-/* Moves a small remainder out of a large buffer when those run short. */
-static void compact(struct worker *worker, struct conn *from)
-{
-    struct buffer_bank *bank = &worker->bank;
-    uint32_t head = from->chain_head;
-
-    if (!under_pressure(worker) || head != from->chain_tail || from->queued_bytes > BUFFER_SMALL_BYTES ||
-        buffer_bank_class(bank, head) != BUFFER_LARGE) {
-        return;
-    }
-    uint32_t small = buffer_bank_acquire(bank, BUFFER_SMALL);
-    if (small == BUFFER_NONE) {
-        return;
-    }
-    memcpy(buffer_bank_address(bank, small), buffer_bank_address(bank, head) + from->chain_offset,
-           from->queued_bytes);
-    relay_save(worker, &bank->table.records[small], sizeof(bank->table.records[small]));
-    buffer_bank_release(bank, chain_replace(from, &bank->table, small));
-}
-
-static void send_chain(struct worker *worker, struct session *session, enum side to)
-{
-    struct conn *from = &session->conn[to == SIDE_CLIENT ? SIDE_SERVER : SIDE_CLIENT];
-    const struct buffer_bank *bank = &worker->bank;
-    struct iovec vector[RING_SEND_VECTOR];
-    uint32_t count = 0;
-
-    compact(worker, from);
-    uint32_t offered = 0;
-    uint32_t offset = from->chain_offset;
-    for (uint32_t id = from->chain_head; id != BUFFER_NONE && count < RING_SEND_VECTOR;) {
-        const struct buffer_record *record = &bank->table.records[id];
-        vector[count++] = (struct iovec){
-            .iov_base = buffer_bank_address(bank, id) + offset,
-            .iov_len = record->length - offset,
-        };
-        offered += record->length - offset;
-        offset = 0;
-        id = record->next;
-    }
-    session->conn[to].offered_bytes = offered;
-    ring_send(worker->ring, tag_of(worker, session, to, RING_OP_SEND), session->conn[to].fd, vector, count);
-    session->conn[to].in_flight |= CONN_OP_SEND;
 }
 
 static void watch_side(struct worker *worker, struct session *session, enum side side)
@@ -230,6 +178,9 @@ static void carry_out_side(struct worker *worker, struct session *session, uint3
     if (todo & RELAY_DO_SHUTDOWN << side) {
         sock_shutdown(conn->fd); /* may be repeated after a death: harmless */
     }
+    if (todo & RELAY_DO_RESET << side) {
+        sock_reset(conn->fd);
+    }
     if (todo & RELAY_DO_CANCEL_INPUT << side) {
         ring_cancel(worker->ring, input_tag(worker, session, side));
     }
@@ -240,7 +191,7 @@ static void carry_out_side(struct worker *worker, struct session *session, uint3
         queue_receiver(worker, session, side);
     }
     if (todo & RELAY_DO_SEND << side) {
-        send_chain(worker, session, side);
+        send_submit(worker, session, side, tag_of(worker, session, side, RING_OP_SEND));
     }
     if (todo & RELAY_DO_RECV << side) {
         arm_receive(worker, session, side);
@@ -331,8 +282,10 @@ void relay_step_in(struct worker *worker, struct session *session, const struct 
 void relay_schedule(struct worker *worker, const struct session *session)
 {
     struct image_timeouts timeouts = upstream_timeouts(worker, session);
+    uint64_t due_ms = session_due_ms(session, &timeouts);
+    uint64_t look_ms = send_look_ms(worker, session);
 
-    wheel_set(&worker->wheel, relay_index(worker, session), session_due_ms(session, &timeouts));
+    wheel_set(&worker->wheel, relay_index(worker, session), due_ms < look_ms ? due_ms : look_ms);
 }
 
 /* Writes the session's line into the log ring, within a transaction. */
@@ -573,7 +526,12 @@ static void complete_session(struct worker *worker, struct session *session,
         event.kind = RELAY_CONNECTED;
         break;
     case RING_OP_SEND:
-        event.kind = RELAY_SENT;
+        event.kind = completion->notice ? RELAY_RETURNED : RELAY_SENT;
+        event.more = completion->more;
+        event.places = (uint8_t)(1u << completion->tag.place);
+        if (completion->tag.zero_copy && !completion->more) {
+            send_ended(worker, session, completion);
+        }
         break;
     default:
         event.kind = RELAY_POLLED;
@@ -686,6 +644,10 @@ void relay_revisit(struct worker *worker, uint32_t index, enum relay_event_kind 
     const struct session *session = &worker->slab.sessions[index];
     uint32_t generation = session->generation;
 
+    send_look(worker, index);
+    if (session->phase == SESSION_FREE) {
+        return;
+    }
     relay_dispatch(worker, index, &(struct relay_event){.kind = kind});
     /* One that could not be watched is to be looked at again soon. */
     if (session->generation == generation && session->phase != SESSION_FREE &&

@@ -268,11 +268,23 @@ void sock_abort(int fd)
     (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
 }
 
+void sock_reset(int fd)
+{
+    struct sockaddr address = {.sa_family = AF_UNSPEC}; /* connect(2): dissolves the association */
+
+    (void)connect(fd, &address, sizeof(address));
+}
+
 uint32_t sock_unacknowledged(int fd)
 {
     int bytes = 0;
 
     return ioctl(fd, SIOCOUTQ, &bytes) == 0 && bytes > 0 ? (uint32_t)bytes : 0;
+}
+
+bool sock_is_drained(int fd)
+{
+    return sock_unacknowledged(fd) == 0 || sock_is_closed(fd); /* a closed one keeps its count */
 }
 
 void sock_close(int fd)

@@ -49,10 +49,17 @@ bool sock_is_closed(int fd);
 /* Makes close() send RST. */
 void sock_abort(int fd);
 
+/* Sends RST at once, where TCP is not closed already. What the kernel was still to send is gone; the descriptor stays. */
+void sock_reset(int fd);
+
 void sock_close(int fd);
 
 /* Bytes handed to the kernel that the peer has not acknowledged (TCP) or read (unix): tcp(7), SIOCOUTQ. */
 uint32_t sock_unacknowledged(int fd);
+
+/* Whether TCP has nothing of what it was given to send any more: the peer has acknowledged it all, or the connection is
+ * gone. */
+bool sock_is_drained(int fd);
 
 /* Closes `fd` and keeps its number taken, by a copy of `stand_in`. */
 void sock_retire(int fd, int stand_in);

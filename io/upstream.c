@@ -107,6 +107,16 @@ static void set_congestion(struct worker *worker, const struct image_pool *pool,
     }
 }
 
+/* How the bytes of the session may go, now that its server is known. */
+static void set_ways(struct session *session, const struct image_pool *pool, bool local)
+{
+    const uint8_t zero_copy = SESSION_ZERO_COPY << SIDE_SERVER;
+
+    session->flags |= local ? SESSION_NEVER_STREAMS : 0;
+    session->flags &= (uint8_t)~zero_copy; /* of the server tried before */
+    session->flags |= pool->zero_copy && !local ? zero_copy : 0;
+}
+
 void upstream_choose(struct worker *worker, struct session *session)
 {
     const struct image_pool *pool = pool_of(worker, session);
@@ -127,7 +137,7 @@ void upstream_choose(struct worker *worker, struct session *session)
             event.fd = fd;
             event.cookie = sock_cookie(fd);
             event.row = server->row;
-            session->flags |= server->address.family == ENDPOINT_UNIX ? SESSION_NEVER_STREAMS : 0;
+            set_ways(session, pool, server->address.family == ENDPOINT_UNIX);
         }
     }
     relay_step_in(worker, session, &event);

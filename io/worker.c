@@ -21,7 +21,7 @@ enum {
     REKICK_MS = 20,        /* a ring that is being torn down may still take an accept's wake-up */
     SWEEP_EVERY_MS = 1000, /* a sixteenth of the slot's flow groups each time: once round well within 2MSL */
     SWEEP_PARTS = 16,
-    COMPLETIONS_RESERVE = 8192,  /* accepts, buffers, and what one turn submits beyond the sessions' own */
+    COMPLETIONS_RESERVE = 8192,  /* accepts, buffers, notices, what one turn submits beyond sessions' own */
     COMPLETIONS_PER_SESSION = 4, /* a receive and a send of each side */
     STOP_BATCH = 1024,           /* sessions ended in one turn of the loop */
 };
@@ -98,6 +98,7 @@ static void take_image(struct worker *worker)
         worker->routes[listener->row] = (struct worker_route){
             .pool = listener->pool,
             .pool_row = (uint16_t)image_pool(image, listener->pool)->row,
+            .zero_copy = listener->zero_copy != 0,
             .timeouts = image_timeouts_of(image, i, listener->pool),
         };
     }
@@ -169,6 +170,20 @@ static int replace_ring(struct worker *worker, const struct worker_setup *setup)
     return result == 0 ? init_buffer_rings(worker) : result;
 }
 
+/* What others read of this worker; any mixture of old and new values is fine. */
+static void publish(struct worker *worker)
+{
+    struct worker_slot *slot = worker->slot;
+    const struct buffer_bank *bank = &worker->bank;
+
+    __atomic_store_n(&slot->sessions_active, worker->slab.active, __ATOMIC_RELAXED);
+    slot->buffers_large_lent = bank->stacks[BUFFER_LARGE].total - bank->stacks[BUFFER_LARGE].count;
+    slot->buffers_small_lent = bank->stacks[BUFFER_SMALL].total - bank->stacks[BUFFER_SMALL].count;
+    slot->receivers_waiting = worker->waiting.count;
+    slot->share_bytes = relay_share(worker);
+    slot->beat_ms = worker->now_ms;
+}
+
 int worker_start(struct worker *worker, const struct worker_setup *setup)
 {
     struct worker_slot *slot = region_slot(setup->region, setup->slot);
@@ -215,6 +230,7 @@ int worker_start(struct worker *worker, const struct worker_setup *setup)
     worker->rekick_ms = first ? 0 : worker->now_ms + REKICK_MS;
     slot->adopted_us = worker->now_us;
     slot->adoption_us = worker->now_us - started_us;
+    publish(worker); /* whoever sees it serve may read it */
     __atomic_store_n(&slot->state, SLOT_SERVING, __ATOMIC_RELEASE);
     if (!first) {
         log_line(LOG_LEVEL_WARNING, "event=adopted slot=%u incarnation=%u sessions=%u took_us=%lu",
@@ -336,20 +352,6 @@ static void sweep_flows(struct worker *worker)
                      worker->flows.groups / slots / SWEEP_PARTS + 1, worker->now_ms,
                      &worker->slot->flow_claim);
     worker->slot->heap_bytes = heap_allocated_bytes();
-}
-
-/* What others read of this worker; any mixture of old and new values is fine. */
-static void publish(struct worker *worker)
-{
-    struct worker_slot *slot = worker->slot;
-    const struct buffer_bank *bank = &worker->bank;
-
-    __atomic_store_n(&slot->sessions_active, worker->slab.active, __ATOMIC_RELAXED);
-    slot->buffers_large_lent = bank->stacks[BUFFER_LARGE].total - bank->stacks[BUFFER_LARGE].count;
-    slot->buffers_small_lent = bank->stacks[BUFFER_SMALL].total - bank->stacks[BUFFER_SMALL].count;
-    slot->receivers_waiting = worker->waiting.count;
-    slot->share_bytes = relay_share(worker);
-    slot->beat_ms = worker->now_ms;
 }
 
 static uint32_t wait_ms(const struct worker *worker)

@@ -44,6 +44,7 @@ struct worker_listener {
 struct worker_route {
     uint32_t pool; /* index in the image */
     uint16_t pool_row;
+    bool zero_copy;
     struct image_timeouts timeouts;
 };
 
@@ -91,6 +92,7 @@ struct worker {
     uint32_t ring_entries[BUFFER_CLASSES]; /* size of each provided-buffer ring */
     uint32_t ring_filled[BUFFER_CLASSES];  /* buffers the kernel holds of each */
     uint32_t active_directions;            /* with data in flight */
+    uint32_t notices_due;                  /* zero-copy sends of which the kernel has not let go */
     uint32_t finishing;                    /* session to finish after the commit; SESSION_NONE */
 
     int pipe_base; /* io/pipe.h */

@@ -5,6 +5,7 @@
 
 #include "core/share.h"
 #include "io/upstream.h"
+#include "tests/sim/fake_lent.h"
 #include "tests/sim/fake_pipe.h"
 
 static uint8_t *holders;                 /* by buffer: how many hold it */
@@ -82,10 +83,12 @@ static void check_conn(uint32_t index, enum side side, struct totals *totals)
     if (net_side == NULL || net_side->cookie != conn->cookie || net_side->server != (side == SIDE_SERVER)) {
         sim_fail(index, "descriptor %d of side %d is not its own", conn->fd, side);
     }
-    if (conn->in_flight != (net_side->outstanding | net_side->unseen)) {
-        sim_fail(index, "side %d: in flight %x, in the ring %x, completed %x", side, conn->in_flight,
-                 net_side->outstanding, net_side->unseen);
+    uint8_t notices = net_side->notices > 0 ? CONN_OP_NOTICE : 0;
+    if (conn->in_flight != (net_side->outstanding | net_side->unseen | notices)) {
+        sim_fail(index, "side %d: in flight %x, in the ring %x, completed %x, %u notices", side,
+                 conn->in_flight, net_side->outstanding, net_side->unseen, net_side->notices);
     }
+    lent_verify(index, side);
     if (!net_side->nonblocking && (conn->flags & CONN_NONBLOCKING)) {
         sim_fail(index, "the socket of side %d is blocking, the record says it is not", side);
     }

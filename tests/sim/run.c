@@ -15,6 +15,7 @@
 #include "shm/image_box.h"
 #include "shm/name_row.h"
 #include "tests/sim/fake_inbox.h"
+#include "tests/sim/fake_lent.h"
 #include "tests/sim/fake_pipe.h"
 #include "tests/sim/fake_ring.h"
 #include "tests/sim/invariants.h"
@@ -124,6 +125,7 @@ static void build_image(void)
         listener->timeouts = inherit;
         listener->bind_first = i;
         listener->bind_count = 1;
+        listener->zero_copy = config->zero_copy;
         bind->listener = i;
         bind->place = i;
         bind->endpoint.family = i < config->listeners ? ENDPOINT_V4 : ENDPOINT_UNIX;
@@ -133,6 +135,7 @@ static void build_image(void)
     pool->timeouts = inherit;
     pool->server_count = config->servers;
     pool->retries = config->retries;
+    pool->zero_copy = config->zero_copy;
     snprintf(pool->congestion, sizeof(pool->congestion), "reno");
     for (uint32_t i = 0; i < config->servers; i++) {
         struct image_server *server = (struct image_server *)image_server(image, i);
@@ -169,6 +172,7 @@ static void build(void)
     net_init();
     ring_world_init();
     pipe_world_init();
+    lent_world_init();
     store_hook_init();
     invariants_init();
     ledger_init();
@@ -377,13 +381,15 @@ void run(const struct sim_config *config, uint64_t seed)
     double seconds = (double)(end.tv_sec - begin.tv_sec) + (double)(end.tv_nsec - begin.tv_nsec) / 1e9;
     fprintf(
         stderr,
-        "sim: %s seed=%lu sessions=%lu deaths=%lu undone=%lu turns=%lu completions=%lu refused=%lu beside=%lu streamed=%lu fills=%lu partial=%lu empty=%lu settled=%lu scarce=%lu seconds=%.1f",
+        "sim: %s seed=%lu sessions=%lu deaths=%lu undone=%lu turns=%lu completions=%lu refused=%lu beside=%lu streamed=%lu fills=%lu partial=%lu empty=%lu settled=%lu scarce=%lu zero_copy=%lu notices=%lu blind=%lu resets=%lu seconds=%.1f",
         config->name, (unsigned long)seed, (unsigned long)sim.slot->stats.accepted, (unsigned long)sim.deaths,
         (unsigned long)sim.slot->stats.undone, (unsigned long)sim.turns,
         (unsigned long)ring_world.completions, (unsigned long)sim.slot->stats.buffers_refused,
         (unsigned long)net.refused_beside, (unsigned long)pipe_world.streamed,
         (unsigned long)pipe_world.fills, (unsigned long)pipe_world.partial, (unsigned long)pipe_world.empty,
-        (unsigned long)pipe_world.settled, (unsigned long)pipe_world.scarce, seconds);
+        (unsigned long)pipe_world.settled, (unsigned long)pipe_world.scarce, (unsigned long)lent_world.sends,
+        (unsigned long)lent_world.notices, (unsigned long)lent_world.blind, (unsigned long)lent_world.resets,
+        seconds);
     for (int reason = 0; reason < CLOSE_REASON_COUNT; reason++) {
         if (ledger.closes[reason] > 0) {
             fprintf(stderr, " %s=%lu", close_reason_text(reason), (unsigned long)ledger.closes[reason]);
