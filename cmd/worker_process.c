@@ -87,6 +87,7 @@ void worker_process_main(const struct worker_process *process)
         .listener_fds = listener_fds,
         .listener_count = process->listeners,
         .descriptors_limit = (uint32_t)limit.rlim_cur,
+        .resume_batch = WORKER_RESUME_BATCH,
     };
     result = worker_start(&worker, &setup);
     if (result < 0) {

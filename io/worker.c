@@ -133,6 +133,8 @@ int worker_start(struct worker *worker, const struct worker_setup *setup)
     worker->slot = slot;
     worker->finishing = SESSION_NONE;
     worker->waiting = (struct wait_queue){.head = SESSION_NONE, .tail = SESSION_NONE};
+    worker->resuming = (struct resume_queue){.head = SESSION_NONE, .tail = SESSION_NONE};
+    worker->resume_batch = setup->resume_batch;
     worker->wake_fd = setup->wake_fd;
     worker->watch_fd = setup->watch_fd;
     worker->pipe_base = setup->pipe_base;
@@ -161,14 +163,16 @@ int worker_start(struct worker *worker, const struct worker_setup *setup)
     }
     relay_refill(worker);
     adopt_resume(worker);
+    (void)ring_submit(worker->ring); /* what was active need not wait for the next batch */
     tick(worker);
     worker->rekick_ms = first ? 0 : worker->now_ms + REKICK_MS;
     slot->adopted_us = worker->now_us;
     slot->adoption_us = worker->now_us - started_us;
     __atomic_store_n(&slot->state, SLOT_SERVING, __ATOMIC_RELEASE);
     if (!first) {
-        log_line(LOG_LEVEL_WARNING, "event=adopted slot=%u incarnation=%u sessions=%u took_us=%lu",
-                 setup->slot, slot->epoch, worker->slab.active, (unsigned long)slot->adoption_us);
+        log_line(LOG_LEVEL_WARNING, "event=adopted slot=%u incarnation=%u sessions=%u took_us=%lu resting=%u",
+                 setup->slot, slot->epoch, worker->slab.active, (unsigned long)slot->adoption_us,
+                 worker->resuming.count);
     }
     return 0;
 }
@@ -239,7 +243,9 @@ static void follow_run_state(struct worker *worker)
     }
     if (state == RUN_STOP || late) {
         worker->stopping = true;
-        stop_sessions(worker);
+        if (worker->resuming.count == 0) { /* nothing else may come to a session first */
+            stop_sessions(worker);
+        }
     } else if (worker->drain_turns > 1) {
         worker->stopping = true;
     }
@@ -303,7 +309,7 @@ static uint32_t wait_ms(const struct worker *worker)
 {
     uint32_t wait = wheel_wait_ms(&worker->wheel, worker->now_ms);
 
-    if (relay_can_grant(worker)) { /* the queue gets shorter with every turn */
+    if (relay_can_grant(worker) || worker->resuming.count > 0) { /* the queue gets shorter with every turn */
         return 0;
     }
 
@@ -357,6 +363,7 @@ int worker_turn(struct worker *worker)
     relay_expire(worker);
     sweep_flows(worker);
     rekick_accept(worker);
+    adopt_resume(worker);
     if (image_box_current(&worker->region) != worker->image) {
         take_image(worker);
     }

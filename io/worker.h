@@ -21,6 +21,7 @@ enum {
     WORKER_TICK_MS = 1000,       /* the loop turns at least this often: heartbeat, sweeper */
     LISTENER_LOCAL_BATCH = 8,    /* accepts submitted at once for a unix listener */
     DRAIN_TURN_MS = 20,          /* and this often while draining */
+    WORKER_RESUME_BATCH = 256,   /* sessions resumed in one turn after an adoption: about a millisecond */
     DESCRIPTORS_SPARE = 32,      /* kept free of sessions: rings, files read now and then */
     WORKER_PAUSE_MS = 100,       /* accepting looks again this long after a limit was reached */
     WORKER_DONE = 1,             /* drained or stopped */
@@ -50,6 +51,12 @@ struct worker_route {
 /* Receivers that were refused a buffer, first come first served; linked by conn.wait_next. */
 struct wait_queue {
     uint32_t head, tail; /* session index * 2 + side; SESSION_NONE: empty */
+    uint32_t count;
+};
+
+/* Sessions that an adoption has not resumed yet (io/adopt.h), linked by session.wheel_next. */
+struct resume_queue {
+    uint32_t head, tail; /* session index; SESSION_NONE: empty */
     uint32_t count;
 };
 
@@ -83,6 +90,8 @@ struct worker {
     uint32_t sessions_max;      /* what descriptors and the completion queue allow this worker */
 
     struct wait_queue waiting;
+    struct resume_queue resuming;
+    uint32_t resume_batch;
     uint32_t ring_entries[BUFFER_CLASSES]; /* size of each provided-buffer ring */
     uint32_t ring_filled[BUFFER_CLASSES];  /* buffers the kernel holds of each */
     uint32_t active_directions;            /* with data in flight */
@@ -124,6 +133,7 @@ struct worker_setup {
     const int *listener_fds; /* one a bind of the image, in its order */
     uint32_t listener_count;
     uint32_t descriptors_limit; /* RLIMIT_NOFILE */
+    uint32_t resume_batch;      /* sessions resumed in one turn after an adoption */
 };
 
 /* Makes the worker of a slot: adopts what the last incarnation left, or begins anew. 0 or -errno. */

@@ -180,6 +180,7 @@ static void build(void)
         .listener_fds = driver.listener_fds,
         .listener_count = config->listeners + config->local_listeners,
         .descriptors_limit = net.fds_limit,
+        .resume_batch = 1 + sim_below(config->at_once / 8),
     };
 }
 
