@@ -36,11 +36,13 @@ static int settle_ring(struct worker *worker, int ring_fd)
     if (result < 0) {
         return result;
     }
+    FAULT_POINT(RING_ATTACHED);
     void *base = worker->region.segments[SEGMENT_TABLES];
     if (undo_rollback(&worker->slot->undo, base, ring_head(worker->ring))) {
         worker->slot->stats.undone++;
     }
     suspect_note(worker);
+    FAULT_POINT(SUSPECT_NOTED);
     /* Before the completions are applied again: they claim entries of their own. */
     flow_table_settle(&worker->flows, worker->slot_index, &worker->slot->flow_claim, flow_in_use, worker);
     session_slab_rebuild(&worker->slab); /* accepts among the completions need free records */
@@ -50,9 +52,11 @@ static int settle_ring(struct worker *worker, int ring_fd)
         } else {
             relay_complete(worker, &completion);
         }
+        FAULT_POINT(LEFT_APPLIED);
     }
     ring_destroy(worker->ring);
     worker->ring = NULL;
+    FAULT_POINT(LEFT_DONE);
     return 0;
 }
 
@@ -91,6 +95,9 @@ static void settle_descriptors(struct worker *worker, struct session *session)
     } else if (session->phase == SESSION_CONNECTING) {
         server->flags |= CONN_CONNECT_POLL;
         server->flags &= (uint16_t)~CONN_NO_PORT;
+    }
+    if (server_lost) {
+        FAULT_POINT(SERVER_LOST);
     }
     if (client_lost) {
         client->fd = -1;
@@ -209,6 +216,7 @@ static void settle_sessions(struct worker *worker, uint8_t *held, uint8_t *owned
             continue;
         }
         settle_session(session);
+        FAULT_POINT(SESSION_SETTLED);
         count_server(worker, session);
         if (session->phase != SESSION_OPEN) { /* it may have closed some, whose numbers would be given out again */
             settle_descriptors(worker, session);
@@ -277,11 +285,15 @@ int adopt_state(struct worker *worker, int ring_fd)
         goto out;
     }
     undo_commit(&worker->slot->undo); /* void: the next ring counts its head from 0 again */
+    FAULT_POINT(LOG_VOIDED);
     memset(worker->slot->ring_buffers, 0xff, sizeof(worker->slot->ring_buffers)); /* BUFFER_NONE */
     settle_sessions(worker, held, owned, descriptors);
+    FAULT_POINT(SESSIONS_SETTLED);
     close_orphans(worker->slot->fd_floor, owned, descriptors);
+    FAULT_POINT(ORPHANS_CLOSED);
     session_slab_rebuild(&worker->slab);
     buffer_bank_rebuild(&worker->bank, held);
+    FAULT_POINT(STATE_REBUILT);
 out:
     free(held);
     free(owned);
@@ -297,9 +309,14 @@ void adopt_resume(struct worker *worker)
         struct session *session = &worker->slab.sessions[index];
         queue->head = session->wheel_next;
         queue->count--;
+        FAULT_POINT(RESUME_TAKEN);
         if (session->phase == SESSION_OPEN) {
             settle_descriptors(worker, session);
         }
         relay_revisit(worker, index, RELAY_PLAN);
+        FAULT_POINT(RESUME_DONE);
+    }
+    if (queue->count > 0) {
+        FAULT_POINT(RESUME_BATCH);
     }
 }

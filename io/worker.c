@@ -39,6 +39,7 @@ static void take_image(struct worker *worker)
 {
     const struct image *image = image_box_current(&worker->region);
 
+    FAULT_POINT(IMAGE_TAKING);
     worker->image = image;
     worker->congestion_warned = false;
     log_set_level(image->log_level);
@@ -56,6 +57,7 @@ static void take_image(struct worker *worker)
     }
     /* From here on the place of the old image may be written: pairs with image_box_taken(). */
     __atomic_store_n(&worker->slot->image_generation, image->generation, __ATOMIC_RELEASE);
+    FAULT_POINT(IMAGE_TAKEN);
 }
 
 static void init_listeners(struct worker *worker, const struct worker_setup *setup)
@@ -116,8 +118,11 @@ static int replace_ring(struct worker *worker, const struct worker_setup *setup)
     if (result < 0) {
         return result;
     }
+    FAULT_POINT(RING_CREATED);
     __atomic_store_n(&slot->epoch, slot->epoch + 1, __ATOMIC_RELEASE);
+    FAULT_POINT(EPOCH_STORED);
     sock_retire(setup->ring_fds[next ^ 1], setup->wake_fd); /* closes the old ring */
+    FAULT_POINT(OLD_RING_CLOSED);
     result = watch_create(setup->watch_fd);
     return result == 0 ? init_buffer_rings(worker) : result;
 }
@@ -127,6 +132,9 @@ int worker_start(struct worker *worker, const struct worker_setup *setup)
     struct worker_slot *slot = region_slot(setup->region, setup->slot);
     bool first = slot->epoch == 0;
 
+#ifdef PENSTOCK_FAULT_POINTS
+    fault_point_obey(&slot->fault_choice);
+#endif
     memset(worker, 0, sizeof(*worker));
     worker->region = *setup->region;
     worker->slot_index = setup->slot;
@@ -144,6 +152,7 @@ int worker_start(struct worker *worker, const struct worker_setup *setup)
     uint64_t started_us = worker->now_us;
     slot->pid = (uint32_t)getpid();
     __atomic_store_n(&slot->state, SLOT_ADOPTING, __ATOMIC_RELEASE);
+    FAULT_POINT(START_ANNOUNCED);
     take_image(worker);
     init_listeners(worker, setup);
     upstream_init_ports(worker);
@@ -162,6 +171,7 @@ int worker_start(struct worker *worker, const struct worker_setup *setup)
         return result;
     }
     relay_refill(worker);
+    FAULT_POINT(BUFFERS_GIVEN);
     adopt_resume(worker);
     (void)ring_submit(worker->ring); /* what was active need not wait for the next batch */
     tick(worker);
@@ -169,6 +179,7 @@ int worker_start(struct worker *worker, const struct worker_setup *setup)
     slot->adopted_us = worker->now_us;
     slot->adoption_us = worker->now_us - started_us;
     __atomic_store_n(&slot->state, SLOT_SERVING, __ATOMIC_RELEASE);
+    FAULT_POINT(ADOPTED);
     if (!first) {
         log_line(LOG_LEVEL_WARNING, "event=adopted slot=%u incarnation=%u sessions=%u took_us=%lu resting=%u",
                  setup->slot, slot->epoch, worker->slab.active, (unsigned long)slot->adoption_us,
@@ -351,7 +362,10 @@ static int wait(struct worker *worker)
             return result < 0 ? result : 0;
         }
     }
-    return ring_wait(worker->ring, milliseconds);
+    FAULT_POINT(SUBMITTING);
+    int result = ring_wait(worker->ring, milliseconds);
+    FAULT_POINT(SUBMITTED);
+    return result;
 }
 
 int worker_turn(struct worker *worker)

@@ -20,7 +20,9 @@ struct penstock_config {
     const char *listener; /* members, without name, bind and routes */
     const char *pool;     /* members, without name and servers */
     const char *servers;  /* elements */
-    const char *more;     /* whole lines at the end */
+    const char *more_listeners; /* whole lines */
+    const char *more_pools;     /* likewise */
+    const char *more;           /* likewise, at the end */
     bool (*before_exec)(void);
 };
 
