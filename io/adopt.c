@@ -218,7 +218,8 @@ static void settle_sessions(struct worker *worker, uint8_t *held, uint8_t *owned
         settle_session(session);
         FAULT_POINT(SESSION_SETTLED);
         count_server(worker, session);
-        if (session->phase != SESSION_OPEN) { /* it may have closed some, whose numbers would be given out again */
+        if (session->phase !=
+            SESSION_OPEN) { /* it may have closed some, whose numbers would be given out again */
             settle_descriptors(worker, session);
         }
         queue_session(worker, session);

@@ -17,7 +17,8 @@
 #include "shm/image_box.h"
 
 enum {
-    REKICK_MS = 20,        /* a ring that is being torn down may still take an accept's wake-up */
+    REKICK_MS = 20, /* a ring that is being torn down may still take an accept's wake-up, on a busy machine */
+    REKICK_LAST_MS = 5120, /* for seconds: accepts are armed again after pauses that double up to this */
     SWEEP_EVERY_MS = 1000, /* a sixteenth of the slot's flow groups each time: once round well within 2MSL */
     SWEEP_PARTS = 16,
     COMPLETIONS_RESERVE = 8192,  /* accepts, buffers, and what one turn submits beyond the sessions' own */
@@ -175,6 +176,7 @@ int worker_start(struct worker *worker, const struct worker_setup *setup)
     adopt_resume(worker);
     (void)ring_submit(worker->ring); /* what was active need not wait for the next batch */
     tick(worker);
+    worker->rekick_pause_ms = REKICK_MS;
     worker->rekick_ms = first ? 0 : worker->now_ms + REKICK_MS;
     slot->adopted_us = worker->now_us;
     slot->adoption_us = worker->now_us - started_us;
@@ -282,7 +284,9 @@ static void rekick_accept(struct worker *worker)
     if (worker->rekick_ms == 0 || worker->now_ms < worker->rekick_ms) {
         return;
     }
-    worker->rekick_ms = 0;
+    worker->rekick_pause_ms *= 2;
+    worker->rekick_ms =
+        worker->rekick_pause_ms <= REKICK_LAST_MS ? worker->now_ms + worker->rekick_pause_ms : 0;
     for (uint32_t i = 0; i < worker->listener_count; i++) {
         listener_cancel(worker, i);
     }
@@ -324,8 +328,8 @@ static uint32_t wait_ms(const struct worker *worker)
         return 0;
     }
 
-    if (worker->rekick_ms != 0 && wait > REKICK_MS) {
-        wait = REKICK_MS;
+    if (worker->rekick_ms != 0 && worker->now_ms + wait > worker->rekick_ms) { /* to come: rekick_accept() */
+        wait = (uint32_t)(worker->rekick_ms - worker->now_ms);
     }
     if ((worker->accept_after_ms > worker->now_ms || worker->slot->accept_paused) && wait > WORKER_PAUSE_MS) {
         wait = WORKER_PAUSE_MS;

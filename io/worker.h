@@ -85,7 +85,8 @@ struct worker {
     uint32_t listener_count;
     uint64_t accept_after_ms; /* accepting is paused until then */
     uint64_t pause_log_after_ms;
-    uint64_t rekick_ms;         /* after an adoption: when accepts are armed once more; 0: done */
+    uint64_t rekick_ms; /* after an adoption: when accepts are armed once more; 0: done */
+    uint32_t rekick_pause_ms;
     uint32_t descriptors_limit; /* RLIMIT_NOFILE */
     uint32_t sessions_max;      /* what descriptors and the completion queue allow this worker */
 

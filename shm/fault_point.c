@@ -20,10 +20,12 @@ void fault_point_pass(enum fault_point point)
         --obeyed->countdown > 0) {
         return;
     }
+    uint32_t next = obeyed->next;
+    obeyed->next = FAULT_NONE;
     obeyed->countdown = obeyed->next_countdown;
     obeyed->deaths++;
-    __atomic_store_n(&obeyed->point, obeyed->next, __ATOMIC_RELEASE); /* pairs with the test that waits for it */
-    (void)tgkill(getpid(), gettid(), SIGKILL); /* the worker's filter allows this one */
+    __atomic_store_n(&obeyed->point, next, __ATOMIC_RELEASE); /* pairs with the test that waits for it */
+    (void)tgkill(getpid(), gettid(), SIGKILL);                /* the worker's filter allows this one */
 }
 
 #endif

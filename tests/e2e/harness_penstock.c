@@ -38,7 +38,8 @@ const char *penstock_configure(const struct penstock_config *config)
                          or (config->limits, "sessions: 2000, buffers: 64MiB"),
                          or (config->timeouts, "connect: 5s"), bed.dir,
                          or (config->bind, bed_format("127.0.0.1:%u", bed.port)), or (config->listener, ""),
-                         or (config->more_listeners, ""), config->servers, or (config->pool, "retries: 3"), or (config->more_pools, ""), or (config->more, "")));
+                         or (config->more_listeners, ""), config->servers, or (config->pool, "retries: 3"),
+                         or (config->more_pools, ""), or (config->more, "")));
     return path;
 }
 

@@ -21,8 +21,8 @@
 
 enum {
     LOADS = 5,
-    ROUND_MS = 9000,  /* the loads last so long, then are begun again */
-    DEATHS_EACH = 3,  /* at different passings */
+    ROUND_MS = 14000, /* the loads last so long, then are begun again */
+    DEATHS_EACH = 2,  /* at different passings */
     SETTLE_MS = 60,   /* a worker that lived so long is replaced at once: PROGRESS_US in cmd/keeper.c */
     REACHED_MS = 10000,
     DISTURB_EVERY_MS = 20,
@@ -85,9 +85,8 @@ static void begin(void)
         .limits = "sessions: 2000, buffers: 2MiB",
         .servers = bed_format("\"127.0.0.1:%u\", \"127.0.0.1:%u\"", bed_reserve_port("127.0.0.1"),
                               scene.origin.port),
-        .more_listeners =
-            bed_format("  - { name: echo, bind: [ 127.0.0.1:%u ], routes: [ { pool: echo } ] }\n",
-                       scene.echo_port),
+        .more_listeners = bed_format(
+            "  - { name: echo, bind: [ 127.0.0.1:%u ], routes: [ { pool: echo } ] }\n", scene.echo_port),
         .more_pools = bed_format("  - { name: echo, servers: [ \"127.0.0.1:%u\" ] }\n", scene.echo.port),
     });
     killer_begin(&scene.killer, 1);
@@ -97,12 +96,12 @@ static void begin(void)
 static void begin_round(void)
 {
     static const char *const loads[LOADS] = {
-        "streams --connections 100 --seconds 9 --max-bytes 4M --slow-readers 40 --slow-origin 20 --early-fin 20 "
+        "streams --connections 100 --seconds 14 --max-bytes 4M --slow-readers 40 --slow-origin 20 --early-fin 20 "
         "--late-fin 20",
-        "connect --connections 3 --seconds 9",
-        "connect --connections 3 --seconds 9 --close-first origin",
-        "pingpong --connections 60 --seconds 9 --pause 5.5",
-        "idle --connections 300 --seconds 9 --touch --verify",
+        "connect --connections 3 --seconds 14",
+        "connect --connections 3 --seconds 14 --close-first origin",
+        "pingpong --connections 60 --seconds 14 --pause 5.5",
+        "idle --connections 300 --seconds 14 --touch --verify",
     };
 
     for (unsigned i = 0; i < LOADS; i++) {
@@ -205,22 +204,38 @@ static void die_at(const struct step *step, uint32_t passing)
     }
 }
 
+static void go_on_loading(void)
+{
+    if (scene.load_count > 0 && bed_now_ms() >= scene.round_ms + ROUND_MS) {
+        finish_round();
+    }
+    if (scene.load_count == 0) {
+        begin_round();
+    }
+}
+
+/* At the steps of serving or of adoption. */
 static void die_everywhere(bool adopting)
 {
-    uint32_t before = scene.slot->fault_choice.deaths;
-
     for (unsigned i = 0; i < STEPS; i++) {
         for (uint32_t n = 0; n < DEATHS_EACH && (steps[i].after != FAULT_NONE) == adopting; n++) {
-            if (scene.load_count > 0 && bed_now_ms() >= scene.round_ms + ROUND_MS) {
-                finish_round();
-            }
-            if (scene.load_count == 0) {
-                begin_round();
-            }
-            die_at(&steps[i], 1 + n * n);
+            go_on_loading();
+            die_at(&steps[i], 1 + 3 * n);
         }
     }
-    fprintf(stderr, "faults: %u deaths\n", scene.slot->fault_choice.deaths - before);
+}
+
+/* At the steps of serving, by a worker that has just followed another and may still be applying what that one left. */
+static void die_again_everywhere(void)
+{
+    for (unsigned i = 0; i < STEPS; i++) {
+        if (steps[i].after == FAULT_NONE) {
+            struct step again = steps[i];
+            again.after = FAULT_COMPLETION_SAVED;
+            go_on_loading();
+            die_at(&again, 1);
+        }
+    }
 }
 
 /* Every byte was right, every end in its place, every count exact. */
@@ -231,8 +246,10 @@ static void expect_unharmed(void)
     const char *status = penstock_status();
     uint64_t closed =
         json_number(status, "closes.client_closed") + json_number(status, "closes.server_closed");
-    cr_assert_eq(json_number(status, "stats.accepted"), scene.totals.opened + scene.disturbances, "%s", status);
-    cr_assert_eq(json_number(status, "stats.connects"), scene.totals.opened + scene.disturbances, "%s", status);
+    cr_assert_eq(json_number(status, "stats.accepted"), scene.totals.opened + scene.disturbances, "%s",
+                 status);
+    cr_assert_eq(json_number(status, "stats.connects"), scene.totals.opened + scene.disturbances, "%s",
+                 status);
     cr_assert_eq(closed, scene.totals.opened, "%lu were opened: %s", scene.totals.opened, status);
     cr_assert_eq(json_number(status, "stats.damaged"), 0, "%s", status);
     cr_assert_eq(json_number(status, "stats.log_dropped"), 0, "%s", status);
@@ -259,5 +276,12 @@ Test(faults, at_every_step_of_adoption)
 {
     begin();
     die_everywhere(true);
+    expect_unharmed();
+}
+
+Test(faults, twice_in_a_row)
+{
+    begin();
+    die_again_everywhere();
     expect_unharmed();
 }
