@@ -21,9 +21,10 @@
 
 enum {
     LOADS = 5,
-    ROUND_MS = 14000, /* the loads last so long, then are begun again */
-    DEATHS_EACH = 2,  /* at different passings */
-    SETTLE_MS = 60,   /* a worker that lived so long is replaced at once: PROGRESS_US in cmd/keeper.c */
+    ROUNDS_MAX = 30,
+    ROUND_MS = 5000, /* the loads last so long, then take their time to end; others are begun meanwhile */
+    DEATHS_EACH = 2, /* at different passings */
+    SETTLE_MS = 60,  /* a worker that lived so long is replaced at once: PROGRESS_US in cmd/keeper.c */
     REACHED_MS = 10000,
     DISTURB_EVERY_MS = 20,
     RELOAD_EVERY = 4, /* disturbances */
@@ -53,7 +54,7 @@ static struct {
     struct killer killer;
     struct region region; /* the instance's own, writable */
     struct worker_slot *slot;
-    struct bed_process loads[LOADS];
+    struct bed_process loads[LOADS * ROUNDS_MAX];
     unsigned load_count;
     struct load_totals totals;
     uint64_t disturbances;
@@ -82,7 +83,7 @@ static void begin(void)
     scene.echo_port = bed_reserve_port("127.0.0.1");
     penstock_start(&(struct penstock_config){
         .workers = 1,
-        .limits = "sessions: 2000, buffers: 2MiB",
+        .limits = "sessions: 4000, buffers: 2MiB",
         .servers = bed_format("\"127.0.0.1:%u\", \"127.0.0.1:%u\"", bed_reserve_port("127.0.0.1"),
                               scene.origin.port),
         .more_listeners = bed_format(
@@ -96,26 +97,19 @@ static void begin(void)
 static void begin_round(void)
 {
     static const char *const loads[LOADS] = {
-        "streams --connections 100 --seconds 14 --max-bytes 4M --slow-readers 40 --slow-origin 20 --early-fin 20 "
+        "streams --connections 100 --seconds 5 --max-bytes 4M --slow-readers 40 --slow-origin 20 --early-fin 20 "
         "--late-fin 20",
-        "connect --connections 3 --seconds 14",
-        "connect --connections 3 --seconds 14 --close-first origin",
-        "pingpong --connections 60 --seconds 14 --pause 5.5",
-        "idle --connections 300 --seconds 14 --touch --verify",
+        "connect --connections 1 --seconds 5",
+        "connect --connections 1 --seconds 5 --close-first origin",
+        "pingpong --connections 60 --seconds 5 --pause 5.5",
+        "idle --connections 300 --seconds 5 --touch --verify",
     };
 
+    cr_assert(scene.load_count < LOADS * ROUNDS_MAX);
     for (unsigned i = 0; i < LOADS; i++) {
         scene.loads[scene.load_count++] = load_start(loads[i]);
     }
     scene.round_ms = bed_now_ms();
-}
-
-static void finish_round(void)
-{
-    for (unsigned i = 0; i < scene.load_count; i++) {
-        load_totals_add(&scene.totals, load_finish(&scene.loads[i]));
-    }
-    scene.load_count = 0;
 }
 
 /* A reload, and a client that ends by reset with much on the way in both directions. */
@@ -206,10 +200,7 @@ static void die_at(const struct step *step, uint32_t passing)
 
 static void go_on_loading(void)
 {
-    if (scene.load_count > 0 && bed_now_ms() >= scene.round_ms + ROUND_MS) {
-        finish_round();
-    }
-    if (scene.load_count == 0) {
+    if (scene.load_count == 0 || bed_now_ms() >= scene.round_ms + ROUND_MS) {
         begin_round();
     }
 }
@@ -241,7 +232,9 @@ static void die_again_everywhere(void)
 /* Every byte was right, every end in its place, every count exact. */
 static void expect_unharmed(void)
 {
-    finish_round();
+    for (unsigned i = 0; i < scene.load_count; i++) {
+        load_totals_add(&scene.totals, load_finish(&scene.loads[i]));
+    }
     WAIT_UNTIL(penstock_number("sessions") == 0);
     const char *status = penstock_status();
     uint64_t closed =
