@@ -96,9 +96,10 @@ static void begin(void)
 
 static void begin_round(void)
 {
+    static const char streams[] = "streams --connections 100 --seconds 5 --max-bytes 4M --slow-readers 40 "
+                                  "--slow-origin 20 --early-fin 20 --late-fin 20";
     static const char *const loads[LOADS] = {
-        "streams --connections 100 --seconds 5 --max-bytes 4M --slow-readers 40 --slow-origin 20 --early-fin 20 "
-        "--late-fin 20",
+        streams,
         "connect --connections 1 --seconds 5",
         "connect --connections 1 --seconds 5 --close-first origin",
         "pingpong --connections 60 --seconds 5 --pause 5.5",
