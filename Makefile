@@ -53,6 +53,10 @@ CFLAGS    = -O2 -g -fno-omit-frame-pointer -fstack-protector-strong
 CPPFLAGS += -D_FORTIFY_SOURCE=2
 LDLIBS   += -ljemalloc
 endif
+# Fault points are built in by the flavour that check-faults runs (shm/fault_point.h).
+ifdef FAULT_POINTS
+CPPFLAGS += -DPENSTOCK_FAULT_POINTS
+endif
 COMPILE   = $(CC) -std=gnu11 $(WARNINGS) $(CPPFLAGS) $(CFLAGS) $(EXTRA_CFLAGS)
 LINK      = $(CC) $(CFLAGS) $(LDFLAGS)
 linked    = $(filter %.o,$^) $(filter %.a,$^)
@@ -74,10 +78,11 @@ UNIT         = *
 UNIT_SRCS   := $(wildcard tests/unit/*.c tests/unit/$(UNIT)/*.c tests/unit/$(UNIT)/*/*.c)
 UNIT_SRCS   += $(if $(UNIT_SRCS),$(if $(filter thread,$(SANITIZE)),tests/criterion_tsan.c))
 E2E_SRCS    := $(wildcard tests/e2e/*.c)
+FAULTS_SRCS := $(wildcard tests/faults/*.c)
 CHAOS_SRCS  := $(wildcard tests/chaos/*.c)
 LONG_SRCS   := $(wildcard tests/long/*.c)
 FUZZ_SRCS   := $(wildcard tests/fuzz/fuzz_*.c)
-TEST_SRCS   = $(UNIT_SRCS) | $(E2E_SRCS) | $(CHAOS_SRCS) | $(LONG_SRCS) | $(SIM_SRCS)
+TEST_SRCS   = $(UNIT_SRCS) | $(E2E_SRCS) | $(FAULTS_SRCS) | $(CHAOS_SRCS) | $(LONG_SRCS) | $(SIM_SRCS)
 
 # The simulation: the engine over a fake kernel. These files of io/ are replaced by tests/sim's own, and every
 # store of the rest is instrumented: compiled for the thread sanitizer, linked without it, tests/sim defines
@@ -94,7 +99,7 @@ SIM_LIB_SRCS  := $(call sources,core) $(call sources,shm) \
 # --- What is built ------------------------------------------------------------------------------------------
 
 PROGRAMS = $(if $(wildcard cmd/main.c),$(BUILD)/penstock) $(BENCH_MAINS:%.c=$(BUILD)/%)
-SUITES  := $(if $(UNIT_SRCS),unit) $(if $(SIM_SRCS),sim) $(if $(E2E_SRCS),e2e) $(if $(CHAOS_SRCS),chaos)
+SUITES  := $(if $(UNIT_SRCS),unit) $(if $(SIM_SRCS),sim) $(if $(E2E_SRCS),e2e) $(if $(FAULTS_SRCS),faults) $(if $(CHAOS_SRCS),chaos)
 PENSTOCK_LIB = $(BUILD)/libpenstock.a
 BENCH_LIB    = $(BUILD)/libbench.a
 
@@ -121,6 +126,15 @@ $(BUILD)/sim/libsim.a: AND_THEN = && objcopy $(foreach f,$(SIM_RENAMED),--redefi
 $(BUILD)/tests/unit: $(call objects,$(UNIT_SRCS))
 $(BUILD)/tests/e2e: $(call objects,$(E2E_SRCS))
 $(BUILD)/tests/chaos: $(call objects,$(CHAOS_SRCS) $(HARNESS))
+ifdef FAULT_POINTS
+$(BUILD)/tests/faults: $(call objects,$(FAULTS_SRCS) $(HARNESS)) $(PENSTOCK_LIB) $(BENCH_LIB) $(BUILD)/sources
+	@mkdir -p $(@D)
+	$(call quiet,LD)$(LINK) -o $@ $(linked) -lcriterion $(LDLIBS)
+else
+$(BUILD)/tests/faults: FORCE
+	@$(MAKE) $(BUILD)/faults/penstock $(BUILD)/faults/tests/faults BUILD=$(BUILD)/faults FAULT_POINTS=1
+	@mkdir -p $(@D) && ln -sf ../faults/tests/faults $@
+endif
 $(BUILD)/tests/long: $(call objects,$(LONG_SRCS) $(HARNESS))
 $(BUILD)/tests/unit $(BUILD)/tests/e2e $(BUILD)/tests/chaos $(BUILD)/tests/long: \
         $(PENSTOCK_LIB) $(BENCH_LIB) $(BUILD)/sources
@@ -167,7 +181,7 @@ $(BUILD)/version: FORCE
 # tests/run-suites runs the named suites of a build and ends with one line: N passed, N failed[, N skipped].
 RUN_SUITES = PENSTOCK=$(abspath $(BUILD)/penstock) BENCH_DIR=$(abspath $(BUILD)/bench) tests/run-suites $(BUILD)
 
-.PHONY: test check check-unit check-sim check-e2e check-chaos check-long
+.PHONY: test check check-unit check-sim check-e2e check-faults check-chaos check-long
 test: deps
 	@$(MAKE) check
 
@@ -181,6 +195,8 @@ check-sim: $(if $(SIM_SRCS),$(BUILD)/tests/sim)
 	@$(RUN_SUITES) $(if $(SIM_SRCS),sim)
 check-e2e: all $(if $(E2E_SRCS),$(BUILD)/tests/e2e)
 	@$(RUN_SUITES) $(if $(E2E_SRCS),e2e)
+check-faults: all $(if $(FAULTS_SRCS),$(BUILD)/tests/faults)
+	@$(RUN_SUITES) $(if $(FAULTS_SRCS),faults)
 check-chaos: all $(if $(CHAOS_SRCS),$(BUILD)/tests/chaos)
 	@$(RUN_SUITES) $(if $(CHAOS_SRCS),chaos)
 check-long: all $(if $(LONG_SRCS),$(BUILD)/tests/long)
@@ -189,9 +205,9 @@ check-long: all $(if $(LONG_SRCS),$(BUILD)/tests/long)
 # The same tests under gcc's sanitizers, each in a build of its own.
 .PHONY: asan ubsan tsan fuzz-smoke fuzzers
 asan:
-	@$(MAKE) check BUILD=$(BUILD)/asan SANITIZE=address,undefined SUITES="$(filter-out chaos,$(SUITES))"
+	@$(MAKE) check BUILD=$(BUILD)/asan SANITIZE=address,undefined SUITES="$(filter-out faults chaos,$(SUITES))"
 ubsan:
-	@$(MAKE) check BUILD=$(BUILD)/ubsan SANITIZE=undefined SUITES="$(filter-out chaos,$(SUITES))"
+	@$(MAKE) check BUILD=$(BUILD)/ubsan SANITIZE=undefined SUITES="$(filter-out faults chaos,$(SUITES))"
 tsan:
 	@$(MAKE) check-unit BUILD=$(BUILD)/tsan SANITIZE=thread UNIT=shm
 
@@ -214,7 +230,7 @@ $(BUILD)/fuzz_%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(PENSTOCK_LIB)
 
 .PHONY: tidy fmt doc
 tidy: deps-tidy
-	@TIDY_CFLAGS='-std=gnu11 $(filter-out -Werror,$(WARNINGS)) $(CPPFLAGS)' tests/tidy/run
+	@TIDY_CFLAGS='-std=gnu11 $(filter-out -Werror,$(WARNINGS)) $(CPPFLAGS) -DPENSTOCK_FAULT_POINTS' tests/tidy/run
 
 fmt: deps-tidy
 	@find $(wildcard $(LAYERS) bench tests) -name '*.[ch]' -print0 | xargs -0r clang-format -i
@@ -283,6 +299,7 @@ help:
 	@echo 'make check-unit      unit tests; UNIT=shm takes those of one module'
 	@echo 'make check-sim       the engine over a fake kernel'
 	@echo 'make check-e2e       real processes and sockets'
+	@echo 'make check-faults    a death at every step of a build with fault points'
 	@echo 'make check-chaos     kills and faults, every byte checked'
 	@echo 'make check-long      hours'
 	@echo 'make asan|ubsan|tsan the suites under a sanitizer (tsan: unit tests of shm)'

@@ -41,6 +41,7 @@ struct keeper {
     uint32_t deaths_in_a_row;
     uint64_t started_us;
     bool killed; /* by us: it hung */
+    pid_t dead;  /* a worker that is still to be reaped; 0: none */
 };
 
 static _Noreturn void die(const char *what, int error)
@@ -91,6 +92,15 @@ static void lay_out_descriptors(const struct keeper_setup *setup)
     }
 }
 
+/* Where somebody has listed its descriptors through /proc this takes a microsecond for each: not while sessions wait. */
+static void reap_dead(struct keeper *keeper)
+{
+    if (keeper->dead != 0) {
+        (void)waitid(P_PID, (id_t)keeper->dead, NULL, WEXITED);
+        keeper->dead = 0;
+    }
+}
+
 /* Clones the worker: a child with this process's descriptor table and a copy of its memory. */
 static pid_t start_worker(struct keeper *keeper)
 {
@@ -110,6 +120,7 @@ static pid_t start_worker(struct keeper *keeper)
     if (pid < 0) {
         die("clone", errno);
     }
+    reap_dead(keeper);
     return pid;
 }
 
@@ -153,10 +164,11 @@ static siginfo_t wait_for_end(struct keeper *keeper, pid_t pid)
     sigaddset(&child, SIGCHLD);
     keeper->killed = false;
     for (;;) {
-        if (waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG) != 0 && errno != EINTR) {
+        if (waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) != 0 && errno != EINTR) {
             die("waitid", errno);
         }
         if (info.si_pid != 0) {
+            keeper->dead = pid;
             return info;
         }
         (void)sigtimedwait(&child, NULL, &look);
@@ -234,6 +246,7 @@ void keeper_main(const struct keeper_setup *setup)
     do {
         back_off(&keeper);
     } while (!wait_for_worker(&keeper, start_worker(&keeper)));
+    reap_dead(&keeper);
     keeper.slot->pid = 0;
     _exit(EXIT_SUCCESS);
 }

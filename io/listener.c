@@ -96,6 +96,7 @@ static void accept_session(struct worker *worker, const struct worker_listener *
     relay_save(worker, &worker->slot->serial, sizeof(worker->slot->serial));
     relay_count(worker, &worker->slot->stats.accepted, 1);
     session_slab_acquire(&worker->slab);
+    FAULT_POINT(ACCEPT_ACQUIRED);
     session_init(session, fd, sock_cookie(fd), worker->now_us);
     session->serial = worker->slot->serial++;
     session->listener_row = listener->row;
@@ -103,6 +104,7 @@ static void accept_session(struct worker *worker, const struct worker_listener *
     session->source_family =
         listener->local ? ENDPOINT_UNIX : ENDPOINT_NONE; /* gone already: no address to be had */
     session->flags |= listener->local ? SESSION_NEVER_STREAMS : 0;
+    FAULT_POINT(ACCEPT_RECORDED);
     struct conn *client = &session->conn[SIDE_CLIENT];
     bool zero_copy = worker->routes[listener->row].zero_copy && !listener->local;
     session->flags |= zero_copy ? SESSION_ZERO_COPY << SIDE_CLIENT : 0;

@@ -5,6 +5,7 @@
 #include "core/lent.h"
 #include "io/relay.h"
 #include "io/sock.h"
+#include "shm/fault_point.h"
 
 enum {
     ZERO_COPY_MIN_BYTES = 16 * 1024, /* pinning pages and the notice cost more than copying less than this */
@@ -40,7 +41,9 @@ static void compact(struct worker *worker, struct conn *from)
     memcpy(buffer_bank_address(bank, small), buffer_bank_address(bank, head) + from->chain_offset,
            from->queued_bytes);
     relay_save(worker, &bank->table.records[small], sizeof(bank->table.records[small]));
-    buffer_bank_release(bank, chain_replace(from, &bank->table, small));
+    uint32_t large = chain_replace(from, &bank->table, small);
+    FAULT_POINT(COMPACTED);
+    buffer_bank_release(bank, large);
 }
 
 /* Gathers what follows the first `skip` bytes of the chain, whole buffers until it is `enough`. Returns the bytes. */
@@ -94,6 +97,7 @@ void send_submit(struct worker *worker, struct session *session, enum side to, s
     }
     session->conn[to].offered_bytes = offered;
     ring_send(worker->ring, tag, session->conn[to].fd, vector, count);
+    FAULT_POINT(SEND_FILLED);
     session->conn[to].in_flight |= CONN_OP_SEND;
 }
 

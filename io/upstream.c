@@ -130,6 +130,7 @@ void upstream_choose(struct worker *worker, struct session *session)
         int fd = sock_open(&server->address);
         event.result = fd;
         if (fd >= 0) {
+            FAULT_POINT(SERVER_OPENED);
             if (pool->congestion[0] != '\0' && server->address.family != ENDPOINT_UNIX) {
                 set_congestion(worker, pool, fd);
             }
@@ -201,6 +202,7 @@ void upstream_connect(struct worker *worker, struct session *session, struct rin
         choose_port(worker, server);
     }
     ring_connect(worker->ring, tag, server->fd, to);
+    FAULT_POINT(CONNECT_FILLED);
     server->in_flight |= CONN_OP_CONNECT;
 }
 
@@ -211,6 +213,7 @@ void upstream_connected(struct worker *worker, struct session *session)
 
     relay_count(worker, &counters_of(worker, session->server_row)->connects, 1);
     relay_count(worker, &worker->slot->stats.connects, 1);
+    FAULT_POINT(SERVER_CONNECTED);
     if (sock_flow_key(server->fd, &key)) {
         server->flow = flow_table_claim(&worker->flows, &key, worker->slot_index,
                                         relay_index(worker, session), &worker->slot->flow_claim);
@@ -230,6 +233,7 @@ void upstream_drop(struct worker *worker, struct session *session)
 
     /* Before the commit: should a death undo this, adoption finds the descriptor gone and the connect failed. */
     sock_close(server->fd);
+    FAULT_POINT(SERVER_DROPPED);
     upstream_leave(worker, session);
     server->fd = -1;
     server->cookie = 0;

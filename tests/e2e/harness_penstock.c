@@ -29,15 +29,17 @@ const char *penstock_configure(const struct penstock_config *config)
                          "log: { level: info, access: %s/access.log }\n"
                          "listeners:\n"
                          "  - { name: in, bind: [ %s ], routes: [ { pool: app } ], %s }\n"
+                         "%s"
                          "pools:\n"
                          "  - { name: app, servers: [ %s ], %s }\n"
-                         "%s",
+                         "%s%s",
                          bed.name, config->workers > 0 ? config->workers : 2, geteuid() == 0 ? "user: " : "",
                          geteuid() == 0 ? or (config->user, "nobody") : "",
                          or (config->limits, "sessions: 2000, buffers: 64MiB"),
                          or (config->timeouts, "connect: 5s"), bed.dir,
                          or (config->bind, bed_format("127.0.0.1:%u", bed.port)), or (config->listener, ""),
-                         config->servers, or (config->pool, "retries: 3"), or (config->more, "")));
+                         or (config->more_listeners, ""), config->servers, or (config->pool, "retries: 3"),
+                         or (config->more_pools, ""), or (config->more, "")));
     return path;
 }
 

@@ -12,15 +12,17 @@ enum { WORKERS_MAX = 8 };
 
 /* Parts of the file, NULL for the defaults. One listener `in`, one pool `app`. */
 struct penstock_config {
-    unsigned workers;     /* 2 */
-    const char *user;     /* nobody where the tests run as root */
-    const char *limits;   /* members of a flow mapping */
-    const char *timeouts; /* the same */
-    const char *bind;     /* elements of a flow list; 127.0.0.1 and bed.port */
-    const char *listener; /* members, without name, bind and routes */
-    const char *pool;     /* members, without name and servers */
-    const char *servers;  /* elements */
-    const char *more;     /* whole lines at the end */
+    unsigned workers;           /* 2 */
+    const char *user;           /* nobody where the tests run as root */
+    const char *limits;         /* members of a flow mapping */
+    const char *timeouts;       /* the same */
+    const char *bind;           /* elements of a flow list; 127.0.0.1 and bed.port */
+    const char *listener;       /* members, without name, bind and routes */
+    const char *pool;           /* members, without name and servers */
+    const char *servers;        /* elements */
+    const char *more_listeners; /* whole lines */
+    const char *more_pools;     /* likewise */
+    const char *more;           /* likewise, at the end */
     bool (*before_exec)(void);
 };
 

@@ -184,6 +184,7 @@ static void build(void)
         .inbox_fd = -1,
         .listener_base = SIM_LISTENER_FD,
         .descriptors_limit = net.fds_limit,
+        .resume_batch = 1 + sim_below(config->at_once / 8),
     };
 }
 

@@ -6,13 +6,15 @@
 #include <errno.h>
 #include <unistd.h>
 
-/* Both ends of a TCP connection. */
+/* Both ends of a TCP connection; the second takes little before it is read. */
 static void pair_make(int pair[2])
 {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t length = sizeof(address);
     int listener = socket(AF_INET, SOCK_STREAM, 0);
+    int little = 8192;
 
+    cr_assert_eq(setsockopt(listener, SOL_SOCKET, SO_RCVBUF, &little, sizeof(little)), 0);
     cr_assert_eq(bind(listener, (struct sockaddr *)&address, length), 0);
     cr_assert_eq(listen(listener, 1), 0);
     cr_assert_eq(getsockname(listener, (struct sockaddr *)&address, &length), 0);
