@@ -214,6 +214,7 @@ static void close_place(struct worker *worker, uint32_t place)
     worker->listeners_leaving -= listener->leaving;
     *listener = (struct worker_listener){0};
     sock_retire(descriptor(worker, place), worker->wake_fd);
+    FAULT_POINT(LISTENER_CLOSED);
     __atomic_store_n(&worker->slot->listeners[place].state, SLOT_LISTENER_NONE, __ATOMIC_RELEASE);
 }
 
@@ -291,11 +292,14 @@ static void receive(struct worker *worker)
     int result;
 
     while ((result = inbox_look(worker->inbox_fd, worker->listener_base, &message)) == 1) {
+        FAULT_POINT(INBOX_LOOKED);
         for (uint32_t i = 0; i < message.count; i++) {
             worker->slot->listeners[message.places[i]] =
                 (struct slot_listener){.generation = message.generation, .state = SLOT_LISTENER_RECEIVED};
         }
+        FAULT_POINT(INBOX_RECORDED);
         inbox_drop(worker->inbox_fd);
+        FAULT_POINT(INBOX_DROPPED);
     }
     if (result < 0) {
         log_line(LOG_LEVEL_ERROR, "event=inbox_failed slot=%u error=\"%s\" what=\"tried again\"",

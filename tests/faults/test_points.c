@@ -25,9 +25,11 @@ enum {
     ROUND_MS = 5000, /* the loads last so long, then take their time to end; others are begun meanwhile */
     DEATHS_EACH = 2, /* at different passings */
     SETTLE_MS = 60,  /* a worker that lived so long is replaced at once: PROGRESS_US in cmd/keeper.c */
-    REACHED_MS = 10000,
+    REACHED_MS = 20000,
     DISTURB_EVERY_MS = 20,
-    RELOAD_EVERY = 4, /* disturbances */
+    RELOAD_EVERY = 4,      /* disturbances */
+    LISTENERS_EVERY = 100, /* more than it takes to close them */
+    MORE_LISTENERS = 40,   /* so that they come in several messages */
     BLAST_BYTES = 1 << 20,
 };
 
@@ -51,6 +53,7 @@ static struct {
     struct origin origin;
     struct origin echo; /* behind a listener of its own: its clients end by reset */
     uint16_t echo_port;
+    uint16_t refusing_port;
     struct killer killer;
     struct region region; /* the instance's own, writable */
     struct worker_slot *slot;
@@ -75,21 +78,39 @@ static void map_region(void)
     scene.slot = region_slot(&scene.region, 0);
 }
 
+/* Listeners that come and go, at addresses of their own. */
+static const char *more_binds(void)
+{
+    const char *binds = bed_format("127.0.0.2:%u", bed.port);
+
+    for (int i = 1; i < MORE_LISTENERS; i++) {
+        binds = bed_format("%s, 127.0.0.%d:%u", binds, 2 + i, bed.port);
+    }
+    return binds;
+}
+
 /* One worker, so that all of the load passes it. Every other connect is refused first; buffers are scarce. */
+static struct penstock_config configuration(bool more)
+{
+    return (struct penstock_config){
+        .workers = 1,
+        .limits = "sessions: 4000, buffers: 2MiB",
+        .servers = bed_format("\"127.0.0.1:%u\", \"127.0.0.1:%u\"", scene.refusing_port, scene.origin.port),
+        .bind = bed_format("127.0.0.1:%u%s%s", bed.port, more ? ", " : "", more ? more_binds() : ""),
+        .more_listeners = bed_format(
+            "  - { name: echo, bind: [ 127.0.0.1:%u ], routes: [ { pool: echo } ] }\n", scene.echo_port),
+        .more_pools = bed_format("  - { name: echo, servers: [ \"127.0.0.1:%u\" ] }\n", scene.echo.port),
+    };
+}
+
 static void begin(void)
 {
     scene.origin = origin_start("auto");
     scene.echo = origin_start("echo");
     scene.echo_port = bed_reserve_port("127.0.0.1");
-    penstock_start(&(struct penstock_config){
-        .workers = 1,
-        .limits = "sessions: 4000, buffers: 2MiB",
-        .servers = bed_format("\"127.0.0.1:%u\", \"127.0.0.1:%u\"", bed_reserve_port("127.0.0.1"),
-                              scene.origin.port),
-        .more_listeners = bed_format(
-            "  - { name: echo, bind: [ 127.0.0.1:%u ], routes: [ { pool: echo } ] }\n", scene.echo_port),
-        .more_pools = bed_format("  - { name: echo, servers: [ \"127.0.0.1:%u\" ] }\n", scene.echo.port),
-    });
+    scene.refusing_port = bed_reserve_port("127.0.0.1");
+    struct penstock_config config = configuration(false);
+    penstock_start(&config);
     killer_begin(&scene.killer, 1);
     map_region();
 }
@@ -124,6 +145,12 @@ static void disturb(void)
         return;
     }
     scene.disturbed_ms = bed_now_ms();
+    if (scene.disturbances % LISTENERS_EVERY == 0) {
+        size_t texts = bed_mark();
+        struct penstock_config config = configuration(scene.disturbances / LISTENERS_EVERY % 2 == 0);
+        penstock_configure(&config);
+        bed_release(texts);
+    }
     if (scene.disturbances++ % RELOAD_EVERY == 0) {
         cr_assert_eq(kill(bed.penstock, SIGHUP), 0);
     }
@@ -178,14 +205,23 @@ static void choose_step(const struct step *step, uint32_t passing, uint32_t left
     }
 }
 
+static void go_on_loading(void)
+{
+    if (scene.load_count == 0 || bed_now_ms() >= scene.round_ms + ROUND_MS) {
+        begin_round();
+    }
+}
+
 /* Lets the worker die at a step, at that passing. An adoption that does not come to it is followed by another. */
 static void die_at(const struct step *step, uint32_t passing)
 {
     uint64_t give_up_ms = bed_now_ms() + REACHED_MS;
 
+    go_on_loading();
     await_service();
     choose_step(step, passing, passing);
     while (!is_chosen(FAULT_NONE)) {
+        go_on_loading();
         cr_assert(bed_now_ms() < give_up_ms, "%s was never reached for the %u. time: %u deaths", step->name,
                   passing, scene.slot->deaths);
         if (step->after != FAULT_NONE && is_chosen(step->point)) {
@@ -199,19 +235,18 @@ static void die_at(const struct step *step, uint32_t passing)
     }
 }
 
-static void go_on_loading(void)
+/* Listening sockets come and go only every few seconds. */
+static bool is_seldom(const struct step *step)
 {
-    if (scene.load_count == 0 || bed_now_ms() >= scene.round_ms + ROUND_MS) {
-        begin_round();
-    }
+    return step->point >= FAULT_INBOX_LOOKED && step->point <= FAULT_LISTENER_CLOSED;
 }
 
 /* At the steps of serving or of adoption. */
 static void die_everywhere(bool adopting)
 {
     for (unsigned i = 0; i < STEPS; i++) {
-        for (uint32_t n = 0; n < DEATHS_EACH && (steps[i].after != FAULT_NONE) == adopting; n++) {
-            go_on_loading();
+        uint32_t deaths = is_seldom(&steps[i]) ? 1 : DEATHS_EACH;
+        for (uint32_t n = 0; n < deaths && (steps[i].after != FAULT_NONE) == adopting; n++) {
             die_at(&steps[i], 1 + 3 * n);
         }
     }
@@ -221,10 +256,9 @@ static void die_everywhere(bool adopting)
 static void die_again_everywhere(void)
 {
     for (unsigned i = 0; i < STEPS; i++) {
-        if (steps[i].after == FAULT_NONE) {
+        if (steps[i].after == FAULT_NONE && !is_seldom(&steps[i])) {
             struct step again = steps[i];
             again.after = FAULT_COMPLETION_SAVED;
-            go_on_loading();
             die_at(&again, 1);
         }
     }
