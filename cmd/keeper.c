@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "cmd/descriptors.h"
+#include "cmd/inherit.h"
 #include "cmd/worker_process.h"
 #include "io/clock.h"
 #include "io/log.h"
@@ -200,10 +201,22 @@ static void back_off(const struct keeper *keeper)
 /* Nothing of an earlier use of the slot holds: the descriptor table is new. */
 static void begin_slot(struct worker_slot *slot)
 {
-    slot->keeper_pid = (uint32_t)getpid();
     slot->fd_floor = FD_SESSIONS;
     slot->epoch = 0;
     memset(slot->listeners, 0, sizeof(slot->listeners));
+}
+
+/* The slot goes on. */
+static void take_over(const struct keeper_setup *setup)
+{
+    uint64_t started_us = clock_now_us();
+    int result = inherit_descriptors(setup->orphan);
+
+    if (result < 0) {
+        die("copying the descriptors of the worker, which serves on", -result);
+    }
+    log_line(LOG_LEVEL_INFO, "event=keeper_replaced slot=%u took_us=%lu", setup->slot,
+             (unsigned long)(clock_now_us() - started_us));
 }
 
 void keeper_main(const struct keeper_setup *setup)
@@ -229,8 +242,13 @@ void keeper_main(const struct keeper_setup *setup)
     if (result < 0) {
         die("opening the region's head read-only through /proc", -result);
     }
-    lay_out_descriptors(setup);
-    begin_slot(keeper.slot);
+    if (setup->orphan != NULL) {
+        take_over(setup);
+    } else {
+        lay_out_descriptors(setup);
+        begin_slot(keeper.slot);
+    }
+    keeper.slot->keeper_pid = (uint32_t)getpid();
     do {
         back_off(&keeper);
     } while (!wait_for_worker(&keeper, start_worker(&keeper)));

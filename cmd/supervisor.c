@@ -1,4 +1,5 @@
 #include "cmd/supervisor.h"
+#include "cmd/kin.h"
 #include "cmd/notify.h"
 
 #include <errno.h>
@@ -133,16 +134,6 @@ static int wait_until_serving(const struct supervisor *supervisor)
     return -ETIMEDOUT;
 }
 
-static int start_keepers(struct supervisor *supervisor)
-{
-    int result = 0;
-
-    for (uint32_t i = 0; i < supervisor->image->workers && result == 0; i++) {
-        result = supervisor->slots[i].pidfd < 0 ? supervisor_start_keeper(supervisor, i) : 0;
-    }
-    return result;
-}
-
 static int start(struct supervisor *supervisor)
 {
     int result = open_signals(supervisor);
@@ -162,7 +153,7 @@ static int start(struct supervisor *supervisor)
     }
     result = supervisor_hand_listeners(supervisor, supervisor->image);
     if (result == 0) {
-        result = start_keepers(supervisor);
+        result = supervisor_tend_slots(supervisor);
     }
     if (result == 0) {
         result = wait_until_serving(supervisor);
@@ -226,57 +217,6 @@ static void follow_signals(struct supervisor *supervisor)
         default:
             break;
         }
-    }
-}
-
-/* A worker that has lost its keeper and then died itself: its connections are lost. The slot begins anew, with the
- * listening sockets as they are. */
-static void reap_orphan(struct supervisor *supervisor, uint32_t index)
-{
-    struct supervised_slot *slot = &supervisor->slots[index];
-    struct worker_slot *shared = region_slot(&supervisor->region, index);
-
-    close(slot->pidfd);
-    slot->pidfd = -1;
-    log_line(LOG_LEVEL_ERROR,
-             "event=slot_lost slot=%u sessions=%u what=\"keeper and worker died; it begins anew\"", index,
-             shared->sessions_active);
-    __atomic_store_n(&shared->sessions_active, 0u, __ATOMIC_RELAXED);
-    __atomic_store_n(&shared->state, (uint32_t)SLOT_DONE, __ATOMIC_RELEASE);
-    memset(slot->handed, 0, sizeof(slot->handed));
-    (void)supervisor_hand_listeners(supervisor, supervisor->image);
-}
-
-static void reap_keeper(struct supervisor *supervisor, uint32_t index)
-{
-    struct supervised_slot *slot = &supervisor->slots[index];
-    const struct worker_slot *shared = region_slot(&supervisor->region, index);
-    int status = 0;
-
-    waitpid(slot->keeper, &status, 0);
-    slot->keeper = 0;
-    close(slot->pidfd);
-    slot->pidfd = -1;
-    if (WIFEXITED(status) && WEXITSTATUS(status) == 0) {
-        return;
-    }
-    log_line(LOG_LEVEL_ERROR,
-             "event=keeper_died slot=%u status=%d what=\"its worker serves on, but will not be replaced\"",
-             index, status);
-    slot->pidfd =
-        (int)syscall(SYS_pidfd_open, shared->pid, 0); /* from here on the worker itself is watched */
-    if (slot->pidfd < 0) {
-        slot->pidfd = dup(slot->wake);
-        reap_orphan(supervisor, index);
-    }
-}
-
-static void reap_slot(struct supervisor *supervisor, uint32_t index)
-{
-    if (supervisor->slots[index].keeper != 0) {
-        reap_keeper(supervisor, index);
-    } else {
-        reap_orphan(supervisor, index);
     }
 }
 
@@ -366,13 +306,11 @@ static void supervise(struct supervisor *supervisor)
         }
         for (uint32_t i = 0; i < supervisor->region.header->slot_count; i++) {
             if (polls[i + 2].fd >= 0 && polls[i + 2].revents) {
-                reap_slot(supervisor, i);
+                supervisor_reap_slot(supervisor, i);
             }
         }
         restart_logger(supervisor);
-        if (!supervisor->stopping) {
-            (void)start_keepers(supervisor);
-        }
+        (void)supervisor_tend_slots(supervisor);
         note_reload(supervisor);
         tell_manager(supervisor);
     }
@@ -389,9 +327,7 @@ static void end_children(struct supervisor *supervisor)
     for (uint32_t i = 0; i < supervisor->region.header->slot_count; i++) {
         struct supervised_slot *slot = &supervisor->slots[i];
         if (slot->pidfd >= 0) {
-            if (slot->keeper != 0) {
-                waitpid(slot->keeper, NULL, 0);
-            }
+            (void)kin_wait_end(slot->pidfd, -1);
             close(slot->pidfd);
         }
     }

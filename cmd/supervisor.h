@@ -14,9 +14,12 @@
 
 /* Descriptors are -1 where there is none. */
 struct supervised_slot {
-    pid_t keeper;    /* 0: gone */
-    int pidfd;       /* of the keeper, or of a worker that has lost it */
-    int inbox, wake; /* shared with the worker */
+    pid_t keeper;            /* 0: gone */
+    pid_t orphan;            /* the worker that has lost its keeper */
+    int pidfd;               /* of one or the other */
+    bool told;               /* that the orphan's descriptors cannot be copied */
+    uint64_t start_after_us; /* when a keeper may be started again */
+    int inbox, wake;         /* shared with the worker */
     int outbox;
     int listeners[IMAGE_BINDS_MAX]; /* by place */
     bool handed[IMAGE_BINDS_MAX];   /* the worker has it too, or will find it in its inbox */
@@ -44,9 +47,15 @@ int supervisor_run(struct supervisor *supervisor);
 /* Makes what the slots of `image` share with their keepers, where it is not there. 0 or -errno. */
 int supervisor_open_slots(struct supervisor *supervisor, const struct image *image);
 
-/* Forks the keeper of slot `index` or the logger. 0 or -errno. */
-int supervisor_start_keeper(struct supervisor *supervisor, uint32_t index);
+/* Forks the logger. 0 or -errno. */
 int supervisor_start_logger(struct supervisor *supervisor);
+
+/* Forks keepers where they are missing: for the slots of the image, and for workers that have lost theirs. At most once
+ * a second for a slot. 0 or -errno. */
+int supervisor_tend_slots(struct supervisor *supervisor);
+
+/* Follows the end of what the slot's pidfd stands for. */
+void supervisor_reap_slot(struct supervisor *supervisor, uint32_t index);
 
 /* Gives every bind of `image` its place: the one it has in the current image, or one that no worker uses. 0 or
  * -EBUSY: places are taken by sockets that are being closed. */

@@ -1,0 +1,151 @@
+#include "cmd/kin.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "cmd/descriptors.h"
+
+int kin_memory_of(int tables_fd, struct kin_memory *memory)
+{
+    struct stat stat;
+
+    if (fstat(tables_fd, &stat) != 0) {
+        return -errno;
+    }
+    *memory = (struct kin_memory){.device = stat.st_dev, .inode = stat.st_ino};
+    return 0;
+}
+
+int kin_open(pid_t pid)
+{
+    int fd = (int)syscall(SYS_pidfd_open, pid, 0);
+
+    return fd < 0 ? -errno : fd;
+}
+
+/* By the process's name: what it would be if it is one of ours. */
+static bool read_role(struct kin *kin)
+{
+    char path[64];
+    char name[32] = "";
+    FILE *file;
+
+    snprintf(path, sizeof(path), "/proc/%d/comm", kin->pid);
+    file = fopen(path, "re");
+    if (file == NULL) {
+        return false;
+    }
+    bool read = fgets(name, sizeof(name), file) != NULL;
+    fclose(file);
+    if (!read) {
+        return false;
+    }
+    kin->slot = 0;
+    if (strcmp(name, "logger\n") == 0) {
+        kin->role = KIN_LOGGER;
+        return true;
+    }
+    kin->role = name[0] == 'k' ? KIN_KEEPER : KIN_WORKER;
+    return sscanf(name, kin->role == KIN_KEEPER ? "keeper.%u" : "worker.%u", &kin->slot) == 1;
+}
+
+/* 0, -ENOENT where it does not hold the memory, or -EACCES where we may not look. */
+static int holds(pid_t pid, const struct kin_memory *memory)
+{
+    struct stat stat_of;
+    char path[64];
+
+    snprintf(path, sizeof(path), "/proc/%d/fd/%d", pid, FD_TABLES);
+    if (stat(path, &stat_of) != 0) {
+        return errno == EACCES || errno == EPERM ? -EACCES : -ENOENT;
+    }
+    return stat_of.st_dev == memory->device && stat_of.st_ino == memory->inode ? 0 : -ENOENT;
+}
+
+/* Whether the process is one of ours; then `kin` is filled. The pidfd that is still alive at the end makes sure that all
+ * that was looked at was the same process. */
+static bool identify(pid_t pid, const struct kin_memory *memory, pid_t hint, struct kin *kin)
+{
+    kin->pid = pid;
+    if (!read_role(kin)) {
+        return false;
+    }
+    kin->pidfd = kin_open(pid);
+    if (kin->pidfd < 0) {
+        return false;
+    }
+    int result = read_role(kin) ? holds(pid, memory) : -ENOENT;
+    if ((result == 0 || (result == -EACCES && pid == hint)) && !kin_has_ended(kin->pidfd)) {
+        return true;
+    }
+    close(kin->pidfd);
+    return false;
+}
+
+uint32_t kin_find(const struct kin_memory *memory, struct kin *found, uint32_t max)
+{
+    DIR *directory = opendir("/proc");
+    uint32_t count = 0;
+
+    if (directory == NULL) {
+        return 0;
+    }
+    for (const struct dirent *entry; count < max && (entry = readdir(directory)) != NULL;) {
+        pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10);
+        count += pid > 0 && pid != getpid() && identify(pid, memory, 0, &found[count]);
+    }
+    closedir(directory);
+    return count;
+}
+
+int kin_find_worker(const struct kin_memory *memory, uint32_t slot, pid_t hint, struct kin *worker)
+{
+    DIR *directory = opendir("/proc");
+    bool found = false;
+
+    if (directory == NULL) {
+        return -errno;
+    }
+    for (const struct dirent *entry; !found && (entry = readdir(directory)) != NULL;) {
+        pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10);
+        if (pid > 0 && pid != getpid() && identify(pid, memory, hint, worker)) {
+            /* Just cloned, a worker bears its keeper's name. */
+            found = worker->slot == slot && worker->role != KIN_LOGGER;
+            if (!found) {
+                close(worker->pidfd);
+            }
+        }
+    }
+    closedir(directory);
+    return found ? 0 : -ESRCH;
+}
+
+int kin_copy_descriptor(int pidfd, int number)
+{
+    int fd = (int)syscall(SYS_pidfd_getfd, pidfd, number, 0);
+
+    return fd < 0 ? -errno : fd;
+}
+
+bool kin_wait_end(int pidfd, int timeout_ms)
+{
+    struct pollfd end = {.fd = pidfd, .events = POLLIN};
+    int ready;
+
+    do {
+        ready = poll(&end, 1, timeout_ms);
+    } while (ready < 0 && errno == EINTR);
+    return ready == 1;
+}
+
+bool kin_has_ended(int pidfd)
+{
+    return kin_wait_end(pidfd, 0);
+}
