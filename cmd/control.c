@@ -15,6 +15,12 @@ enum { RELOAD_TIMEOUT_MS = 10000 };
 
 static int send_signal(const struct instance *instance, int signal)
 {
+    if (instance->pid == 0) {
+        fprintf(stderr,
+                "penstock: the instance serves without its supervisor, which died; start `penstock run` with "
+                "its configuration: that takes over and loses nothing\n");
+        return EXIT_FAILURE;
+    }
     if (kill(instance->pid, signal) != 0) {
         fprintf(stderr, "penstock: process %d cannot be signalled: %s\n", instance->pid, strerror(errno));
         return EXIT_FAILURE;

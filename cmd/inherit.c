@@ -139,6 +139,7 @@ static int copy_all(const struct kin *worker, const struct numbers *numbers)
     }
     const struct kin same = {.pid = worker->pid, .pidfd = pidfd};
     if (result == 0) {
+        kin_unbind(); /* from here on this is the keeper */
         result = send_signal(&same, SIGKILL);
     }
     if (result == 0) {

@@ -11,6 +11,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "cmd/descriptors.h"
+
 enum { CLAIM_TRIES = 50 };
 
 /* The directory of the name files. */
@@ -31,43 +33,65 @@ static void set_path(struct instance *instance, const char *name)
     snprintf(instance->path, sizeof(instance->path), "%s/%s.pid", directory(), name);
 }
 
-/* `fds` gets the supervisor's numbers of what readers map. */
-static int read_file(int fd, pid_t *pid, int fds[SEGMENT_COUNT])
+/* What the file says. */
+struct content {
+    pid_t pid;
+    int fds[SEGMENT_COUNT]; /* the supervisor's */
+    struct kin_memory memory;
+};
+
+static int read_file(int fd, struct content *content)
 {
-    char text[64] = "";
+    char text[256] = "";
+    unsigned long device;
+    unsigned long inode;
 
     if (pread(fd, text, sizeof(text) - 1, 0) <= 0 ||
-        sscanf(text, "%d %d %d", pid, &fds[SEGMENT_HEAD], &fds[SEGMENT_TABLES]) != 3) {
+        sscanf(text, "%d %d %d memory %lu %lu", &content->pid, &content->fds[SEGMENT_HEAD],
+               &content->fds[SEGMENT_TABLES], &device, &inode) != 5) {
         return -EPROTO;
     }
+    content->memory = (struct kin_memory){.device = device, .inode = inode};
     return 0;
+}
+
+/* Whether the path still leads to what is open: an instance that ended removes it, one that publishes replaces it. */
+static bool is_current(const struct instance *instance, int fd)
+{
+    struct stat ours;
+    struct stat now;
+
+    return fstat(fd, &ours) == 0 && stat(instance->path, &now) == 0 && ours.st_ino == now.st_ino &&
+           ours.st_dev == now.st_dev;
 }
 
 /* One try to lock the file. -EAGAIN where it was removed meanwhile by an instance that ended, or somebody only looked
  * whether it is locked. */
 static int claim_file(struct instance *instance)
 {
-    struct stat ours;
-    struct stat now;
     struct timespec pause = {.tv_nsec = 5000000};
-    int ignored[SEGMENT_COUNT];
+    struct content content = {0};
     int fd = open(instance->path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 
     if (fd < 0) {
         return -errno;
     }
     if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
-        bool runs = read_file(fd, &instance->pid, ignored) == 0 && kill(instance->pid, 0) == 0;
+        bool runs = read_file(fd, &content) == 0 && kill(content.pid, 0) == 0;
         close(fd);
         nanosleep(&pause, NULL);
+        instance->pid = content.pid;
         return runs ? -EBUSY : -EAGAIN;
     }
-    if (fstat(fd, &ours) != 0 || stat(instance->path, &now) != 0 || ours.st_ino != now.st_ino) {
+    if (!is_current(instance, fd)) {
         close(fd);
         return -EAGAIN;
     }
     instance->fd = fd;
     instance->pid = getpid();
+    instance->has_left = read_file(fd, &content) == 0;
+    instance->left = content.memory;
+    instance->left_pid = content.pid;
     return 0;
 }
 
@@ -85,22 +109,39 @@ int instance_claim(struct instance *instance, const char *name)
     return result;
 }
 
-int instance_publish(const struct instance *instance, const struct region *region)
+int instance_publish(struct instance *instance, const struct region *region)
 {
-    char text[64];
-    int length = snprintf(text, sizeof(text), "%d %d %d\n", instance->pid, region->fds[SEGMENT_HEAD],
-                          region->fds[SEGMENT_TABLES]);
+    char path[sizeof(instance->path) + 8];
+    struct kin_memory memory;
+    int result = kin_memory_of(region->fds[SEGMENT_TABLES], &memory);
 
-    if (ftruncate(instance->fd, 0) != 0 || pwrite(instance->fd, text, (size_t)length, 0) != length) {
+    if (result < 0) {
+        return result;
+    }
+    snprintf(path, sizeof(path), "%s.new", instance->path);
+    int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0) {
         return -errno;
     }
+    int length =
+        dprintf(fd, "%d %d %d\nmemory %lu %lu\n", instance->pid, region->fds[SEGMENT_HEAD],
+                region->fds[SEGMENT_TABLES], (unsigned long)memory.device, (unsigned long)memory.inode);
+    if (length < 0 || flock(fd, LOCK_EX | LOCK_NB) != 0 || rename(path, instance->path) != 0) {
+        int error = errno;
+        close(fd);
+        return -error;
+    }
+    close(instance->fd);
+    instance->fd = fd;
     return 0;
 }
 
-void instance_release(struct instance *instance)
+void instance_release(struct instance *instance, bool ended)
 {
     if (instance->fd >= 0) {
-        (void)unlink(instance->path);
+        if (ended) {
+            (void)unlink(instance->path);
+        }
         close(instance->fd);
         instance->fd = -1;
     }
@@ -145,33 +186,75 @@ static int map_region(struct region *region, pid_t pid, const int theirs[SEGMENT
     return result;
 }
 
+/* Opens the file while it is the current one. A descriptor or -errno. */
+static int open_file(const struct instance *instance)
+{
+    for (int i = 0; i < CLAIM_TRIES; i++) {
+        int fd = open(instance->path, O_RDONLY | O_CLOEXEC);
+        if (fd < 0) {
+            return -errno;
+        }
+        bool claimed = is_claimed(fd);
+        if (claimed || is_current(instance, fd)) {
+            return fd;
+        }
+        close(fd);
+    }
+    return -EAGAIN;
+}
+
+/* Through a keeper, or a worker that has lost its own. */
+static int map_kin(struct region *region, const struct content *content)
+{
+    static const int numbers[SEGMENT_COUNT] = {FD_HEAD, FD_TABLES, FD_BANK};
+    static struct kin found[KIN_MAX];
+    int count = kin_find(&content->memory, found, KIN_MAX);
+    int result = count < 0 ? count : -ESRCH;
+
+    for (int i = 0; i < count; i++) {
+        if (result < 0 && found[i].role != KIN_LOGGER) {
+            result = map_region(region, found[i].pid, numbers);
+        }
+        close(found[i].pidfd);
+    }
+    return result;
+}
+
+static int map_instance(struct instance *instance, struct region *region, int fd)
+{
+    struct content content;
+    int result = read_file(fd, &content);
+
+    if (result < 0) {
+        return -ESRCH;
+    }
+    instance->pid = is_claimed(fd) ? content.pid : 0;
+    result = instance->pid != 0 ? map_region(region, content.pid, content.fds) : -ESRCH;
+    /* A supervisor that is just taking over has not written its own numbers yet. */
+    return result == 0 ? 0 : map_kin(region, &content);
+}
+
 static int open_named(struct instance *instance, struct region *region, const char *name)
 {
-    int theirs[SEGMENT_COUNT];
-
     *instance = (struct instance){.fd = -1};
     set_path(instance, name);
-    int fd = open(instance->path, O_RDONLY | O_CLOEXEC);
+    int fd = open_file(instance);
     if (fd < 0) {
         fprintf(stderr, "penstock: no instance '%s' runs here (%s: %s)\n", name, instance->path,
-                strerror(errno));
+                strerror(-fd));
         return -1;
     }
-    bool runs = is_claimed(fd) && read_file(fd, &instance->pid, theirs) == 0;
+    int result = map_instance(instance, region, fd);
     close(fd);
-    if (!runs) {
+    if (result == -ESRCH) {
         fprintf(stderr, "penstock: instance '%s' does not run; %s is left over from one that died\n", name,
                 instance->path);
-        return -1;
-    }
-    int result = map_region(region, instance->pid, theirs);
-    if (result < 0) {
+    } else if (result < 0) {
         fprintf(stderr, "penstock: cannot read the memory of instance '%s' (process %d): %s\n", name,
                 instance->pid,
                 result == -EPROTO ? "it is of another version of Penstock" : strerror(-result));
-        return -1;
     }
-    return 0;
+    return result < 0 ? -1 : 0;
 }
 
 int instance_open(struct instance *instance, struct region *region, const struct command_options *options)

@@ -225,6 +225,7 @@ void keeper_main(const struct keeper_setup *setup)
     struct keeper keeper = {.setup = setup, .slot = region_slot(setup->region, setup->slot)};
     sigset_t child;
 
+    kin_bind(setup->supervisor);
     snprintf(name, sizeof(name), "keeper.%u", setup->slot);
     log_init(LOG_LEVEL_INFO, name);
     (void)prctl(PR_SET_NAME, name, 0, 0, 0);
@@ -246,6 +247,7 @@ void keeper_main(const struct keeper_setup *setup)
         take_over(setup);
     } else {
         lay_out_descriptors(setup);
+        kin_unbind();
         begin_slot(keeper.slot);
     }
     keeper.slot->keeper_pid = (uint32_t)getpid();

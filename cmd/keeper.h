@@ -16,6 +16,7 @@
 /* What the supervisor gives a keeper. */
 struct keeper_setup {
     struct region *region;
+    pid_t supervisor;
     uint32_t slot;
     int inbox; /* both ends */
     int outbox;

@@ -3,9 +3,11 @@
 #include <dirent.h>
 #include <errno.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -69,40 +71,46 @@ static int holds(pid_t pid, const struct kin_memory *memory)
     return stat_of.st_dev == memory->device && stat_of.st_ino == memory->inode ? 0 : -ENOENT;
 }
 
-/* Whether the process is one of ours; then `kin` is filled. The pidfd that is still alive at the end makes sure that all
- * that was looked at was the same process. */
-static bool identify(pid_t pid, const struct kin_memory *memory, pid_t hint, struct kin *kin)
+/* 0: the process is one of ours, and `kin` is filled. -ENOENT, or -EACCES where only its name is right. The pidfd that is
+ * still alive at the end makes sure that all that was looked at was the same process. */
+static int identify(pid_t pid, const struct kin_memory *memory, struct kin *kin)
 {
     kin->pid = pid;
     if (!read_role(kin)) {
-        return false;
+        return -ENOENT;
     }
     kin->pidfd = kin_open(pid);
     if (kin->pidfd < 0) {
-        return false;
+        return -ENOENT;
     }
     int result = read_role(kin) ? holds(pid, memory) : -ENOENT;
-    if ((result == 0 || (result == -EACCES && pid == hint)) && !kin_has_ended(kin->pidfd)) {
-        return true;
+    if (result != -ENOENT && !kin_has_ended(kin->pidfd)) {
+        return result;
     }
     close(kin->pidfd);
-    return false;
+    return -ENOENT;
 }
 
-uint32_t kin_find(const struct kin_memory *memory, struct kin *found, uint32_t max)
+int kin_find(const struct kin_memory *memory, struct kin *found, uint32_t max)
 {
     DIR *directory = opendir("/proc");
     uint32_t count = 0;
+    bool denied = false;
 
     if (directory == NULL) {
-        return 0;
+        return -errno;
     }
     for (const struct dirent *entry; count < max && (entry = readdir(directory)) != NULL;) {
         pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10);
-        count += pid > 0 && pid != getpid() && identify(pid, memory, 0, &found[count]);
+        int result = pid > 0 && pid != getpid() ? identify(pid, memory, &found[count]) : -ENOENT;
+        if (result == -EACCES) {
+            close(found[count].pidfd);
+            denied = true;
+        }
+        count += result == 0;
     }
     closedir(directory);
-    return count;
+    return count == 0 && denied ? -EPERM : (int)count;
 }
 
 int kin_find_worker(const struct kin_memory *memory, uint32_t slot, pid_t hint, struct kin *worker)
@@ -115,16 +123,28 @@ int kin_find_worker(const struct kin_memory *memory, uint32_t slot, pid_t hint, 
     }
     for (const struct dirent *entry; !found && (entry = readdir(directory)) != NULL;) {
         pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10);
-        if (pid > 0 && pid != getpid() && identify(pid, memory, hint, worker)) {
-            /* Just cloned, a worker bears its keeper's name. */
-            found = worker->slot == slot && worker->role != KIN_LOGGER;
-            if (!found) {
-                close(worker->pidfd);
-            }
+        int result = pid > 0 && pid != getpid() ? identify(pid, memory, worker) : -ENOENT;
+        /* Just cloned, a worker bears its keeper's name. */
+        found = (result == 0 || (result == -EACCES && pid == hint)) && worker->slot == slot &&
+                worker->role != KIN_LOGGER;
+        if (result != -ENOENT && !found) {
+            close(worker->pidfd);
         }
     }
     closedir(directory);
     return found ? 0 : -ESRCH;
+}
+
+void kin_bind(pid_t parent)
+{
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) != 0 || getppid() != parent) {
+        _exit(EXIT_FAILURE);
+    }
+}
+
+void kin_unbind(void)
+{
+    (void)prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0);
 }
 
 int kin_copy_descriptor(int pidfd, int number)

@@ -10,11 +10,15 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "core/image.h"
+
 /* The memfd of an instance's tables. */
 struct kin_memory {
     dev_t device;
     ino_t inode;
 };
+
+enum { KIN_MAX = 2 * IMAGE_WORKERS_MAX + 2 };
 
 enum kin_role { KIN_KEEPER, KIN_WORKER, KIN_LOGGER };
 
@@ -28,8 +32,9 @@ struct kin {
 /* What `tables_fd` is. 0 or -errno. */
 int kin_memory_of(int tables_fd, struct kin_memory *memory);
 
-/* Finds up to `max` processes of the instance; each comes with a pidfd. Returns how many there are. */
-uint32_t kin_find(const struct kin_memory *memory, struct kin *found, uint32_t max);
+/* Finds up to `max` processes of the instance; each comes with a pidfd. Returns how many there are, or -errno: -EPERM where
+ * there is none, but some that may be we may not look at. */
+int kin_find(const struct kin_memory *memory, struct kin *found, uint32_t max);
 
 /* The slot's worker that has lost its keeper. `hint` is the process the slot names: it is believed where we may not look
  * at its descriptors. 0 or -ESRCH. */
@@ -37,6 +42,10 @@ int kin_find_worker(const struct kin_memory *memory, uint32_t slot, pid_t hint, 
 
 /* A pidfd or -errno. */
 int kin_open(pid_t pid);
+
+/* A child that is not yet what it is to be, and so could not be found, dies with its parent. `parent` is that parent. */
+void kin_bind(pid_t parent);
+void kin_unbind(void);
 
 /* Copies a process's descriptor: the lowest free number, or -errno; -EPERM where that takes CAP_SYS_PTRACE. */
 int kin_copy_descriptor(int pidfd, int number);

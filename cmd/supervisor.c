@@ -134,12 +134,24 @@ static int wait_until_serving(const struct supervisor *supervisor)
     return -ETIMEDOUT;
 }
 
+/* Nobody serves: reads the file once more, since memory that is free counts now. */
+static int load_to_start(struct supervisor *supervisor)
+{
+    free(supervisor->image);
+    supervisor->image = command_load(supervisor->config_path, true);
+    return supervisor->image == NULL ? -EINVAL : 0;
+}
+
 static int start(struct supervisor *supervisor)
 {
-    int result = open_signals(supervisor);
+    int result = load_to_start(supervisor);
 
-    if (result == 0) {
-        result = create_region(supervisor);
+    if (result < 0) {
+        return result;
+    }
+    result = create_region(supervisor);
+    if (result == 0) { /* before there is anything to take over */
+        result = instance_publish(&supervisor->instance, &supervisor->region);
     }
     if (result == 0) {
         result = supervisor_start_logger(supervisor);
@@ -151,10 +163,7 @@ static int start(struct supervisor *supervisor)
     if (supervisor_open_listeners(supervisor, supervisor->image) != 0) {
         return -EADDRINUSE;
     }
-    result = supervisor_hand_listeners(supervisor, supervisor->image);
-    if (result == 0) {
-        result = supervisor_tend_slots(supervisor);
-    }
+    result = supervisor_tend_slots(supervisor);
     if (result == 0) {
         result = wait_until_serving(supervisor);
     }
@@ -162,9 +171,8 @@ static int start(struct supervisor *supervisor)
         log_line(LOG_LEVEL_ERROR,
                  "event=start_failed error=\"%s\" what=\"workers do not serve; see the lines above\"",
                  strerror(-result));
-        return result;
     }
-    return instance_publish(&supervisor->instance, &supervisor->region);
+    return result;
 }
 
 void supervisor_wake_all(const struct supervisor *supervisor)
@@ -304,13 +312,8 @@ static void supervise(struct supervisor *supervisor)
         if (supervisor->logger_pidfd >= 0 && polls[1].revents) {
             reap_logger(supervisor);
         }
-        for (uint32_t i = 0; i < supervisor->region.header->slot_count; i++) {
-            if (polls[i + 2].fd >= 0 && polls[i + 2].revents) {
-                supervisor_reap_slot(supervisor, i);
-            }
-        }
         restart_logger(supervisor);
-        (void)supervisor_tend_slots(supervisor);
+        supervisor_watch_slots(supervisor);
         note_reload(supervisor);
         tell_manager(supervisor);
     }
@@ -337,7 +340,7 @@ static void end_children(struct supervisor *supervisor)
     }
 }
 
-int supervisor_run(struct supervisor *supervisor)
+static void init(struct supervisor *supervisor)
 {
     raise_descriptor_limit();
     supervisor->logger_pidfd = -1;
@@ -347,17 +350,49 @@ int supervisor_run(struct supervisor *supervisor)
         memset(slot->listeners, -1, sizeof(slot->listeners));
     }
     memset(supervisor->region.fds, -1, sizeof(supervisor->region.fds));
+}
+
+/* Takes over or starts. 0; -errno; `ended` says whether it left nobody. */
+static int begin(struct supervisor *supervisor)
+{
     int result = look_at_kernel();
+
     if (result == 0) {
-        result = start(supervisor);
+        result = open_signals(supervisor);
     }
     if (result == 0) {
-        log_line(LOG_LEVEL_INFO, "event=ready name=%s workers=%u sessions=%lu buffers=%lu heap=%lu pid=%d",
-                 supervisor->image->name, supervisor->image->workers,
-                 (unsigned long)supervisor->image->sessions_limit,
-                 (unsigned long)supervisor->image->buffer_bytes_limit, (unsigned long)heap_allocated_bytes(),
-                 getpid());
+        result = supervisor_take_over(supervisor);
+    }
+    if (result < 0) {
+        supervisor->ended = !supervisor->instance.has_left;
+        return result;
+    }
+    bool taken = result == 1;
+    supervisor->ended = !taken;
+    result = taken ? 0 : start(supervisor);
+    if (result < 0) {
+        return result;
+    }
+    supervisor->ended = true;
+    if (taken) {
+        supervisor_follow_file(supervisor);
+    }
+    log_line(LOG_LEVEL_INFO, "event=ready name=%s workers=%u sessions=%lu buffers=%lu heap=%lu pid=%d",
+             supervisor->image->name, supervisor->image->workers,
+             (unsigned long)supervisor->image->sessions_limit,
+             (unsigned long)supervisor->image->buffer_bytes_limit, (unsigned long)heap_allocated_bytes(),
+             getpid());
+    return 0;
+}
+
+int supervisor_run(struct supervisor *supervisor)
+{
+    init(supervisor);
+    int result = begin(supervisor);
+    if (result == 0) {
         supervise(supervisor);
+    } else if (!supervisor->ended) {
+        return EXIT_FAILURE; /* the others serve on */
     }
     supervisor_close_listeners(supervisor);
     end_children(supervisor);

@@ -5,7 +5,8 @@
  *     SIGTERM  drain; a second one, SIGINT or SIGQUIT: stop now        SIGHUP  reload
  *     SIGUSR1  open the access log again
  *
- * It serves no connection itself, so nothing it waits for delays one.
+ * It serves no connection itself, so nothing it waits for delays one. When it dies the others serve on, and the next one of
+ * the same name takes over: cmd/supervisor_takeover.c.
  */
 #ifndef PENSTOCK_CMD_SUPERVISOR_H
 #define PENSTOCK_CMD_SUPERVISOR_H
@@ -39,6 +40,7 @@ struct supervisor {
     int signal_fd;
     bool stopping;
     bool reload_pending; /* published and not yet taken by every worker */
+    bool ended;          /* nobody is left of the instance */
 };
 
 /* Runs an instance until it is stopped. The exit status. */
@@ -47,6 +49,13 @@ int supervisor_run(struct supervisor *supervisor);
 /* Makes what the slots of `image` share with their keepers, where it is not there. 0 or -errno. */
 int supervisor_open_slots(struct supervisor *supervisor, const struct image *image);
 
+/* Takes over the region, the keepers and the listening sockets of a supervisor that died. 1: done; 0: nobody is left of
+ * it; or -errno with a message, and those who serve serve on. */
+int supervisor_take_over(struct supervisor *supervisor);
+
+/* Then: lets the workers forget a reload that the dead one had begun, and follows the file. */
+void supervisor_follow_file(struct supervisor *supervisor);
+
 /* Forks the logger. 0 or -errno. */
 int supervisor_start_logger(struct supervisor *supervisor);
 
@@ -54,8 +63,11 @@ int supervisor_start_logger(struct supervisor *supervisor);
  * a second for a slot. 0 or -errno. */
 int supervisor_tend_slots(struct supervisor *supervisor);
 
-/* Follows the end of what the slot's pidfd stands for. */
-void supervisor_reap_slot(struct supervisor *supervisor, uint32_t index);
+/* Follows the ends of keepers, then tends the slots. */
+void supervisor_watch_slots(struct supervisor *supervisor);
+
+/* What the slot held is gone; it begins anew when it is tended. */
+void supervisor_lose_slot(struct supervisor *supervisor, uint32_t index);
 
 /* Gives every bind of `image` its place: the one it has in the current image, or one that no worker uses. 0 or
  * -EBUSY: places are taken by sockets that are being closed. */

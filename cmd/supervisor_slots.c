@@ -30,6 +30,7 @@ static int fork_keeper(struct supervisor *supervisor, uint32_t index, const stru
     bool pinned = supervisor->image->workers <= machine_cpus();
     struct keeper_setup setup = {
         .region = &supervisor->region,
+        .supervisor = getpid(),
         .slot = index,
         .inbox = slot->inbox,
         .outbox = slot->outbox,
@@ -98,7 +99,11 @@ static int tend_slot(struct supervisor *supervisor, uint32_t index)
         return 0;
     }
     slot->start_after_us = now_us + START_EVERY_US;
-    return orphaned ? replace_keeper(supervisor, index) : fork_keeper(supervisor, index, NULL);
+    if (orphaned) {
+        return replace_keeper(supervisor, index);
+    }
+    int result = supervisor_hand_listeners(supervisor, supervisor->image);
+    return result < 0 ? result : fork_keeper(supervisor, index, NULL);
 }
 
 int supervisor_tend_slots(struct supervisor *supervisor)
@@ -113,7 +118,7 @@ int supervisor_tend_slots(struct supervisor *supervisor)
 }
 
 /* Keeper and worker are dead: the connections are lost. The slot begins anew, with the listening sockets as they are. */
-static void lose_slot(struct supervisor *supervisor, uint32_t index)
+void supervisor_lose_slot(struct supervisor *supervisor, uint32_t index)
 {
     struct supervised_slot *slot = &supervisor->slots[index];
     struct worker_slot *shared = region_slot(&supervisor->region, index);
@@ -124,7 +129,6 @@ static void lose_slot(struct supervisor *supervisor, uint32_t index)
     __atomic_store_n(&shared->sessions_active, 0u, __ATOMIC_RELAXED);
     __atomic_store_n(&shared->state, (uint32_t)SLOT_DONE, __ATOMIC_RELEASE);
     memset(slot->handed, 0, sizeof(slot->handed));
-    (void)supervisor_hand_listeners(supervisor, supervisor->image);
 }
 
 /* Finds the worker of a keeper that died; it is watched from here on. */
@@ -140,7 +144,7 @@ static void find_orphan(struct supervisor *supervisor, uint32_t index)
         result = kin_find_worker(&memory, index, (pid_t)shared->pid, &worker);
     }
     if (result < 0) {
-        lose_slot(supervisor, index);
+        supervisor_lose_slot(supervisor, index);
         return;
     }
     slot->orphan = worker.pid;
@@ -150,13 +154,16 @@ static void find_orphan(struct supervisor *supervisor, uint32_t index)
 static void reap_keeper(struct supervisor *supervisor, uint32_t index)
 {
     struct supervised_slot *slot = &supervisor->slots[index];
-    int status = 0;
+    const struct worker_slot *shared = region_slot(&supervisor->region, index);
+    int status = -1;
+    bool ours = waitpid(slot->keeper, &status, 0) == slot->keeper; /* not one that was taken over */
+    bool done = ours ? WIFEXITED(status) && WEXITSTATUS(status) == 0
+                     : __atomic_load_n(&shared->state, __ATOMIC_ACQUIRE) == SLOT_DONE;
 
-    waitpid(slot->keeper, &status, 0);
     slot->keeper = 0;
     close(slot->pidfd);
     slot->pidfd = -1;
-    if (WIFEXITED(status) && WEXITSTATUS(status) == 0) {
+    if (done) {
         return;
     }
     log_line(LOG_LEVEL_ERROR, "event=keeper_died slot=%u status=%d what=\"its worker serves on\"", index,
@@ -164,7 +171,7 @@ static void reap_keeper(struct supervisor *supervisor, uint32_t index)
     find_orphan(supervisor, index);
 }
 
-void supervisor_reap_slot(struct supervisor *supervisor, uint32_t index)
+static void reap_slot(struct supervisor *supervisor, uint32_t index)
 {
     struct supervised_slot *slot = &supervisor->slots[index];
 
@@ -180,6 +187,16 @@ void supervisor_reap_slot(struct supervisor *supervisor, uint32_t index)
         slot->start_after_us = 0;
     }
     if (__atomic_load_n(&region_slot(&supervisor->region, index)->state, __ATOMIC_ACQUIRE) != SLOT_DONE) {
-        lose_slot(supervisor, index);
+        supervisor_lose_slot(supervisor, index);
     }
+}
+
+void supervisor_watch_slots(struct supervisor *supervisor)
+{
+    for (uint32_t i = 0; i < supervisor->region.header->slot_count; i++) {
+        if (supervisor->slots[i].pidfd >= 0 && kin_has_ended(supervisor->slots[i].pidfd)) {
+            reap_slot(supervisor, i);
+        }
+    }
+    (void)supervisor_tend_slots(supervisor);
 }

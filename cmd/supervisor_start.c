@@ -11,6 +11,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "cmd/descriptors.h"
 #include "cmd/kin.h"
 #include "cmd/logger.h"
 #include "cmd/supervisor.h"
@@ -45,9 +46,11 @@ int supervisor_open_slots(struct supervisor *supervisor, const struct image *ima
 
 int supervisor_start_logger(struct supervisor *supervisor)
 {
+    pid_t self = getpid();
     pid_t pid = fork();
 
     if (pid == 0) {
+        kin_bind(self);
         /* Listening sockets held here too would keep accepting into nothing. The region is mapped. */
         int result = region_confine(&supervisor->region);
         if (result < 0) {
@@ -56,7 +59,9 @@ int supervisor_start_logger(struct supervisor *supervisor)
                      strerror(-result));
             _exit(EXIT_FAILURE);
         }
-        (void)close_range(3, ~0u, 0);
+        (void)dup2(supervisor->region.fds[SEGMENT_TABLES], FD_TABLES); /* shows whose it is: cmd/kin.h */
+        (void)close_range(3, FD_TABLES - 1, 0);
+        (void)close_range(FD_TABLES + 1, ~0u, 0);
         logger_main(&supervisor->region);
     }
     if (pid < 0) {

@@ -183,7 +183,8 @@ int region_confine(struct region *region)
     return result;
 }
 
-int region_attach(struct region *region, const int fds[SEGMENT_COUNT], bool writable)
+/* Maps the first `segments`; for writing those from `writable` on. */
+static int attach(struct region *region, const int fds[SEGMENT_COUNT], int segments, int writable)
 {
     struct region_header header;
 
@@ -196,14 +197,13 @@ int region_attach(struct region *region, const int fds[SEGMENT_COUNT], bool writ
     if (header.magic != REGION_MAGIC || header.layout_version != REGION_LAYOUT_VERSION) {
         return -EPROTO;
     }
-    int segments = writable ? SEGMENT_COUNT : SEGMENT_BANK;
     for (int i = 0; i < segments; i++) {
         struct stat stat;
         if (fstat(fds[i], &stat) != 0 || (uint64_t)stat.st_size < header.segment_bytes[i]) {
             region_detach(region);
             return -EPROTO;
         }
-        int result = map_segment(region, i, header.segment_bytes[i], writable && i != SEGMENT_HEAD);
+        int result = map_segment(region, i, header.segment_bytes[i], i >= writable);
         if (result < 0) {
             region_detach(region);
             return result;
@@ -215,6 +215,17 @@ int region_attach(struct region *region, const int fds[SEGMENT_COUNT], bool writ
         return -EPROTO;
     }
     return 0;
+}
+
+int region_attach(struct region *region, const int fds[SEGMENT_COUNT], bool writable)
+{
+    return writable ? attach(region, fds, SEGMENT_COUNT, SEGMENT_TABLES)
+                    : attach(region, fds, SEGMENT_BANK, SEGMENT_COUNT);
+}
+
+int region_take_over(struct region *region, const int fds[SEGMENT_COUNT])
+{
+    return attach(region, fds, SEGMENT_COUNT, SEGMENT_HEAD);
 }
 
 void region_detach(struct region *region)

@@ -96,6 +96,9 @@ int region_confine(struct region *region);
  * layout version. With `writable` false the bank is not mapped. */
 int region_attach(struct region *region, const int fds[SEGMENT_COUNT], bool writable);
 
+/* The same for a supervisor that takes over: all of it for writing. */
+int region_take_over(struct region *region, const int fds[SEGMENT_COUNT]);
+
 /* Unmaps; leaves the descriptors open. */
 void region_detach(struct region *region);
 

@@ -197,6 +197,20 @@ Test(region, attached_for_reading_it_cannot_be_written)
     cr_expect_eq(errno, EFAULT);
 }
 
+Test(region, taken_over_all_of_it_can_be_written)
+{
+    struct region one = region_make();
+    struct region two;
+
+    cr_assert_eq(region_take_over(&two, one.fds), 0);
+    two.header->supervisor_pid = 4712;
+    cr_expect_eq(one.header->supervisor_pid, 4712);
+    region_slot(&two, 2)->pid = 4711;
+    cr_expect_eq(region_slot(&one, 2)->pid, 4711);
+    *(uint32_t *)region_row(&two, TABLE_BANK, 5) = 99;
+    cr_expect_eq(*(uint32_t *)region_row(&one, TABLE_BANK, 5), 99);
+}
+
 #define REFUSED(damage)                                                                   \
     do {                                                                                  \
         struct region region = region_make();                                             \
