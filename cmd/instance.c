@@ -13,6 +13,8 @@
 
 #include "cmd/descriptors.h"
 
+#define HANDED "PENSTOCK_CLAIM" /* environment: the descriptor of a claim that is handed on */
+
 enum { CLAIM_TRIES = 50 };
 
 /* The directory of the name files. */
@@ -37,22 +39,29 @@ static void set_path(struct instance *instance, const char *name)
 struct content {
     pid_t pid;
     int fds[SEGMENT_COUNT]; /* the supervisor's */
-    struct kin_memory memory;
+    uint32_t count;
+    struct kin_memory memories[INSTANCE_MEMORIES_MAX];
 };
 
 static int read_file(int fd, struct content *content)
 {
-    char text[256] = "";
+    char text[1024] = "";
     unsigned long device;
     unsigned long inode;
+    int used = 0;
 
     if (pread(fd, text, sizeof(text) - 1, 0) <= 0 ||
-        sscanf(text, "%d %d %d memory %lu %lu", &content->pid, &content->fds[SEGMENT_HEAD],
-               &content->fds[SEGMENT_TABLES], &device, &inode) != 5) {
+        sscanf(text, "%d %d %d%n", &content->pid, &content->fds[SEGMENT_HEAD], &content->fds[SEGMENT_TABLES],
+               &used) != 3) {
         return -EPROTO;
     }
-    content->memory = (struct kin_memory){.device = device, .inode = inode};
-    return 0;
+    content->count = 0;
+    for (const char *at = text + used; content->count < INSTANCE_MEMORIES_MAX &&
+                                       sscanf(at, " memory %lu %lu%n", &device, &inode, &used) == 2;
+         at += used) {
+        content->memories[content->count++] = (struct kin_memory){.device = device, .inode = inode};
+    }
+    return content->count > 0 ? 0 : -EPROTO;
 }
 
 /* Whether the path still leads to what is open: an instance that ended removes it, one that publishes replaces it. */
@@ -63,6 +72,18 @@ static bool is_current(const struct instance *instance, int fd)
 
     return fstat(fd, &ours) == 0 && stat(instance->path, &now) == 0 && ours.st_ino == now.st_ino &&
            ours.st_dev == now.st_dev;
+}
+
+static void set_claimed(struct instance *instance, int fd)
+{
+    struct content content = {0};
+
+    instance->fd = fd;
+    instance->pid = getpid();
+    (void)read_file(fd, &content);
+    instance->left_count = content.count;
+    memcpy(instance->left, content.memories, sizeof(instance->left));
+    instance->left_pid = content.pid;
 }
 
 /* One try to lock the file. -EAGAIN where it was removed meanwhile by an instance that ended, or somebody only looked
@@ -87,18 +108,32 @@ static int claim_file(struct instance *instance)
         close(fd);
         return -EAGAIN;
     }
-    instance->fd = fd;
-    instance->pid = getpid();
-    instance->has_left = read_file(fd, &content) == 0;
-    instance->left = content.memory;
-    instance->left_pid = content.pid;
+    set_claimed(instance, fd);
     return 0;
+}
+
+/* The claim that this process had as another program. */
+static bool claim_handed(struct instance *instance)
+{
+    const char *text = getenv(HANDED);
+    int fd = text == NULL ? -1 : (int)strtol(text, NULL, 10);
+
+    (void)unsetenv(HANDED);
+    if (fd <= STDERR_FILENO || flock(fd, LOCK_EX | LOCK_NB) != 0 || !is_current(instance, fd)) {
+        return false;
+    }
+    set_claimed(instance, fd);
+    instance->handed = true;
+    return instance_hand_on(instance, false) == 0;
 }
 
 int instance_claim(struct instance *instance, const char *name)
 {
     *instance = (struct instance){.fd = -1};
     set_path(instance, name);
+    if (claim_handed(instance)) {
+        return 0;
+    }
     if (mkdir(directory(), 0755) != 0 && errno != EEXIST) {
         return -errno;
     }
@@ -109,31 +144,57 @@ int instance_claim(struct instance *instance, const char *name)
     return result;
 }
 
-int instance_publish(struct instance *instance, const struct region *region)
+static int write_file(int fd, const struct instance *instance, const struct region *region,
+                      const struct kin_memory *memories, uint32_t count)
 {
+    int result =
+        dprintf(fd, "%d %d %d\n", instance->pid, region->fds[SEGMENT_HEAD], region->fds[SEGMENT_TABLES]);
+
+    for (uint32_t i = 0; i < count && result >= 0; i++) {
+        result = dprintf(fd, "memory %lu %lu\n", (unsigned long)memories[i].device,
+                         (unsigned long)memories[i].inode);
+    }
+    return result < 0 ? -errno : 0;
+}
+
+int instance_publish(struct instance *instance, const struct region *region, const struct kin_memory *elders,
+                     uint32_t count)
+{
+    struct kin_memory memories[INSTANCE_MEMORIES_MAX];
     char path[sizeof(instance->path) + 8];
-    struct kin_memory memory;
-    int result = kin_memory_of(region->fds[SEGMENT_TABLES], &memory);
+    uint32_t elders_max = INSTANCE_MEMORIES_MAX - 1;
+    int result = kin_memory_of(region->fds[SEGMENT_TABLES], &memories[0]);
 
     if (result < 0) {
         return result;
     }
+    count = count < elders_max ? count : elders_max;
+    memcpy(memories + 1, elders, count * sizeof(*elders));
     snprintf(path, sizeof(path), "%s.new", instance->path);
     int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0) {
         return -errno;
     }
-    int length =
-        dprintf(fd, "%d %d %d\nmemory %lu %lu\n", instance->pid, region->fds[SEGMENT_HEAD],
-                region->fds[SEGMENT_TABLES], (unsigned long)memory.device, (unsigned long)memory.inode);
-    if (length < 0 || flock(fd, LOCK_EX | LOCK_NB) != 0 || rename(path, instance->path) != 0) {
-        int error = errno;
+    result = write_file(fd, instance, region, memories, count + 1);
+    if (result == 0 && (flock(fd, LOCK_EX | LOCK_NB) != 0 || rename(path, instance->path) != 0)) {
+        result = -errno;
+    }
+    if (result < 0) {
         close(fd);
-        return -error;
+        return result;
     }
     close(instance->fd);
     instance->fd = fd;
     return 0;
+}
+
+int instance_hand_on(const struct instance *instance, bool on)
+{
+    char text[16];
+
+    snprintf(text, sizeof(text), "%d", instance->fd);
+    int result = on ? setenv(HANDED, text, 1) : unsetenv(HANDED);
+    return result == 0 && fcntl(instance->fd, F_SETFD, on ? 0 : FD_CLOEXEC) == 0 ? 0 : -errno;
 }
 
 void instance_release(struct instance *instance, bool ended)
@@ -204,11 +265,11 @@ static int open_file(const struct instance *instance)
 }
 
 /* Through a keeper, or a worker that has lost its own. */
-static int map_kin(struct region *region, const struct content *content)
+static int map_kin(struct region *region, const struct kin_memory *memory)
 {
     static const int numbers[SEGMENT_COUNT] = {FD_HEAD, FD_TABLES, FD_BANK};
     static struct kin found[KIN_MAX];
-    int count = kin_find(&content->memory, found, KIN_MAX);
+    int count = kin_find(memory, found, KIN_MAX);
     int result = count < 0 ? count : -ESRCH;
 
     for (int i = 0; i < count; i++) {
@@ -231,7 +292,7 @@ static int map_instance(struct instance *instance, struct region *region, int fd
     instance->pid = is_claimed(fd) ? content.pid : 0;
     result = instance->pid != 0 ? map_region(region, content.pid, content.fds) : -ESRCH;
     /* A supervisor that is just taking over has not written its own numbers yet. */
-    return result == 0 ? 0 : map_kin(region, &content);
+    return result == 0 ? 0 : map_kin(region, &content.memories[0]);
 }
 
 static int open_named(struct instance *instance, struct region *region, const char *name)

@@ -3,7 +3,8 @@
  *
  *     PID HEAD TABLES          the supervisor, and its descriptors of the region's head and tables: anybody who may can
  *                              map them through /proc
- *     memory DEVICE INODE      what the instance's processes hold: how they are found when the supervisor is dead
+ *     memory DEVICE INODE      what the instance's processes hold: how they are found when the supervisor is dead; then the
+ *     ...                      same of elder generations that have not ended
  *
  * The file is replaced as a whole, so nobody ever reads half of it; the lock goes over to the new one before the old one
  * is gone. Where /run/penstock cannot be made (not root), $XDG_RUNTIME_DIR/penstock.
@@ -18,12 +19,15 @@
 #include "cmd/kin.h"
 #include "shm/region.h"
 
+enum { INSTANCE_MEMORIES_MAX = 8 };
+
 struct instance {
-    pid_t pid;      /* of the supervisor; 0: it is dead, the others serve on */
-    char path[512]; /* of the file */
-    int fd;         /* the claim's lock; -1 for others */
-    bool has_left;  /* a predecessor did not end by itself; what it was of: */
-    struct kin_memory left;
+    pid_t pid;           /* of the supervisor; 0: it is dead, the others serve on */
+    char path[512];      /* of the file */
+    int fd;              /* the claim's lock; -1 for others */
+    bool handed;         /* the claim was this process's before it became another program */
+    uint32_t left_count; /* what a predecessor left that did not end by itself */
+    struct kin_memory left[INSTANCE_MEMORIES_MAX];
     pid_t left_pid;
 };
 
@@ -31,8 +35,12 @@ struct instance {
  * -errno. */
 int instance_claim(struct instance *instance, const char *name);
 
-/* Writes how the region and those who hold it are to be found. 0 or -errno. */
-int instance_publish(struct instance *instance, const struct region *region);
+/* Writes how the region and those who hold it are to be found, and the memories of `elders` besides. 0 or -errno. */
+int instance_publish(struct instance *instance, const struct region *region, const struct kin_memory *elders,
+                     uint32_t count);
+
+/* Lets the claim survive execve(2), or not: the program that comes finds it by instance_claim(). */
+int instance_hand_on(const struct instance *instance, bool on);
 
 /* Gives the name up: the instance has ended, or (`ended` false) its other processes serve on. */
 void instance_release(struct instance *instance, bool ended);

@@ -209,12 +209,14 @@ static void begin_slot(struct worker_slot *slot)
 /* The slot goes on. */
 static void take_over(const struct keeper_setup *setup)
 {
+    struct worker_slot *slot = region_slot(setup->region, setup->slot);
     uint64_t started_us = clock_now_us();
     int result = inherit_descriptors(setup->orphan);
 
     if (result < 0) {
         die("copying the descriptors of the worker, which serves on", -result);
     }
+    __atomic_store_n(&slot->state, (uint32_t)SLOT_ADOPTING, __ATOMIC_RELEASE); /* not the dead worker's */
     log_line(LOG_LEVEL_INFO, "event=keeper_replaced slot=%u took_us=%lu", setup->slot,
              (unsigned long)(clock_now_us() - started_us));
 }

@@ -14,6 +14,8 @@
 
 #include "cmd/descriptors.h"
 
+enum { LOGGER_MS = 2000 };
+
 int kin_memory_of(int tables_fd, struct kin_memory *memory)
 {
     struct stat stat;
@@ -111,6 +113,29 @@ int kin_find(const struct kin_memory *memory, struct kin *found, uint32_t max)
     }
     closedir(directory);
     return count == 0 && denied ? -EPERM : (int)count;
+}
+
+/* One that hangs on a terminal that nobody reads is not waited for. */
+static void end_logger(const struct kin *logger)
+{
+    (void)kill(logger->pid, SIGTERM);
+    if (!kin_wait_end(logger->pidfd, LOGGER_MS)) {
+        (void)kill(logger->pid, SIGKILL);
+        (void)kin_wait_end(logger->pidfd, -1);
+    }
+}
+
+void kin_end_loggers(const struct kin_memory *memory)
+{
+    static struct kin found[KIN_MAX];
+    int count = kin_find(memory, found, KIN_MAX);
+
+    for (int i = 0; i < count; i++) {
+        if (found[i].role == KIN_LOGGER) {
+            end_logger(&found[i]);
+        }
+        close(found[i].pidfd);
+    }
 }
 
 int kin_find_worker(const struct kin_memory *memory, uint32_t slot, pid_t hint, struct kin *worker)

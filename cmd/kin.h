@@ -40,6 +40,9 @@ int kin_find(const struct kin_memory *memory, struct kin *found, uint32_t max);
  * at its descriptors. 0 or -ESRCH. */
 int kin_find_worker(const struct kin_memory *memory, uint32_t slot, pid_t hint, struct kin *worker);
 
+/* Ends the instance's loggers: each writes what there is, then it is gone. */
+void kin_end_loggers(const struct kin_memory *memory);
+
 /* A pidfd or -errno. */
 int kin_open(pid_t pid);
 

@@ -15,6 +15,7 @@ int command_run(const struct command_options *options)
 
     log_init(LOG_LEVEL_INFO, "supervisor");
     supervisor.config_path = options->config;
+    supervisor.program = options->program;
     supervisor.image = command_load(options->config, false);
     if (supervisor.image == NULL) {
         return EXIT_FAILURE;

@@ -1,4 +1,5 @@
 #include "cmd/supervisor.h"
+#include "cmd/descriptors.h"
 #include "cmd/kin.h"
 #include "cmd/notify.h"
 
@@ -42,6 +43,15 @@ static uint64_t realtime_us(void)
     return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
 }
 
+static void init_header(struct region_header *header)
+{
+    header->supervisor_pid = (uint32_t)getpid();
+    header->fd_wake = FD_WAKE;
+    header->fd_listeners = FD_LISTENERS;
+    header->listener_places = IMAGE_BINDS_MAX;
+    snprintf(header->version, sizeof(header->version), "%s", penstock_version());
+}
+
 static int create_region(struct supervisor *supervisor)
 {
     const struct image *image = supervisor->image;
@@ -60,7 +70,7 @@ static int create_region(struct supervisor *supervisor)
     }
     int result = region_create(&supervisor->region, &shape);
     if (result == 0) {
-        supervisor->region.header->supervisor_pid = (uint32_t)getpid();
+        init_header(supervisor->region.header);
         supervisor->image->generation = 1;
         result = name_rows_assign(&supervisor->region, supervisor->image);
     }
@@ -72,7 +82,7 @@ static int create_region(struct supervisor *supervisor)
 
 static int open_signals(struct supervisor *supervisor)
 {
-    static const int signals[] = {SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGCHLD};
+    static const int signals[] = {SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2, SIGCHLD};
     sigset_t set;
 
     sigemptyset(&set);
@@ -134,6 +144,16 @@ static int wait_until_serving(const struct supervisor *supervisor)
     return -ETIMEDOUT;
 }
 
+int supervisor_publish(struct supervisor *supervisor)
+{
+    struct kin_memory elders[ELDERS_MAX];
+
+    for (uint32_t i = 0; i < supervisor->elder_count; i++) {
+        elders[i] = supervisor->elders[i].memory;
+    }
+    return instance_publish(&supervisor->instance, &supervisor->region, elders, supervisor->elder_count);
+}
+
 /* Nobody serves: reads the file once more, since memory that is free counts now. */
 static int load_to_start(struct supervisor *supervisor)
 {
@@ -151,7 +171,7 @@ static int start(struct supervisor *supervisor)
     }
     result = create_region(supervisor);
     if (result == 0) { /* before there is anything to take over */
-        result = instance_publish(&supervisor->instance, &supervisor->region);
+        result = supervisor_publish(supervisor);
     }
     if (result == 0) {
         result = supervisor_start_logger(supervisor);
@@ -160,6 +180,7 @@ static int start(struct supervisor *supervisor)
         log_line(LOG_LEVEL_ERROR, "event=start_failed error=\"%s\"", strerror(-result));
         return result;
     }
+    supervisor_use_inherited(supervisor, supervisor->image);
     if (supervisor_open_listeners(supervisor, supervisor->image) != 0) {
         return -EADDRINUSE;
     }
@@ -197,6 +218,7 @@ static void set_run_state(struct supervisor *supervisor, enum run_state state)
     __atomic_store_n(&header->run_state, (uint32_t)state,
                      __ATOMIC_RELEASE); /* pairs with follow_run_state() */
     supervisor_wake_all(supervisor);
+    supervisor_tell_elders(supervisor, state);
     log_line(LOG_LEVEL_INFO, "event=%s", state == RUN_DRAIN ? "draining" : "stopping");
     notify_stopping();
 }
@@ -221,6 +243,9 @@ static void follow_signals(struct supervisor *supervisor)
             if (supervisor->logger_pidfd >= 0) {
                 kill(supervisor->logger, SIGUSR1);
             }
+            break;
+        case SIGUSR2:
+            supervisor->upgrade_wanted = true;
             break;
         default:
             break;
@@ -257,7 +282,7 @@ static bool all_done(const struct supervisor *supervisor)
             return false;
         }
     }
-    return true;
+    return supervisor->elder_count == 0;
 }
 
 static uint32_t sessions_of(const struct supervisor *supervisor)
@@ -306,7 +331,8 @@ static void supervise(struct supervisor *supervisor)
         for (uint32_t i = 0; i < supervisor->region.header->slot_count; i++) {
             polls[i + 2] = (struct pollfd){.fd = supervisor->slots[i].pidfd, .events = POLLIN};
         }
-        bool soon = supervisor->stopping || supervisor->reload_pending || supervisor->steered;
+        bool soon = supervisor->stopping || supervisor->reload_pending || supervisor->steered ||
+                    supervisor->upgrade_wanted || supervisor->upgrading;
         (void)poll(polls, supervisor->region.header->slot_count + 2, soon ? SOON_MS : LOOK_EVERY_MS);
         follow_signals(supervisor);
         if (supervisor->logger_pidfd >= 0 && polls[1].revents) {
@@ -314,6 +340,8 @@ static void supervise(struct supervisor *supervisor)
         }
         restart_logger(supervisor);
         supervisor_watch_slots(supervisor);
+        supervisor_watch_elders(supervisor);
+        supervisor_follow_upgrade(supervisor);
         note_reload(supervisor);
         tell_manager(supervisor);
     }
@@ -348,6 +376,7 @@ static void init(struct supervisor *supervisor)
         struct supervised_slot *slot = &supervisor->slots[i];
         slot->pidfd = slot->inbox = slot->outbox = slot->wake = -1;
         memset(slot->listeners, -1, sizeof(slot->listeners));
+        memset(slot->inherited, -1, sizeof(slot->inherited));
     }
     memset(supervisor->region.fds, -1, sizeof(supervisor->region.fds));
 }
@@ -364,16 +393,19 @@ static int begin(struct supervisor *supervisor)
         result = supervisor_take_over(supervisor);
     }
     if (result < 0) {
-        supervisor->ended = !supervisor->instance.has_left;
+        supervisor->ended = supervisor->instance.left_count == 0;
         return result;
     }
     bool taken = result == 1;
-    supervisor->ended = !taken;
-    result = taken ? 0 : start(supervisor);
+    if (!taken) {
+        supervisor->ended = supervisor->elder_count == 0;
+        result = start(supervisor);
+    }
     if (result < 0) {
         return result;
     }
     supervisor->ended = true;
+    supervisor_hand_over(supervisor);
     if (taken) {
         supervisor_follow_file(supervisor);
     }
@@ -391,10 +423,12 @@ int supervisor_run(struct supervisor *supervisor)
     int result = begin(supervisor);
     if (result == 0) {
         supervise(supervisor);
-    } else if (!supervisor->ended) {
+    } else if (!supervisor->ended && supervisor->elder_count == 0) {
         return EXIT_FAILURE; /* the others serve on */
     }
-    supervisor_close_listeners(supervisor);
+    if (supervisor->elder_count == 0) { /* else the sockets are theirs */
+        supervisor_close_listeners(supervisor);
+    }
     end_children(supervisor);
     log_line(LOG_LEVEL_INFO, "event=ended");
     return result == 0 ? EXIT_SUCCESS : EXIT_FAILURE;

@@ -3,7 +3,7 @@
  * the others, follows signals:
  *
  *     SIGTERM  drain; a second one, SIGINT or SIGQUIT: stop now        SIGHUP  reload
- *     SIGUSR1  open the access log again
+ *     SIGUSR1  open the access log again                       SIGUSR2  upgrade
  *
  * It serves no connection itself, so nothing it waits for delays one. When it dies the others serve on, and the next one of
  * the same name takes over: cmd/supervisor_takeover.c.
@@ -18,16 +18,31 @@ struct supervised_slot {
     pid_t keeper;            /* 0: gone */
     pid_t orphan;            /* the worker that has lost its keeper */
     int pidfd;               /* of one or the other */
+    bool own;                /* this supervisor forked the keeper */
+    bool replacing;          /* we have killed it, for an upgrade */
     bool told;               /* that the orphan's descriptors cannot be copied */
     uint64_t start_after_us; /* when a keeper may be started again */
     int inbox, wake;         /* shared with the worker */
     int outbox;
     int listeners[IMAGE_BINDS_MAX]; /* by place */
     bool handed[IMAGE_BINDS_MAX];   /* the worker has it too, or will find it in its inbox */
+    int inherited[IMAGE_BINDS_MAX]; /* of an elder generation, in no order; used or closed when we start */
+};
+
+enum { ELDERS_MAX = INSTANCE_MEMORIES_MAX - 1 };
+
+/* Keepers and workers that end with their last session: cmd/supervisor_elders.c. */
+struct elder {
+    struct kin_memory memory;
+    struct region_header *header; /* mapped; what is the same in every layout */
+    uint32_t count;
+    int pidfds[KIN_MAX];
+    int wakes[KIN_MAX]; /* -1: none */
 };
 
 struct supervisor {
     const char *config_path;
+    const char *program; /* what an upgrade executes */
     struct instance instance;
     struct region region;
     struct image *image; /* the current one, our copy */
@@ -40,7 +55,11 @@ struct supervisor {
     int signal_fd;
     bool stopping;
     bool reload_pending; /* published and not yet taken by every worker */
+    bool upgrade_wanted; /* by SIGUSR2 */
+    bool upgrading;      /* keepers and workers are being replaced */
     bool ended;          /* nobody is left of the instance */
+    struct elder elders[ELDERS_MAX];
+    uint32_t elder_count;
 };
 
 /* Runs an instance until it is stopped. The exit status. */
@@ -55,6 +74,30 @@ int supervisor_take_over(struct supervisor *supervisor);
 
 /* Then: lets the workers forget a reload that the dead one had begun, and follows the file. */
 void supervisor_follow_file(struct supervisor *supervisor);
+
+/* Notes an elder generation and takes what listening sockets it has. 0; -EPROTO where it is of a version that cannot hand
+ * over, or another -errno. */
+int supervisor_add_elder(struct supervisor *supervisor, const struct kin_memory *memory,
+                         const struct kin *found, uint32_t count);
+
+/* Uses the sockets taken for the binds of `image`, whose places are known; closes the others. */
+void supervisor_use_inherited(struct supervisor *supervisor, const struct image *image);
+
+/* We serve: those who accepted until now let go. */
+void supervisor_hand_over(struct supervisor *supervisor);
+
+/* What holds for us holds for them: RUN_DRAIN, RUN_STOP. */
+void supervisor_tell_elders(struct supervisor *supervisor, enum run_state state);
+
+/* Forgets those who have ended. */
+void supervisor_watch_elders(struct supervisor *supervisor);
+
+/* Publishes the instance's region and its elders. 0 or -errno. */
+int supervisor_publish(struct supervisor *supervisor);
+
+/* Carries out an upgrade that is wanted and goes on with one that has begun, once all slots are at rest: cmd/supervisor_upgrade.c.
+ */
+void supervisor_follow_upgrade(struct supervisor *supervisor);
 
 /* Forks the logger. 0 or -errno. */
 int supervisor_start_logger(struct supervisor *supervisor);

@@ -60,6 +60,7 @@ static int fork_keeper(struct supervisor *supervisor, uint32_t index, const stru
         close(slot->pidfd);
     }
     slot->keeper = pid;
+    slot->own = true;
     slot->orphan = 0;
     slot->pidfd = pidfd;
     return 0;
@@ -166,8 +167,11 @@ static void reap_keeper(struct supervisor *supervisor, uint32_t index)
     if (done) {
         return;
     }
-    log_line(LOG_LEVEL_ERROR, "event=keeper_died slot=%u status=%d what=\"its worker serves on\"", index,
-             status);
+    if (!slot->replacing) {
+        log_line(LOG_LEVEL_ERROR, "event=keeper_died slot=%u status=%d what=\"its worker serves on\"", index,
+                 status);
+    }
+    slot->replacing = false;
     find_orphan(supervisor, index);
 }
 

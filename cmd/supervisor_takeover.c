@@ -1,6 +1,8 @@
 /*
  * A supervisor in the place of one that died: keepers and workers have served on, nothing is restarted.
  *
+ * Those whose region has another layout become elders (cmd/supervisor_elders.c) and a new generation is started.
+ *
  * The region is mapped through one of them, the head for writing; what the dead one shared with each slot, and the
  * listening sockets, are copied out of the keepers' descriptor tables. What it had begun is carried on or undone:
  *
@@ -31,8 +33,7 @@
 enum {
     SETTLE_MS = 10000,
     SOCKETS_MS = 2000, /* for sockets that are on their way; workers look once a second */
-    LOGGER_MS = 2000,
-    DEATH_MS = 1000, /* the number may be another process's by now */
+    DEATH_MS = 1000,   /* the number may be another process's by now */
 };
 
 static int fail(const struct supervisor *supervisor, int result)
@@ -89,6 +90,16 @@ static int open_region(struct supervisor *supervisor, const struct kin *found, u
     result = region_take_over(&supervisor->region, fds);
     if (result == 0 && strcmp(supervisor->region.header->name, supervisor->image->name) != 0) {
         result = -ENOENT;
+    }
+    if (result == 0 && supervisor->region.header->run_state == RUN_HANDOVER) {
+        result = -EPROTO; /* it has given its sockets away */
+    }
+    if (result < 0) {
+        region_detach(&supervisor->region);
+        for (int i = 0; i < SEGMENT_COUNT; i++) {
+            close(fds[i]);
+            supervisor->region.fds[i] = -1;
+        }
     }
     return result;
 }
@@ -149,9 +160,13 @@ static int take_slot(struct supervised_slot *slot, const struct kin *holder)
 static int take_orphan(struct supervisor *supervisor, uint32_t index)
 {
     const struct worker_slot *shared = region_slot(&supervisor->region, index);
+    struct kin_memory memory;
     struct kin worker;
-    int result = kin_find_worker(&supervisor->instance.left, index, (pid_t)shared->pid, &worker);
+    int result = kin_memory_of(supervisor->region.fds[SEGMENT_TABLES], &memory);
 
+    if (result == 0) {
+        result = kin_find_worker(&memory, index, (pid_t)shared->pid, &worker);
+    }
     if (result == 0) {
         result = take_slot(&supervisor->slots[index], &worker);
         close(worker.pidfd);
@@ -255,21 +270,8 @@ static bool wait_until(struct supervisor *supervisor, bool (*condition)(const st
     return true;
 }
 
-/* Its place is taken by one of ours; it writes what it has first. */
-static void end_loggers(const struct kin *found, uint32_t count)
-{
-    for (uint32_t i = 0; i < count; i++) {
-        if (found[i].role == KIN_LOGGER) {
-            (void)kill(found[i].pid, SIGTERM);
-            if (!kin_wait_end(found[i].pidfd, LOGGER_MS)) {
-                (void)kill(found[i].pid, SIGKILL);
-                (void)kin_wait_end(found[i].pidfd, -1);
-            }
-        }
-    }
-}
-
-static int take_all(struct supervisor *supervisor, const struct kin *found, uint32_t count)
+static int take_all(struct supervisor *supervisor, const struct kin_memory *memory, const struct kin *found,
+                    uint32_t count)
 {
     int result = open_region(supervisor, found, count);
 
@@ -283,30 +285,32 @@ static int take_all(struct supervisor *supervisor, const struct kin *found, uint
         return result;
     }
     supervisor->region.header->supervisor_pid = (uint32_t)getpid();
+    snprintf(supervisor->region.header->version, REGION_VERSION_MAX, "%s", penstock_version());
     supervisor->stopping = supervisor->region.header->run_state != RUN_SERVE;
-    result = instance_publish(&supervisor->instance, &supervisor->region);
-    if (result < 0) {
-        return result;
-    }
-    end_loggers(found, count);
-    result = supervisor_start_logger(supervisor);
+    supervisor->upgrading = supervisor->instance.handed && !supervisor->stopping;
+    kin_end_loggers(memory); /* one of ours takes its place */
+    return supervisor_start_logger(supervisor);
+}
+
+/* All the listening sockets of the image, and slots that have none begin anew with others. */
+static int take_listeners(struct supervisor *supervisor)
+{
     supervisor_wake_all(supervisor); /* the dead one may not have come to it */
-    if (!supervisor->stopping && result == 0) {
-        (void)wait_until(supervisor, sockets_are_there, SOCKETS_MS);
-        take_sockets(supervisor);
-        supervisor->steered = true; /* to be looked at: workers of slots that leave */
-        if (supervisor_open_listeners(supervisor, supervisor->image) != 0) {
-            result = -EADDRINUSE;
-        }
+    if (supervisor->stopping) {
+        return 0;
     }
-    return result;
+    (void)wait_until(supervisor, sockets_are_there, SOCKETS_MS);
+    take_sockets(supervisor);
+    supervisor->steered = true; /* to be looked at: workers of slots that leave */
+    return supervisor_open_listeners(supervisor, supervisor->image) == 0 ? 0 : -EADDRINUSE;
 }
 
 /* The lock on the name is given up some moments before a process has ended, and with its end keepers that it had just
  * forked end, too. */
 static void wait_for_death(const struct supervisor *supervisor)
 {
-    int pidfd = kin_open(supervisor->instance.left_pid);
+    pid_t pid = supervisor->instance.left_pid;
+    int pidfd = pid == getpid() ? -1 : kin_open(pid);
 
     if (pidfd >= 0) {
         (void)kin_wait_end(pidfd, DEATH_MS);
@@ -324,34 +328,58 @@ static bool is_anybody(const struct kin *found, int count)
     return false;
 }
 
-int supervisor_take_over(struct supervisor *supervisor)
+/* One generation, the newest first. 1: it is ours now; 0: it is an elder one, or nobody is left of it; or -errno. */
+static int take_generation(struct supervisor *supervisor, const struct kin_memory *memory, bool newest)
 {
     static struct kin found[KIN_MAX];
-    uint64_t started_us = clock_now_us();
-
-    if (!supervisor->instance.has_left) {
-        return 0;
-    }
-    wait_for_death(supervisor);
-    int count = kin_find(&supervisor->instance.left, found, KIN_MAX);
+    int count = kin_find(memory, found, KIN_MAX);
     int result = count < 0 ? count : 0;
+
     if (is_anybody(found, count)) {
-        result = take_all(supervisor, found, (uint32_t)count);
-        result = result < 0 ? result : 1;
-    } else if (count > 0) {
-        end_loggers(found, (uint32_t)count);
+        result = newest ? take_all(supervisor, memory, found, (uint32_t)count) : -EPROTO;
+        if (result == -EPROTO) {
+            result = supervisor_add_elder(supervisor, memory, found, (uint32_t)count);
+        } else {
+            result = result < 0 ? result : 1;
+        }
+    } else {
+        kin_end_loggers(memory);
     }
     for (int i = 0; i < count; i++) {
         close(found[i].pidfd);
     }
+    return result;
+}
+
+int supervisor_take_over(struct supervisor *supervisor)
+{
+    const struct instance *instance = &supervisor->instance;
+    uint64_t started_us = clock_now_us();
+    int result = 0;
+    bool taken = false;
+
+    if (instance->left_count == 0) {
+        return 0;
+    }
+    wait_for_death(supervisor);
+    for (uint32_t i = 0; i < instance->left_count && result >= 0; i++) {
+        result = take_generation(supervisor, &instance->left[i], !taken && supervisor->elder_count == 0);
+        taken = taken || result == 1;
+    }
+    if (result >= 0 && taken) {
+        result = supervisor_publish(supervisor);
+    }
+    if (result >= 0 && taken) {
+        result = take_listeners(supervisor);
+    }
     if (result < 0) {
         return fail(supervisor, result);
     }
-    if (result == 1) {
-        log_line(LOG_LEVEL_WARNING, "event=taken_over name=%s processes=%d took_us=%lu",
-                 supervisor->image->name, count, (unsigned long)(clock_now_us() - started_us));
+    if (taken) {
+        log_line(LOG_LEVEL_WARNING, "event=taken_over name=%s took_us=%lu", supervisor->image->name,
+                 (unsigned long)(clock_now_us() - started_us));
     }
-    return result;
+    return taken;
 }
 
 static bool image_is_free(const struct supervisor *supervisor)

@@ -219,7 +219,8 @@ static void stop_sessions(struct worker *worker)
 }
 
 /* Follows the supervisor's word. A drain first takes what waits in the accept queues, whose connections are
- * established for their clients, then closes the listening sockets and waits for the sessions to end. */
+ * established for their clients, then closes the listening sockets and waits for the sessions to end; a handover leaves them
+ * to whoever has the same sockets. */
 static void follow_run_state(struct worker *worker)
 {
     const struct region_header *header = worker->region.header;
@@ -232,7 +233,8 @@ static void follow_run_state(struct worker *worker)
     uint32_t drain_ms = worker->image->timeouts.drain_ms;
     bool late = drain_ms != 0 && worker->now_ms >= header->run_state_since_ms + drain_ms;
     listener_leave_all(worker);
-    if (state == RUN_STOP || late) {
+    worker->refusing = worker->refusing || state == RUN_HANDOVER; /* others take who waits */
+    if (state == RUN_STOP || (late && state == RUN_DRAIN)) {
         worker->refusing = true;
         stop_sessions(worker);
     }

@@ -228,6 +228,35 @@ int region_take_over(struct region *region, const int fds[SEGMENT_COUNT])
     return attach(region, fds, SEGMENT_COUNT, SEGMENT_HEAD);
 }
 
+uint32_t region_layout_version(void)
+{
+    return REGION_LAYOUT_VERSION;
+}
+
+int region_map_header(int head_fd, struct region_header **header)
+{
+    struct stat stat;
+
+    if (fstat(head_fd, &stat) != 0 || stat.st_size < REGION_HEADER_BYTES) {
+        return -EPROTO;
+    }
+    void *address = mmap(NULL, REGION_HEADER_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, head_fd, 0);
+    if (address == MAP_FAILED) {
+        return -errno;
+    }
+    *header = address;
+    if ((*header)->magic != REGION_MAGIC || (*header)->slot_count > IMAGE_WORKERS_MAX) {
+        region_unmap_header(*header);
+        return -EPROTO;
+    }
+    return 0;
+}
+
+void region_unmap_header(struct region_header *header)
+{
+    (void)munmap(header, REGION_HEADER_BYTES);
+}
+
 void region_detach(struct region *region)
 {
     const struct region_header *header = region->header;
@@ -255,8 +284,8 @@ bool region_check(const struct region *region)
     const struct region_header *header = region->header;
 
     if (header->magic != REGION_MAGIC || header->layout_version != REGION_LAYOUT_VERSION ||
-        header->slot_count == 0 || header->slot_count > IMAGE_WORKERS_MAX || header->run_state > RUN_STOP ||
-        header->image_current > 1) {
+        header->slot_count == 0 || header->slot_count > IMAGE_WORKERS_MAX ||
+        header->run_state > RUN_HANDOVER || header->image_current > 1) {
         return false;
     }
     /* The places follow from the counts before them. */

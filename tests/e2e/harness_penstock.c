@@ -11,6 +11,7 @@
 #include "tests/e2e/harness_json.h"
 
 static struct bed_process running;
+static const char *program; /* NULL: this build's */
 
 static const char * or (const char *given, const char *otherwise)
 {
@@ -44,7 +45,7 @@ const char *penstock_configure(const struct penstock_config *config)
 
 struct bed_process penstock_spawn(const char *config_path, bool (*before_exec)(void))
 {
-    const char *argv[] = {bed_penstock_path(), "run", "-c", config_path, NULL};
+    const char *argv[] = {or (program, bed_penstock_path()), "run", "-c", config_path, NULL};
 
     return bed_spawn(argv, before_exec);
 }
@@ -62,6 +63,11 @@ void penstock_start(const struct penstock_config *config)
 {
     penstock_configure(config);
     start(config->before_exec);
+}
+
+void penstock_use(const char *path)
+{
+    program = path;
 }
 
 void penstock_kill(void)

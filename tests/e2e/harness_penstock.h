@@ -33,6 +33,9 @@ void penstock_start(const struct penstock_config *config);
 /* The same with one server, a port of this machine, and the default configuration. */
 void penstock_start_to(uint16_t server_port);
 
+/* From here on another program is started. */
+void penstock_use(const char *path);
+
 /* SIGKILL to the supervisor alone. */
 void penstock_kill(void);
 
