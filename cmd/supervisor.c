@@ -332,7 +332,8 @@ static void supervise(struct supervisor *supervisor)
             polls[i + 2] = (struct pollfd){.fd = supervisor->slots[i].pidfd, .events = POLLIN};
         }
         bool soon = supervisor->stopping || supervisor->reload_pending || supervisor->steered ||
-                    supervisor->upgrade_wanted || supervisor->upgrading;
+                    supervisor->upgrade_wanted || supervisor->upgrading ||
+                    supervisor_is_handing_over(supervisor);
         (void)poll(polls, supervisor->region.header->slot_count + 2, soon ? SOON_MS : LOOK_EVERY_MS);
         follow_signals(supervisor);
         if (supervisor->logger_pidfd >= 0 && polls[1].revents) {

@@ -38,6 +38,7 @@ struct elder {
     uint32_t count;
     int pidfds[KIN_MAX];
     int wakes[KIN_MAX]; /* -1: none */
+    bool letting_go;    /* told to hand over; not all have closed their listening sockets */
 };
 
 struct supervisor {
@@ -83,14 +84,17 @@ int supervisor_add_elder(struct supervisor *supervisor, const struct kin_memory 
 /* Uses the sockets taken for the binds of `image`, whose places are known; closes the others. */
 void supervisor_use_inherited(struct supervisor *supervisor, const struct image *image);
 
-/* We serve: those who accepted until now let go. */
+/* We serve: those who accepted until now are told to let go. */
 void supervisor_hand_over(struct supervisor *supervisor);
 
 /* What holds for us holds for them: RUN_DRAIN, RUN_STOP. */
 void supervisor_tell_elders(struct supervisor *supervisor, enum run_state state);
 
-/* Forgets those who have ended. */
+/* Follows those who let go, forgets those who have ended. */
 void supervisor_watch_elders(struct supervisor *supervisor);
+
+/* Whether some have not let go. */
+bool supervisor_is_handing_over(const struct supervisor *supervisor);
 
 /* Publishes the instance's region and its elders. 0 or -errno. */
 int supervisor_publish(struct supervisor *supervisor);

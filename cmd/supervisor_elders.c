@@ -97,6 +97,7 @@ int supervisor_add_elder(struct supervisor *supervisor, const struct kin_memory 
     }
     elder->memory = *memory;
     elder->count = 0;
+    elder->letting_go = elder->header->run_state == RUN_HANDOVER;
     supervisor->elder_count++;
     for (uint32_t i = 0; i < count && result == 0; i++) {
         result = found[i].role == KIN_LOGGER ? 0 : add_process(supervisor, elder, &found[i]);
@@ -151,7 +152,7 @@ void supervisor_hand_over(struct supervisor *supervisor)
         struct elder *elder = &supervisor->elders[i];
         if (elder->header->run_state == RUN_SERVE) {
             tell(elder, RUN_HANDOVER);
-            elder->header->upgrades++; /* `penstock upgrade` waits for it there */
+            elder->letting_go = true;
         }
     }
 }
@@ -161,6 +162,45 @@ void supervisor_tell_elders(struct supervisor *supervisor, enum run_state state)
     for (uint32_t i = 0; i < supervisor->elder_count; i++) {
         tell(&supervisor->elders[i], state);
     }
+}
+
+static bool has_let_go(const struct elder *elder)
+{
+    for (uint32_t i = 0; i < elder->count; i++) {
+        for (uint32_t k = 0; k < elder->header->listener_places && k < IMAGE_BINDS_MAX; k++) {
+            int fd = kin_copy_descriptor(elder->pidfds[i], (int)(elder->header->fd_listeners + k));
+            bool open = fd >= 0 && listens(fd);
+            if (fd >= 0) {
+                close(fd);
+            }
+            if (open) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+/* One that lets go may have taken the wake-up of a connection that waits now: ours look once more. */
+static void follow_letting_go(struct supervisor *supervisor, struct elder *elder)
+{
+    if (!elder->letting_go || !has_let_go(elder)) {
+        return;
+    }
+    elder->letting_go = false;
+    __atomic_fetch_add(&supervisor->region.header->accept_kick, 1, __ATOMIC_RELAXED);
+    supervisor_wake_all(supervisor);
+    elder->header->upgrades++; /* `penstock upgrade` waits for it there */
+}
+
+bool supervisor_is_handing_over(const struct supervisor *supervisor)
+{
+    for (uint32_t i = 0; i < supervisor->elder_count; i++) {
+        if (supervisor->elders[i].letting_go) {
+            return true;
+        }
+    }
+    return false;
 }
 
 /* Those who have ended are forgotten. */
@@ -186,6 +226,7 @@ void supervisor_watch_elders(struct supervisor *supervisor)
     for (uint32_t i = 0; i < supervisor->elder_count;) {
         struct elder *elder = &supervisor->elders[i];
         watch_elder(elder);
+        follow_letting_go(supervisor, elder);
         if (elder->count > 0) {
             i++;
             continue;

@@ -295,12 +295,16 @@ static int take_all(struct supervisor *supervisor, const struct kin_memory *memo
 /* All the listening sockets of the image, and slots that have none begin anew with others. */
 static int take_listeners(struct supervisor *supervisor)
 {
+    static const struct image nothing;
+
     supervisor_wake_all(supervisor); /* the dead one may not have come to it */
     if (supervisor->stopping) {
+        supervisor_use_inherited(supervisor, &nothing);
         return 0;
     }
     (void)wait_until(supervisor, sockets_are_there, SOCKETS_MS);
     take_sockets(supervisor);
+    supervisor_use_inherited(supervisor, supervisor->image);
     supervisor->steered = true; /* to be looked at: workers of slots that leave */
     return supervisor_open_listeners(supervisor, supervisor->image) == 0 ? 0 : -EADDRINUSE;
 }

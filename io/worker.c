@@ -250,13 +250,18 @@ static bool is_done(const struct worker *worker)
     return leaves && worker->slab.active == 0 && worker->listeners_open == 0;
 }
 
-/* A ring under tear-down may have taken the wake-up of a connection that came meanwhile. */
+/* A ring under tear-down, or a worker that let go of the same socket, may have taken the wake-up of a connection that
+ * came meanwhile. */
 static void rekick_accept(struct worker *worker)
 {
-    if (worker->rekick_ms == 0 || worker->now_ms < worker->rekick_ms) {
+    uint32_t kick = __atomic_load_n(&worker->region.header->accept_kick, __ATOMIC_RELAXED);
+    bool due = worker->rekick_ms != 0 && worker->now_ms >= worker->rekick_ms;
+
+    if (!due && kick == worker->accept_kick) {
         return;
     }
-    worker->rekick_ms = 0;
+    worker->accept_kick = kick;
+    worker->rekick_ms = due ? 0 : worker->rekick_ms;
     for (uint32_t i = 0; i < IMAGE_BINDS_MAX; i++) {
         listener_cancel(worker, i);
     }

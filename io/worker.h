@@ -81,6 +81,7 @@ struct worker {
     bool image_complete;      /* the sockets of all its binds have come */
     uint64_t accept_after_ms; /* accepting is paused until then */
     uint64_t pause_log_after_ms;
+    uint32_t accept_kick;       /* of the region's header, as last seen */
     uint64_t rekick_ms;         /* after an adoption: when accepts are armed once more; 0: done */
     uint32_t descriptors_limit; /* RLIMIT_NOFILE */
     uint32_t sessions_max;      /* what descriptors and the completion queue allow this worker */

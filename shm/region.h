@@ -54,7 +54,7 @@ struct region_table_place {
 };
 
 /*
- * Written by the supervisor, read by all. What comes after `version` does not change after creation, but for the last two
+ * Written by the supervisor, read by all. What comes after `version` does not change after creation, but for the last three
  * fields.
  *
  * What comes before `segment_bytes` stays where it is in every layout version to come: by these fields a supervisor of
@@ -88,6 +88,8 @@ struct region_header {
     uint64_t created_realtime_us;
     uint32_t image_current; /* 0 or 1; atomic, release paired with the workers' acquire */
     uint32_t reloads_failed;
+    uint32_t accept_kick; /* workers look into their accept queues once more when it changes */
+    uint32_t reserved1;
 };
 
 _Static_assert(offsetof(struct region_header, run_state) == 16 &&

@@ -45,7 +45,7 @@ const char *penstock_configure(const struct penstock_config *config)
 
 struct bed_process penstock_spawn(const char *config_path, bool (*before_exec)(void))
 {
-    const char *argv[] = {or (program, bed_penstock_path()), "run", "-c", config_path, NULL};
+    const char *argv[] = { or (program, bed_penstock_path()), "run", "-c", config_path, NULL};
 
     return bed_spawn(argv, before_exec);
 }
