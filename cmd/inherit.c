@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "cmd/descriptors.h"
+#include "core/check.h"
 
 enum {
     FIRST = STDERR_FILENO + 1,
@@ -104,7 +105,9 @@ static int list(const struct kin *worker, struct numbers *numbers)
     if (result == 0 && numbers->count < FD_SESSIONS - FIRST) {
         return -ESRCH; /* a worker that lives has at least these */
     }
-    qsort(numbers->list, numbers->count, sizeof(*numbers->list), ascending);
+    if (result == 0) {
+        qsort(numbers->list, numbers->count, sizeof(*numbers->list), ascending);
+    }
     return result;
 }
 
@@ -124,6 +127,7 @@ static int copy(int pidfd, int number)
 /* The pidfd goes above all the others until it has served. */
 static int copy_all(const struct kin *worker, const struct numbers *numbers)
 {
+    CHECK(numbers->list != NULL && numbers->count > 0);
     int pidfd = numbers->list[numbers->count - 1] + 1;
 
     if (worker->pidfd != pidfd && dup3(worker->pidfd, pidfd, O_CLOEXEC) < 0) {

@@ -138,7 +138,7 @@ static void find_orphan(struct supervisor *supervisor, uint32_t index)
     struct supervised_slot *slot = &supervisor->slots[index];
     const struct worker_slot *shared = region_slot(&supervisor->region, index);
     struct kin_memory memory;
-    struct kin worker;
+    struct kin worker = {.pidfd = -1};
     int result = kin_memory_of(supervisor->region.fds[SEGMENT_TABLES], &memory);
 
     if (result == 0) {

@@ -78,7 +78,7 @@ static int open_segments(pid_t pid, int fds[SEGMENT_COUNT])
 /* Through any of those who hold it. */
 static int open_region(struct supervisor *supervisor, const struct kin *found, uint32_t count)
 {
-    int fds[SEGMENT_COUNT];
+    int fds[SEGMENT_COUNT] = {-1, -1, -1};
     int result = -ESRCH;
 
     for (uint32_t i = 0; i < count && result < 0; i++) {
@@ -161,7 +161,7 @@ static int take_orphan(struct supervisor *supervisor, uint32_t index)
 {
     const struct worker_slot *shared = region_slot(&supervisor->region, index);
     struct kin_memory memory;
-    struct kin worker;
+    struct kin worker = {.pidfd = -1};
     int result = kin_memory_of(supervisor->region.fds[SEGMENT_TABLES], &memory);
 
     if (result == 0) {

@@ -81,7 +81,6 @@ struct worker {
     bool image_complete;      /* the sockets of all its binds have come */
     uint64_t accept_after_ms; /* accepting is paused until then */
     uint64_t pause_log_after_ms;
-    uint32_t accept_kick;       /* of the region's header, as last seen */
     uint64_t rekick_ms;         /* after an adoption: when accepts are armed once more; 0: done */
     uint32_t descriptors_limit; /* RLIMIT_NOFILE */
     uint32_t sessions_max;      /* what descriptors and the completion queue allow this worker */
@@ -102,6 +101,7 @@ struct worker {
 
     uint16_t port_low, port_high, port_next; /* this slot's part of the source ports */
     uint32_t sweep_cursor;
+    uint32_t accept_kick; /* of the region's header, as last seen */
     uint64_t sweep_after_ms;
     uint64_t now_us;
     uint64_t now_ms;
