@@ -214,7 +214,7 @@ static void take_over(const struct keeper_setup *setup)
     int result = inherit_descriptors(setup->orphan);
 
     if (result < 0) {
-        die("copying the descriptors of the worker, which serves on", -result);
+        die("copying the worker's descriptors", -result);
     }
     __atomic_store_n(&slot->state, (uint32_t)SLOT_ADOPTING, __ATOMIC_RELEASE); /* not the dead worker's */
     log_line(LOG_LEVEL_INFO, "event=keeper_replaced slot=%u took_us=%lu", setup->slot,

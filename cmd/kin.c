@@ -179,6 +179,11 @@ int kin_copy_descriptor(int pidfd, int number)
     return fd < 0 ? -errno : fd;
 }
 
+void kin_continue(int pidfd)
+{
+    (void)syscall(SYS_pidfd_send_signal, pidfd, SIGCONT, NULL, 0);
+}
+
 bool kin_wait_end(int pidfd, int timeout_ms)
 {
     struct pollfd end = {.fd = pidfd, .events = POLLIN};

@@ -53,6 +53,9 @@ void kin_unbind(void);
 /* Copies a process's descriptor: the lowest free number, or -errno; -EPERM where that takes CAP_SYS_PTRACE. */
 int kin_copy_descriptor(int pidfd, int number);
 
+/* Lets a worker go on that a keeper has stopped to take it over and then died. */
+void kin_continue(int pidfd);
+
 /* Whether the process has ended. */
 bool kin_has_ended(int pidfd);
 

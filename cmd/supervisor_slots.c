@@ -148,6 +148,7 @@ static void find_orphan(struct supervisor *supervisor, uint32_t index)
         supervisor_lose_slot(supervisor, index);
         return;
     }
+    kin_continue(worker.pidfd);
     slot->orphan = worker.pid;
     slot->pidfd = worker.pidfd;
 }

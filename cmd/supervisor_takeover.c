@@ -153,6 +153,9 @@ static int take_slot(struct supervised_slot *slot, const struct kin *holder)
     slot->pidfd = fcntl(holder->pidfd, F_DUPFD_CLOEXEC, 0);
     slot->keeper = holder->role == KIN_KEEPER ? holder->pid : 0;
     slot->orphan = holder->role == KIN_WORKER ? holder->pid : 0;
+    if (slot->orphan != 0) {
+        kin_continue(holder->pidfd);
+    }
     return slot->pidfd < 0 ? -errno : 0;
 }
 
@@ -302,11 +305,18 @@ static int take_listeners(struct supervisor *supervisor)
         supervisor_use_inherited(supervisor, &nothing);
         return 0;
     }
+    int result = supervisor_open_slots(supervisor, supervisor->image); /* of slots that are lost */
+    if (result < 0) {
+        return result;
+    }
     (void)wait_until(supervisor, sockets_are_there, SOCKETS_MS);
     take_sockets(supervisor);
     supervisor_use_inherited(supervisor, supervisor->image);
     supervisor->steered = true; /* to be looked at: workers of slots that leave */
-    return supervisor_open_listeners(supervisor, supervisor->image) == 0 ? 0 : -EADDRINUSE;
+    if (supervisor_open_listeners(supervisor, supervisor->image) != 0) {
+        return -EADDRINUSE;
+    }
+    return supervisor_hand_listeners(supervisor, supervisor->image);
 }
 
 /* The lock on the name is given up some moments before a process has ended, and with its end keepers that it had just

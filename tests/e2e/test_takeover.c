@@ -189,6 +189,8 @@ Test(takeover, of_nobody)
         cr_assert_eq(kill(members[i], SIGKILL), 0);
         bed_wait(members[i]);
     }
+    /* Rings are torn down some time after their processes have ended. */
+    WAIT_UNTIL(!net_can_connect(bed_format("127.0.0.1:%u", bed.port)));
     penstock_start_again();
     cr_assert(strstr(penstock_log(), "event=taken_over") == NULL);
     exchange_new();
