@@ -1,34 +1,26 @@
 #include "cmd/inherit.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "cmd/descriptors.h"
-#include "core/check.h"
 
 enum {
     FIRST = STDERR_FILENO + 1,
     STOP_TIMEOUT_MS = 5000,
-    ROOM = 1024, /* the list grows by this */
 };
 
-/* Numbers of open descriptors, ascending. */
-struct numbers {
-    int *list;
-    uint32_t count;
-};
-
-static int send_signal(const struct kin *worker, int signal)
+static int send_signal(int pidfd, int signal)
 {
-    return syscall(SYS_pidfd_send_signal, worker->pidfd, signal, NULL, 0) == 0 ? 0 : -errno;
+    return syscall(SYS_pidfd_send_signal, pidfd, signal, NULL, 0) == 0 ? 0 : -errno;
 }
 
 /* The letter of proc(5), /proc/PID/stat; 0 where the process is gone. */
@@ -52,7 +44,7 @@ static char state_of(pid_t pid)
 static int stop(const struct kin *worker)
 {
     const struct timespec pause = {.tv_nsec = 100000};
-    int result = send_signal(worker, SIGSTOP);
+    int result = send_signal(worker->pidfd, SIGSTOP);
 
     for (int i = 0; result == 0 && i < STOP_TIMEOUT_MS * 10; i++) {
         char state = state_of(worker->pid);
@@ -67,48 +59,27 @@ static int stop(const struct kin *worker)
     return result < 0 ? result : -ETIMEDOUT;
 }
 
-static int ascending(const void *one, const void *other)
+/* One more than the highest number that may be open. Listing /proc/PID/fd would make an entry of the kernel's for each. */
+static int numbers_of(const struct kin *worker)
 {
-    return *(const int *)one - *(const int *)other;
-}
-
-static int add(struct numbers *numbers, int number)
-{
-    if (numbers->count % ROOM == 0) {
-        int *larger = realloc(numbers->list, (numbers->count + ROOM) * sizeof(*larger));
-        if (larger == NULL) {
-            return -ENOMEM;
-        }
-        numbers->list = larger;
-    }
-    numbers->list[numbers->count++] = number;
-    return 0;
-}
-
-static int list(const struct kin *worker, struct numbers *numbers)
-{
+    struct rlimit limit = {.rlim_cur = INT_MAX};
     char path[64];
-    int result = 0;
+    char line[128];
+    int size = -ESRCH;
 
-    snprintf(path, sizeof(path), "/proc/%d/fd", worker->pid);
-    DIR *directory = opendir(path);
-    if (directory == NULL) {
+    snprintf(path, sizeof(path), "/proc/%d/status", worker->pid);
+    FILE *file = fopen(path, "re");
+    if (file == NULL) {
         return -errno;
     }
-    for (const struct dirent *entry; result == 0 && (entry = readdir(directory)) != NULL;) {
-        int number = (int)strtol(entry->d_name, NULL, 10);
-        if (entry->d_name[0] != '.' && number >= FIRST) {
-            result = add(numbers, number);
-        }
+    while (size < 0 && fgets(line, sizeof(line), file) != NULL) {
+        (void)sscanf(line, "FDSize: %d", &size);
     }
-    closedir(directory);
-    if (result == 0 && numbers->count < FD_SESSIONS - FIRST) {
-        return -ESRCH; /* a worker that lives has at least these */
-    }
-    if (result == 0) {
-        qsort(numbers->list, numbers->count, sizeof(*numbers->list), ascending);
-    }
-    return result;
+    fclose(file);
+    getrlimit(
+        RLIMIT_NOFILE,
+        &limit); /* a table is larger than what may be open; the last number is free: DESCRIPTORS_SPARE */
+    return size < 0 || (rlim_t)size < limit.rlim_cur ? size : (int)limit.rlim_cur - 1;
 }
 
 /* To the same number: what is free below is lower. */
@@ -124,34 +95,40 @@ static int copy(int pidfd, int number)
     return result;
 }
 
-/* The pidfd goes above all the others until it has served. */
-static int copy_all(const struct kin *worker, const struct numbers *numbers)
+/* What is not open is left out; but one that lives has all below the sessions'. If it dies meanwhile, what was copied is
+ * saved. */
+static int copy_all(int pidfd, int end)
 {
-    CHECK(numbers->list != NULL && numbers->count > 0);
-    int pidfd = numbers->list[numbers->count - 1] + 1;
+    int result = 0;
 
-    if (worker->pidfd != pidfd && dup3(worker->pidfd, pidfd, O_CLOEXEC) < 0) {
+    for (int number = FIRST; number < end && result == 0; number++) {
+        result = copy(pidfd, number);
+        if (number >= FD_SESSIONS && (result == -EBADF || result == -ESRCH)) {
+            result = 0;
+        }
+    }
+    return result;
+}
+
+/* The pidfd goes above all the others until it has served. */
+static int copy_and_end(const struct kin *worker, int end)
+{
+    if (worker->pidfd != end && dup3(worker->pidfd, end, O_CLOEXEC) < 0) {
         int error = errno;
-        (void)send_signal(worker, SIGCONT);
+        kin_continue(worker->pidfd);
         return -error;
     }
-    (void)close_range(FIRST, (unsigned)pidfd - 1, 0);
-    (void)close_range((unsigned)pidfd + 1, ~0u, 0);
-    int result = 0;
-    for (uint32_t i = 0; i < numbers->count && result == 0; i++) {
-        result = copy(pidfd, numbers->list[i]);
-    }
-    const struct kin same = {.pid = worker->pid, .pidfd = pidfd};
+    (void)close_range(FIRST, (unsigned)end - 1, 0);
+    (void)close_range((unsigned)end + 1, ~0u, 0);
+    int result = copy_all(end, end);
     if (result == 0) {
         kin_unbind(); /* from here on this is the keeper */
-        result = send_signal(&same, SIGKILL);
-    }
-    if (result == 0) {
-        (void)kin_wait_end(pidfd, -1); /* its ring is frozen then */
+        (void)send_signal(end, SIGKILL);
+        (void)kin_wait_end(end, -1); /* its ring is frozen then */
     } else {
-        (void)send_signal(&same, SIGCONT);
+        kin_continue(end);
     }
-    close(pidfd);
+    close(end);
     return result;
 }
 
@@ -167,17 +144,14 @@ int inherit_check(const struct kin *worker)
 
 int inherit_descriptors(const struct kin *worker)
 {
-    struct numbers numbers = {0};
     int result = stop(worker);
 
     if (result == 0) {
-        result = list(worker, &numbers);
+        result = numbers_of(worker);
     }
-    if (result == 0) {
-        result = copy_all(worker, &numbers);
-    } else {
-        (void)send_signal(worker, SIGCONT);
+    if (result > FD_SESSIONS) {
+        return copy_and_end(worker, result);
     }
-    free(numbers.list);
-    return result;
+    kin_continue(worker->pidfd);
+    return result < 0 ? result : -ESRCH;
 }
