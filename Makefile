@@ -110,6 +110,15 @@ all: $(PROGRAMS) $(if $(LIB_SRCS),$(PENSTOCK_LIB)) $(if $(BENCH_SRCS),$(BENCH_LI
 $(BUILD)/penstock: $(BUILD)/obj/cmd/main.o $(PENSTOCK_LIB)
 	$(call quiet,LD)$(LINK) -o $@ $(linked) $(LDLIBS)
 
+# The same with another layout version, for tests of upgrades: one object differs.
+OTHER_LAYOUT = $(BUILD)/tests/penstock-other-layout
+$(OTHER_LAYOUT): $(BUILD)/obj/cmd/main.o $(BUILD)/other-layout/shm/region.o $(PENSTOCK_LIB)
+	@mkdir -p $(@D)
+	$(call quiet,LD)$(LINK) -o $@ $(linked) $(LDLIBS)
+$(BUILD)/other-layout/%.o: %.c $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(call quiet,CC)$(COMPILE) -DPENSTOCK_LAYOUT_VERSION=999 -MMD -MP -c -o $@ $<
+
 $(BENCH_MAINS:%.c=$(BUILD)/%): $(BUILD)/bench/%: $(BUILD)/obj/bench/%.o $(BENCH_LIB)
 	@mkdir -p $(@D)
 	$(call quiet,LD)$(LINK) -o $@ $(linked) $(LDLIBS)
@@ -174,26 +183,26 @@ $(BUILD)/sources: FORCE
 $(BUILD)/version: FORCE
 	$(call remember,$(PENSTOCK_VERSION))
 
--include $(shell find $(BUILD)/obj $(BUILD)/sim -name '*.d' 2>/dev/null)
+-include $(shell find $(BUILD)/obj $(BUILD)/sim $(BUILD)/other-layout -name '*.d' 2>/dev/null)
 
 # --- Tests --------------------------------------------------------------------------------------------------
 
 # tests/run-suites runs the named suites of a build and ends with one line: N passed, N failed[, N skipped].
-RUN_SUITES = PENSTOCK=$(abspath $(BUILD)/penstock) BENCH_DIR=$(abspath $(BUILD)/bench) tests/run-suites $(BUILD)
+RUN_SUITES = PENSTOCK=$(abspath $(BUILD)/penstock) PENSTOCK_OTHER_LAYOUT=$(abspath $(OTHER_LAYOUT)) BENCH_DIR=$(abspath $(BUILD)/bench) tests/run-suites $(BUILD)
 
 .PHONY: test check check-unit check-sim check-e2e check-faults check-chaos check-long
 test: deps
 	@$(MAKE) check
 
 # All suites there are, one after the other, and one summary.
-check: all $(SUITES:%=$(BUILD)/tests/%)
+check: all $(OTHER_LAYOUT) $(SUITES:%=$(BUILD)/tests/%)
 	@$(RUN_SUITES) $(SUITES)
 
 check-unit: $(if $(UNIT_SRCS),$(BUILD)/tests/unit)
 	@$(RUN_SUITES) $(if $(UNIT_SRCS),unit)
 check-sim: $(if $(SIM_SRCS),$(BUILD)/tests/sim)
 	@$(RUN_SUITES) $(if $(SIM_SRCS),sim)
-check-e2e: all $(if $(E2E_SRCS),$(BUILD)/tests/e2e)
+check-e2e: all $(OTHER_LAYOUT) $(if $(E2E_SRCS),$(BUILD)/tests/e2e)
 	@$(RUN_SUITES) $(if $(E2E_SRCS),e2e)
 check-faults: all $(if $(FAULTS_SRCS),$(BUILD)/tests/faults)
 	@$(RUN_SUITES) $(if $(FAULTS_SRCS),faults)

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "cmd/descriptors.h"
+#include "cmd/inherit.h"
 #include "cmd/worker_process.h"
 #include "io/clock.h"
 #include "io/log.h"
@@ -212,10 +213,24 @@ static void back_off(const struct keeper *keeper)
 /* Nothing of an earlier use of the slot holds: the descriptor table is new. */
 static void begin_slot(struct worker_slot *slot)
 {
-    slot->keeper_pid = (uint32_t)getpid();
     slot->fd_floor = FD_SESSIONS;
     slot->epoch = 0;
     memset(slot->listeners, 0, sizeof(slot->listeners));
+}
+
+/* The slot goes on. */
+static void take_over(const struct keeper_setup *setup)
+{
+    struct worker_slot *slot = region_slot(setup->region, setup->slot);
+    uint64_t started_us = clock_now_us();
+    int result = inherit_descriptors(setup->orphan);
+
+    if (result < 0) {
+        die("copying the worker's descriptors", -result);
+    }
+    __atomic_store_n(&slot->state, (uint32_t)SLOT_ADOPTING, __ATOMIC_RELEASE); /* not the dead worker's */
+    log_line(LOG_LEVEL_INFO, "event=keeper_replaced slot=%u took_us=%lu", setup->slot,
+             (unsigned long)(clock_now_us() - started_us));
 }
 
 void keeper_main(const struct keeper_setup *setup)
@@ -224,6 +239,7 @@ void keeper_main(const struct keeper_setup *setup)
     struct keeper keeper = {.setup = setup, .slot = region_slot(setup->region, setup->slot)};
     sigset_t child;
 
+    kin_bind(setup->supervisor);
     snprintf(name, sizeof(name), "keeper.%u", setup->slot);
     log_init(LOG_LEVEL_INFO, name);
     (void)prctl(PR_SET_NAME, name, 0, 0, 0);
@@ -241,8 +257,14 @@ void keeper_main(const struct keeper_setup *setup)
     if (result < 0) {
         die("opening the region's head read-only through /proc", -result);
     }
-    lay_out_descriptors(setup);
-    begin_slot(keeper.slot);
+    if (setup->orphan != NULL) {
+        take_over(setup);
+    } else {
+        lay_out_descriptors(setup);
+        kin_unbind();
+        begin_slot(keeper.slot);
+    }
+    keeper.slot->keeper_pid = (uint32_t)getpid();
     do {
         back_off(&keeper);
     } while (!wait_for_worker(&keeper, start_worker(&keeper)));

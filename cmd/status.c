@@ -51,8 +51,9 @@ static void print_servers(const struct region *region)
 
 static void print_text(const struct summary *summary, const struct region *region)
 {
-    printf("%s: up %" PRIu64 " s, %u of %u workers serving, configuration %" PRIu64 "%s\n\n",
-           region->header->name, summary->up_seconds, summary->serving, summary->workers, summary->generation,
+    printf("%s: version %.*s, up %" PRIu64 " s, %u of %u workers serving, configuration %" PRIu64 "%s\n\n",
+           region->header->name, REGION_VERSION_MAX - 1, region->header->version, summary->up_seconds,
+           summary->serving, summary->workers, summary->generation,
            region->header->run_state == RUN_DRAIN ? ", draining" : "");
     printf("  %-22s %" PRIu64 " of %" PRIu64 "%s\n", "sessions", summary->sessions, summary->sessions_limit,
            summary->accept_paused ? "  (accepting is paused: a limit is reached)" : "");
@@ -115,8 +116,10 @@ static void print_json_servers(const struct region *region)
 
 static void print_json(const struct summary *summary, const struct region *region)
 {
-    printf("{\"name\":\"%s\",\"up_seconds\":%" PRIu64 ",\"generation\":%" PRIu64 ",\"reloads_failed\":%u,",
-           region->header->name, summary->up_seconds, summary->generation, region->header->reloads_failed);
+    printf("{\"name\":\"%s\",\"version\":\"%.*s\",\"upgrades\":%u,\"up_seconds\":%" PRIu64
+           ",\"generation\":%" PRIu64 ",\"reloads_failed\":%u,",
+           region->header->name, REGION_VERSION_MAX - 1, region->header->version, region->header->upgrades,
+           summary->up_seconds, summary->generation, region->header->reloads_failed);
     printf("\"sessions\":%" PRIu64 ",\"sessions_draining\":%" PRIu64 ",\"sessions_limit\":%" PRIu64
            ",\"accept_paused\":%s,",
            summary->sessions, summary->sessions_draining, summary->sessions_limit,

@@ -127,6 +127,19 @@ int sock_bind(const struct endpoint *endpoint)
     return fd;
 }
 
+bool sock_listens_at(int fd, const struct endpoint *endpoint)
+{
+    struct sockaddr_storage wanted;
+    struct sockaddr_storage is = {0};
+    socklen_t wanted_length = sock_address(endpoint, &wanted);
+    socklen_t length = sizeof(is);
+    int listens = 0;
+    socklen_t size = sizeof(listens);
+
+    return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) == 0 && listens != 0 &&
+           getsockname(fd, (struct sockaddr *)&is, &length) == 0 && memcmp(&wanted, &is, wanted_length) == 0;
+}
+
 int sock_probe(const struct endpoint *endpoint)
 {
     struct sockaddr_storage address;

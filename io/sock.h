@@ -20,6 +20,9 @@ socklen_t sock_address(const struct endpoint *endpoint, struct sockaddr_storage 
  * or -errno. */
 int sock_bind(const struct endpoint *endpoint);
 
+/* Whether `fd` is a socket that listens at the endpoint. */
+bool sock_listens_at(int fd, const struct endpoint *endpoint);
+
 /* 0 if nobody else listens on the TCP endpoint, else -EADDRINUSE or another -errno. */
 int sock_probe(const struct endpoint *endpoint);
 

@@ -319,7 +319,8 @@ static void drain_gone(struct worker *worker)
 }
 
 /* Follows the supervisor's word. A drain first takes what waits in the accept queues, whose connections are
- * established for their clients, then closes the listening sockets and waits for the sessions to end. */
+ * established for their clients, then closes the listening sockets and waits for the sessions to end; a handover leaves them
+ * to whoever has the same sockets. */
 static void follow_run_state(struct worker *worker)
 {
     const struct region_header *header = worker->region.header;
@@ -332,7 +333,8 @@ static void follow_run_state(struct worker *worker)
     uint32_t drain_ms = worker->image->timeouts.drain_ms;
     bool late = drain_ms != 0 && worker->now_ms >= header->run_state_since_ms + drain_ms;
     listener_leave_all(worker);
-    if (state == RUN_STOP || late) {
+    worker->refusing = worker->refusing || state == RUN_HANDOVER; /* others take who waits */
+    if (state == RUN_STOP || (late && state == RUN_DRAIN)) {
         worker->refusing = true;
         (void)stop_sessions(worker, true);
     }
@@ -348,15 +350,22 @@ static bool is_done(const struct worker *worker)
     return leaves && worker->slab.active == 0 && worker->listeners_open == 0;
 }
 
-/* A ring under tear-down may have taken the wake-up of a connection that came meanwhile. */
+/* A ring under tear-down, or a worker that let go of the same socket, may have taken the wake-up of a connection that
+ * came meanwhile. */
 static void rekick_accept(struct worker *worker)
 {
-    if (worker->rekick_ms == 0 || worker->now_ms < worker->rekick_ms) {
+    uint32_t kick = __atomic_load_n(&worker->region.header->accept_kick, __ATOMIC_RELAXED);
+    bool due = worker->rekick_ms != 0 && worker->now_ms >= worker->rekick_ms;
+
+    if (!due && kick == worker->accept_kick) {
         return;
     }
-    worker->rekick_pause_ms *= 2;
-    worker->rekick_ms =
-        worker->rekick_pause_ms <= REKICK_LAST_MS ? worker->now_ms + worker->rekick_pause_ms : 0;
+    worker->accept_kick = kick;
+    if (due) {
+        worker->rekick_pause_ms *= 2;
+        worker->rekick_ms =
+            worker->rekick_pause_ms <= REKICK_LAST_MS ? worker->now_ms + worker->rekick_pause_ms : 0;
+    }
     for (uint32_t i = 0; i < IMAGE_BINDS_MAX; i++) {
         listener_cancel(worker, i);
     }

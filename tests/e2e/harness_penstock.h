@@ -35,6 +35,15 @@ void penstock_start(const struct penstock_config *config);
 /* The same with one server, a port of this machine, and the default configuration. */
 void penstock_start_to(uint16_t server_port);
 
+/* From here on another program is started. */
+void penstock_use(const char *path);
+
+/* SIGKILL to the supervisor alone. */
+void penstock_kill(void);
+
+/* `penstock run` once more, with the file as it is now: takes over who serves. */
+void penstock_start_again(void);
+
 /* Starts it without waiting; its outputs. */
 struct bed_process penstock_spawn(const char *config_path, bool (*before_exec)(void));
 
