@@ -265,6 +265,12 @@ bench bench-quick: deps deps-bench
 	@$(MAKE) all
 	@bench/run.sh $(BUILD) $(if $(filter %-quick,$@),--quick)
 
+# SAMPLES=30 KEEP=DIR: bench/pauses.sh
+.PHONY: bench-pauses
+bench-pauses: deps
+	@$(MAKE) all
+	@bench/pauses.sh $(BUILD)
+
 # SESSIONS=100000 KEEP=DIR: bench/scale.sh
 .PHONY: bench-scale
 bench-scale: deps
@@ -316,6 +322,7 @@ help:
 	@echo 'make tidy            layering, layout, format, static analysis'
 	@echo 'make fmt             format the source'
 	@echo 'make bench           the comparison with HAProxy and nginx, to bench/RESULTS.md; bench-quick: a minute, prints only'
+	@echo 'make bench-pauses    how long a client waits for kills, reloads, upgrades'
 	@echo 'make bench-scale     100,000 sessions at once: memory, CPU, adoption, to bench/SCALING.md'
 	@echo 'make doc             check the links of all documents'
 	@echo 'make install         PREFIX=$(PREFIX) DESTDIR='
