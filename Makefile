@@ -53,6 +53,10 @@ CFLAGS    = -O2 -g -fno-omit-frame-pointer -fstack-protector-strong
 CPPFLAGS += -D_FORTIFY_SOURCE=2
 LDLIBS   += -ljemalloc
 endif
+# Fault points are built in by the flavour that check-faults runs (shm/fault_point.h).
+ifdef FAULT_POINTS
+CPPFLAGS += -DPENSTOCK_FAULT_POINTS
+endif
 COMPILE   = $(CC) -std=gnu11 $(WARNINGS) $(CPPFLAGS) $(CFLAGS) $(EXTRA_CFLAGS)
 LINK      = $(CC) $(CFLAGS) $(LDFLAGS)
 linked    = $(filter %.o,$^) $(filter %.a,$^)
@@ -75,10 +79,11 @@ UNIT_SRCS   := $(wildcard tests/unit/*.c tests/unit/$(UNIT)/*.c tests/unit/$(UNI
 UNIT_SRCS   += $(if $(filter tests/unit/cmd/%,$(UNIT_SRCS)),tests/e2e/harness_json.c tests/e2e/harness_metrics.c)
 UNIT_SRCS   += $(if $(UNIT_SRCS),$(if $(filter thread,$(SANITIZE)),tests/criterion_tsan.c))
 E2E_SRCS    := $(wildcard tests/e2e/*.c)
+FAULTS_SRCS := $(wildcard tests/faults/*.c)
 CHAOS_SRCS  := $(wildcard tests/chaos/*.c)
 LONG_SRCS   := $(wildcard tests/long/*.c)
 FUZZ_SRCS   := $(wildcard tests/fuzz/fuzz_*.c)
-TEST_SRCS   = $(UNIT_SRCS) | $(E2E_SRCS) | $(CHAOS_SRCS) | $(LONG_SRCS) | $(SIM_SRCS)
+TEST_SRCS   = $(UNIT_SRCS) | $(E2E_SRCS) | $(FAULTS_SRCS) | $(CHAOS_SRCS) | $(LONG_SRCS) | $(SIM_SRCS)
 
 # The simulation: the engine over a fake kernel. These files of io/ are replaced by tests/sim's own, and every
 # store of the rest is instrumented: compiled for the thread sanitizer, linked without it, tests/sim defines
@@ -95,7 +100,7 @@ SIM_LIB_SRCS  := $(call sources,core) $(call sources,shm) \
 # --- What is built ------------------------------------------------------------------------------------------
 
 PROGRAMS = $(if $(wildcard cmd/main.c),$(BUILD)/penstock) $(BENCH_MAINS:%.c=$(BUILD)/%)
-SUITES  := $(if $(UNIT_SRCS),unit) $(if $(SIM_SRCS),sim) $(if $(E2E_SRCS),e2e) $(if $(CHAOS_SRCS),chaos)
+SUITES  := $(if $(UNIT_SRCS),unit) $(if $(SIM_SRCS),sim) $(if $(E2E_SRCS),e2e) $(if $(FAULTS_SRCS),faults) $(if $(CHAOS_SRCS),chaos)
 PENSTOCK_LIB = $(BUILD)/libpenstock.a
 BENCH_LIB    = $(BUILD)/libbench.a
 
@@ -105,6 +110,15 @@ all: $(PROGRAMS) $(if $(LIB_SRCS),$(PENSTOCK_LIB)) $(if $(BENCH_SRCS),$(BENCH_LI
 
 $(BUILD)/penstock: $(BUILD)/obj/cmd/main.o $(PENSTOCK_LIB)
 	$(call quiet,LD)$(LINK) -o $@ $(linked) $(LDLIBS)
+
+# The same with another layout version, for tests of upgrades: one object differs.
+OTHER_LAYOUT = $(BUILD)/tests/penstock-other-layout
+$(OTHER_LAYOUT): $(BUILD)/obj/cmd/main.o $(BUILD)/other-layout/shm/region.o $(PENSTOCK_LIB)
+	@mkdir -p $(@D)
+	$(call quiet,LD)$(LINK) -o $@ $(linked) $(LDLIBS)
+$(BUILD)/other-layout/%.o: %.c $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(call quiet,CC)$(COMPILE) -DPENSTOCK_LAYOUT_VERSION=999 -MMD -MP -c -o $@ $<
 
 $(BENCH_MAINS:%.c=$(BUILD)/%): $(BUILD)/bench/%: $(BUILD)/obj/bench/%.o $(BENCH_LIB)
 	@mkdir -p $(@D)
@@ -122,6 +136,15 @@ $(BUILD)/sim/libsim.a: AND_THEN = && objcopy $(foreach f,$(SIM_RENAMED),--redefi
 $(BUILD)/tests/unit: $(call objects,$(UNIT_SRCS))
 $(BUILD)/tests/e2e: $(call objects,$(E2E_SRCS))
 $(BUILD)/tests/chaos: $(call objects,$(CHAOS_SRCS) $(HARNESS))
+ifdef FAULT_POINTS
+$(BUILD)/tests/faults: $(call objects,$(FAULTS_SRCS) $(HARNESS)) $(PENSTOCK_LIB) $(BENCH_LIB) $(BUILD)/sources
+	@mkdir -p $(@D)
+	$(call quiet,LD)$(LINK) -o $@ $(linked) -lcriterion $(LDLIBS)
+else
+$(BUILD)/tests/faults: FORCE
+	@$(MAKE) $(BUILD)/faults/penstock $(BUILD)/faults/tests/faults BUILD=$(BUILD)/faults FAULT_POINTS=1
+	@mkdir -p $(@D) && ln -sf ../faults/tests/faults $@
+endif
 $(BUILD)/tests/long: $(call objects,$(LONG_SRCS) $(HARNESS))
 $(BUILD)/tests/unit $(BUILD)/tests/e2e $(BUILD)/tests/chaos $(BUILD)/tests/long: \
         $(PENSTOCK_LIB) $(BENCH_LIB) $(BUILD)/sources
@@ -164,27 +187,29 @@ $(BUILD)/sources: FORCE
 $(BUILD)/version: FORCE
 	$(call remember,$(PENSTOCK_VERSION))
 
--include $(shell find $(BUILD)/obj $(BUILD)/sim -name '*.d' 2>/dev/null)
+-include $(shell find $(BUILD)/obj $(BUILD)/sim $(BUILD)/other-layout -name '*.d' 2>/dev/null)
 
 # --- Tests --------------------------------------------------------------------------------------------------
 
 # tests/run-suites runs the named suites of a build and ends with one line: N passed, N failed[, N skipped].
-RUN_SUITES = PENSTOCK=$(abspath $(BUILD)/penstock) BENCH_DIR=$(abspath $(BUILD)/bench) tests/run-suites $(BUILD)
+RUN_SUITES = PENSTOCK=$(abspath $(BUILD)/penstock) PENSTOCK_OTHER_LAYOUT=$(abspath $(OTHER_LAYOUT)) BENCH_DIR=$(abspath $(BUILD)/bench) tests/run-suites $(BUILD)
 
-.PHONY: test check check-unit check-sim check-e2e check-chaos check-long
+.PHONY: test check check-unit check-sim check-e2e check-faults check-chaos check-long
 test: deps
 	@$(MAKE) check
 
 # All suites there are, one after the other, and one summary.
-check: all $(SUITES:%=$(BUILD)/tests/%)
+check: all $(OTHER_LAYOUT) $(SUITES:%=$(BUILD)/tests/%)
 	@$(RUN_SUITES) $(SUITES)
 
 check-unit: $(if $(UNIT_SRCS),$(BUILD)/tests/unit)
 	@$(RUN_SUITES) $(if $(UNIT_SRCS),unit)
 check-sim: $(if $(SIM_SRCS),$(BUILD)/tests/sim)
 	@$(RUN_SUITES) $(if $(SIM_SRCS),sim)
-check-e2e: all $(if $(E2E_SRCS),$(BUILD)/tests/e2e)
+check-e2e: all $(OTHER_LAYOUT) $(if $(E2E_SRCS),$(BUILD)/tests/e2e)
 	@$(RUN_SUITES) $(if $(E2E_SRCS),e2e)
+check-faults: all $(if $(FAULTS_SRCS),$(BUILD)/tests/faults)
+	@$(RUN_SUITES) $(if $(FAULTS_SRCS),faults)
 check-chaos: all $(if $(CHAOS_SRCS),$(BUILD)/tests/chaos)
 	@$(RUN_SUITES) $(if $(CHAOS_SRCS),chaos)
 check-long: all $(if $(LONG_SRCS),$(BUILD)/tests/long)
@@ -193,9 +218,9 @@ check-long: all $(if $(LONG_SRCS),$(BUILD)/tests/long)
 # The same tests under gcc's sanitizers, each in a build of its own.
 .PHONY: asan ubsan tsan fuzz-smoke fuzzers
 asan:
-	@$(MAKE) check BUILD=$(BUILD)/asan SANITIZE=address,undefined SUITES="$(filter-out chaos,$(SUITES))"
+	@$(MAKE) check BUILD=$(BUILD)/asan SANITIZE=address,undefined SUITES="$(filter-out faults chaos,$(SUITES))"
 ubsan:
-	@$(MAKE) check BUILD=$(BUILD)/ubsan SANITIZE=undefined SUITES="$(filter-out chaos,$(SUITES))"
+	@$(MAKE) check BUILD=$(BUILD)/ubsan SANITIZE=undefined SUITES="$(filter-out faults chaos,$(SUITES))"
 tsan:
 	@$(MAKE) check-unit BUILD=$(BUILD)/tsan SANITIZE=thread UNIT=shm
 
@@ -218,7 +243,7 @@ $(BUILD)/fuzz_%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(PENSTOCK_LIB)
 
 .PHONY: tidy fmt doc
 tidy: deps-tidy
-	@TIDY_CFLAGS='-std=gnu11 $(filter-out -Werror,$(WARNINGS)) $(CPPFLAGS)' tests/tidy/run
+	@TIDY_CFLAGS='-std=gnu11 $(filter-out -Werror,$(WARNINGS)) $(CPPFLAGS) -DPENSTOCK_FAULT_POINTS' tests/tidy/run
 
 fmt: deps-tidy
 	@find $(wildcard $(LAYERS) bench tests) -name '*.[ch]' -print0 | xargs -0r clang-format -i
@@ -243,6 +268,12 @@ bench-price: deps
 bench bench-quick: deps deps-bench
 	@$(MAKE) all
 	@bench/run.sh $(BUILD) $(if $(filter %-quick,$@),--quick)
+
+# SAMPLES=30 KEEP=DIR: bench/pauses.sh
+.PHONY: bench-pauses
+bench-pauses: deps
+	@$(MAKE) all
+	@bench/pauses.sh $(BUILD)
 
 # SESSIONS=100000 KEEP=DIR: bench/scale.sh
 .PHONY: bench-scale
@@ -287,6 +318,7 @@ help:
 	@echo 'make check-unit      unit tests; UNIT=shm takes those of one module'
 	@echo 'make check-sim       the engine over a fake kernel'
 	@echo 'make check-e2e       real processes and sockets'
+	@echo 'make check-faults    a death at every step of a build with fault points'
 	@echo 'make check-chaos     kills and faults, every byte checked'
 	@echo 'make check-long      hours'
 	@echo 'make asan|ubsan|tsan the suites under a sanitizer (tsan: unit tests of shm)'
@@ -294,6 +326,7 @@ help:
 	@echo 'make tidy            layering, layout, format, static analysis'
 	@echo 'make fmt             format the source'
 	@echo 'make bench           the comparison with HAProxy and nginx, to bench/RESULTS.md; bench-quick: a minute, prints only'
+	@echo 'make bench-pauses    how long a client waits for kills, reloads, upgrades'
 	@echo 'make bench-scale     100,000 sessions at once: memory, CPU, adoption, to bench/SCALING.md'
 	@echo 'make doc             check the links of all documents'
 	@echo 'make install         PREFIX=$(PREFIX) DESTDIR='

@@ -25,7 +25,9 @@ beside_rounds=$((rounds < 3 ? rounds : 3)) # of the two long experiments
 proxies="penstock haproxy-splice haproxy nginx direct"
 work=$(mktemp -d)
 raw=$work/raw.tsv
-declare -A pid port origin_port started
+declare -A pid port origin_port
+# shellcheck source=bench/processes.sh
+. "$here/processes.sh"
 # shellcheck source=bench/proxies.sh
 . "$here/proxies.sh"
 
@@ -36,47 +38,10 @@ die() {
     exit 1
 }
 
-# Notes go into the results, too: a figure that was got in spite of failed connections must say so.
-note() { echo "note: $*" | tee -a "$work/notes" >&2; }
-
-# The processes given and all their descendants.
-tree() {
-    local each children
-    for each in "$@"; do
-        [ -d "/proc/$each" ] || continue
-        echo "$each"
-        children=$(cat "/proc/$each"/task/*/children 2>/dev/null) || true
-        # shellcheck disable=SC2086 # a list
-        tree $children
-    done
-}
-
-# end PID...: asks the processes to end, waits 5 s at most, then kills what is left of them and of their descendants.
-end() {
-    [ $# -gt 0 ] || return 0
-    local all each
-    all=$(tree "$@")
-    # SIGTERM would let Penstock wait for its sessions; SIGINT is ignored by what a script starts in the background,
-    # unless it asks for it, and HAProxy does not.
-    for each in "$@"; do
-        if [[ ${started[$each]} = penstock* ]]; then kill -INT "$each"; else kill -TERM "$each"; fi 2>/dev/null || true
-    done
-    for _ in $(seq 50); do
-        [ "$(tree "$@")" ] || break
-        sleep 0.1
-    done
-    # shellcheck disable=SC2086 # a list
-    for each in $all; do [ ! -d "/proc/$each" ] || kill -KILL "$each" 2>/dev/null || true; done
-    for each in "$@"; do
-        wait "$each" 2>/dev/null || true
-        unset "started[$each]"
-    done
-}
-
 finish() {
     trap - EXIT
     trap '' INT TERM
-    end "${!started[@]}"
+    end 5 "${!started[@]}"
     if [ "${KEEP:-}" ]; then mkdir -p "$KEEP" && cp -r "$work/." "$KEEP/"; fi
     rm -rf "$work"
 }
@@ -84,9 +49,6 @@ trap finish EXIT
 trap 'exit 130' INT TERM
 
 # --- measuring ----------------------------------------------------------------------------------------------
-
-# value KEY FILE: that key's value in one line of JSON.
-value() { sed -n "s/.*\"$1\":[ ]*\([^,}]*\).*/\1/p" "$2"; }
 
 # sample PID...: now_us, cpu_ns of all their threads, and idle_us of the machine. Only built-ins, so that sampling costs
 # little of what it measures. What is not idle is exact; the ticks of user and system are a statistic. Waiting for
@@ -215,7 +177,7 @@ idle_memory() {
         $(((pss_2 - pss_1) * 1024 / (idle / 2))) $(((slab_2 - slab_0) / idle)) >>"$work/memory.tsv"
     let_go idle-1 "${first[@]}"
     let_go idle-2 "${second[@]}"
-    [ "$proxy" = direct ] || end "${pid[$proxy]}"
+    [ "$proxy" = direct ] || end 5 "${pid[$proxy]}"
 }
 
 # All proxies take turns within a round, and each round begins with another one.
@@ -231,7 +193,7 @@ round() {
             start penstock-spin
             # shellcheck disable=SC2086 # a list
             measure "$workload" penstock-spin "${port[penstock-spin]}" "$unit" $arguments
-            end "${pid[penstock-spin]}"
+            end 5 "${pid[penstock-spin]}"
         fi
     done <"$work/workloads"
     order="${order#* } ${order%% *}"

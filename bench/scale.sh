@@ -31,45 +31,14 @@ sysctl -qw net.ipv4.tcp_congestion_control=reno
 sysctl -qw net.ipv4.tcp_max_tw_buckets=0 # what is counted are sessions that live, not what the part before left behind
 
 work=$(mktemp -d)
-declare -A started load_pid load_phases
+declare -A load_pid load_phases
+# shellcheck source=bench/processes.sh
+. "$here/processes.sh"
 pid= # of Penstock's supervisor
 
 # --- processes ----------------------------------------------------------------------------------------------
 
-note() { echo "note: $*" | tee -a "$work/notes" >&2; }
 say() { echo "$*" >&2; }
-
-# Penstock's processes: supervisor, logger, keepers, workers.
-tree() {
-    local each children
-    for each in "$@"; do
-        [ -d "/proc/$each" ] || continue
-        echo "$each"
-        children=$(cat "/proc/$each"/task/*/children 2>/dev/null) || true
-        # shellcheck disable=SC2086 # a list
-        tree $children
-    done
-}
-
-# end PID...: asks the processes to end, waits 20 s at most, then kills what is left of them and of their descendants.
-end() {
-    [ $# -gt 0 ] || return 0
-    local all each
-    all=$(tree "$@")
-    for each in "$@"; do
-        if [ "${started[$each]}" = penstock ]; then kill -INT "$each"; else kill -TERM "$each"; fi 2>/dev/null || true
-    done
-    for _ in $(seq 200); do
-        [ "$(tree "$@")" ] || break
-        sleep 0.1
-    done
-    # shellcheck disable=SC2086 # a list
-    for each in $all; do [ ! -d "/proc/$each" ] || kill -KILL "$each" 2>/dev/null || true; done
-    for each in "$@"; do
-        wait "$each" 2>/dev/null || true
-        unset "started[$each]"
-    done
-}
 
 finish() {
     trap - EXIT
@@ -99,9 +68,6 @@ me=$$
 started[$!]=watchdog
 
 # --- measuring ----------------------------------------------------------------------------------------------
-
-# value KEY FILE: that key's value in one line of JSON.
-value() { sed -n "s/.*\"$1\":[ ]*\([^,}]*\).*/\1/p" "$2"; }
 
 # sample: now_us, and cpu_ns of all Penstock's threads.
 sample() {
@@ -247,7 +213,7 @@ YAML
 
 stop() {
     cp "$work/penstock.log" "$work/penstock-$1.log"
-    end "$pid"
+    end 20 "$pid"
     pid=''
     processes=''
     to=''

@@ -14,8 +14,9 @@ enum {
 
 /* What the command line said. */
 struct command_options {
-    const char *config; /* -c FILE */
-    const char *name;   /* -n NAME, instead of -c where only the running instance is meant */
+    const char *program; /* absolute path of what runs: an upgrade executes what is there then */
+    const char *config;  /* -c FILE */
+    const char *name;    /* -n NAME, instead of -c where only the running instance is meant */
     bool json;
     const char *listener; /* of `sessions`: which are meant; NULL: any. See cmd/exporter/sessions.h */
     const char *pool;
@@ -32,9 +33,13 @@ int command_servers(const struct command_options *options);
 int command_top(const struct command_options *options);
 int command_reload(const struct command_options *options);
 int command_drain(const struct command_options *options);
+int command_upgrade(const struct command_options *options);
 int command_stop(const struct command_options *options);
 
 const char *penstock_version(void);
+
+/* `version --layout`: what a supervisor asks a new program; 0 if it can run here. */
+int command_version_layout(void);
 
 /* Loads the configuration and checks it against this machine; prints every mistake to standard error. NULL on failure.
  * `starting`: free memory counts too. */

@@ -1,5 +1,5 @@
 /*
- * penstock reload, drain, stop: a signal to the supervisor; reload waits for the outcome.
+ * penstock reload, upgrade, drain, stop: a signal to the supervisor; the first two wait for the outcome.
  */
 #include <errno.h>
 #include <signal.h>
@@ -11,10 +11,16 @@
 #include "cmd/instance.h"
 #include "shm/image_box.h"
 
-enum { RELOAD_TIMEOUT_MS = 10000 };
+enum { RELOAD_TIMEOUT_MS = 10000, UPGRADE_TIMEOUT_MS = 120000 };
 
 static int send_signal(const struct instance *instance, int signal)
 {
+    if (instance->pid == 0) {
+        fprintf(stderr,
+                "penstock: the instance serves without its supervisor, which died; start `penstock run` with "
+                "its configuration: that takes over and loses nothing\n");
+        return EXIT_FAILURE;
+    }
     if (kill(instance->pid, signal) != 0) {
         fprintf(stderr, "penstock: process %d cannot be signalled: %s\n", instance->pid, strerror(errno));
         return EXIT_FAILURE;
@@ -86,6 +92,52 @@ int command_reload(const struct command_options *options)
     int result = send_signal(&instance, SIGHUP);
     if (result == EXIT_SUCCESS) {
         result = wait_for_reload(&region, generation, failed);
+    }
+    region_detach(&region);
+    return result;
+}
+
+/* Waits until keepers and workers are replaced, or have handed over. The mapping stays, whoever writes it. */
+static int wait_for_upgrade(const struct instance *instance, const struct region *region, uint32_t done,
+                            uint32_t failed)
+{
+    const volatile struct region_header *header = region->header;
+    struct timespec pause = {.tv_nsec = 1000000};
+
+    for (int i = 0; i < UPGRADE_TIMEOUT_MS; i++) {
+        if (header->upgrades != done) {
+            printf("upgraded\n");
+            return EXIT_SUCCESS;
+        }
+        if (header->upgrades_failed != failed) {
+            fprintf(stderr, "penstock: the upgrade was refused or failed; the instance's log says why\n");
+            return EXIT_FAILURE;
+        }
+        if (kill(instance->pid, 0) != 0) {
+            fprintf(stderr,
+                    "penstock: the supervisor has ended; its log says why. `penstock run` takes over who "
+                    "serves\n");
+            return EXIT_FAILURE;
+        }
+        nanosleep(&pause, NULL);
+    }
+    fprintf(stderr, "penstock: no outcome within 2 minutes; see the log of the running instance\n");
+    return EXIT_FAILURE;
+}
+
+int command_upgrade(const struct command_options *options)
+{
+    struct instance instance;
+    struct region region;
+
+    if (instance_open(&instance, &region, options) != 0) {
+        return EXIT_FAILURE;
+    }
+    uint32_t done = region.header->upgrades;
+    uint32_t failed = region.header->upgrades_failed;
+    int result = send_signal(&instance, SIGUSR2);
+    if (result == EXIT_SUCCESS) {
+        result = wait_for_upgrade(&instance, &region, done, failed);
     }
     region_detach(&region);
     return result;

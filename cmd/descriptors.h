@@ -9,8 +9,8 @@
 #include "io/pipe.h"
 
 enum {
-    FD_HEAD = 3, /* the region's memfds; this one read-only */
-    FD_TABLES = 4,
+    FD_HEAD = 3,   /* the region's memfds; this one read-only */
+    FD_TABLES = 4, /* these two for ever: struct region_header */
     FD_BANK = 5,
     FD_INBOX = 6,  /* io/inbox.h: the worker's end */
     FD_OUTBOX = 7, /* and the supervisor's, for one that takes over */

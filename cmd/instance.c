@@ -11,6 +11,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "cmd/descriptors.h"
+
+#define HANDED "PENSTOCK_CLAIM" /* environment: the descriptor of a claim that is handed on */
+
 enum { CLAIM_TRIES = 50 };
 
 /* The directory of the name files. */
@@ -31,50 +35,105 @@ static void set_path(struct instance *instance, const char *name)
     snprintf(instance->path, sizeof(instance->path), "%s/%s.pid", directory(), name);
 }
 
-/* `fds` gets the supervisor's numbers of what readers map. */
-static int read_file(int fd, pid_t *pid, int fds[SEGMENT_COUNT])
+/* What the file says. */
+struct content {
+    pid_t pid;
+    int fds[SEGMENT_COUNT]; /* the supervisor's */
+    uint32_t count;
+    struct kin_memory memories[INSTANCE_MEMORIES_MAX];
+};
+
+static int read_file(int fd, struct content *content)
 {
-    char text[64] = "";
+    char text[1024] = "";
+    unsigned long device;
+    unsigned long inode;
+    int used = 0;
 
     if (pread(fd, text, sizeof(text) - 1, 0) <= 0 ||
-        sscanf(text, "%d %d %d", pid, &fds[SEGMENT_HEAD], &fds[SEGMENT_TABLES]) != 3) {
+        sscanf(text, "%d %d %d%n", &content->pid, &content->fds[SEGMENT_HEAD], &content->fds[SEGMENT_TABLES],
+               &used) != 3) {
         return -EPROTO;
     }
-    return 0;
+    content->count = 0;
+    for (const char *at = text + used; content->count < INSTANCE_MEMORIES_MAX &&
+                                       sscanf(at, " memory %lu %lu%n", &device, &inode, &used) == 2;
+         at += used) {
+        content->memories[content->count++] = (struct kin_memory){.device = device, .inode = inode};
+    }
+    return content->count > 0 ? 0 : -EPROTO;
+}
+
+/* Whether the path still leads to what is open: an instance that ended removes it, one that publishes replaces it. */
+static bool is_current(const struct instance *instance, int fd)
+{
+    struct stat ours;
+    struct stat now;
+
+    return fstat(fd, &ours) == 0 && stat(instance->path, &now) == 0 && ours.st_ino == now.st_ino &&
+           ours.st_dev == now.st_dev;
+}
+
+static void set_claimed(struct instance *instance, int fd)
+{
+    struct content content = {0};
+
+    instance->fd = fd;
+    instance->pid = getpid();
+    (void)read_file(fd, &content);
+    instance->left_count = content.count;
+    memcpy(instance->left, content.memories, sizeof(instance->left));
+    instance->left_pid = content.pid;
 }
 
 /* One try to lock the file. -EAGAIN where it was removed meanwhile by an instance that ended, or somebody only looked
  * whether it is locked. */
 static int claim_file(struct instance *instance)
 {
-    struct stat ours;
-    struct stat now;
     struct timespec pause = {.tv_nsec = 5000000};
-    int ignored[SEGMENT_COUNT];
+    struct content content = {0};
     int fd = open(instance->path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 
     if (fd < 0) {
         return -errno;
     }
     if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
-        bool runs = read_file(fd, &instance->pid, ignored) == 0 && kill(instance->pid, 0) == 0;
+        bool runs = read_file(fd, &content) == 0 && kill(content.pid, 0) == 0;
         close(fd);
         nanosleep(&pause, NULL);
+        instance->pid = content.pid;
         return runs ? -EBUSY : -EAGAIN;
     }
-    if (fstat(fd, &ours) != 0 || stat(instance->path, &now) != 0 || ours.st_ino != now.st_ino) {
+    if (!is_current(instance, fd)) {
         close(fd);
         return -EAGAIN;
     }
-    instance->fd = fd;
-    instance->pid = getpid();
+    set_claimed(instance, fd);
     return 0;
+}
+
+/* The claim that this process had as another program. */
+static bool claim_handed(struct instance *instance)
+{
+    const char *text = getenv(HANDED);
+    int fd = text == NULL ? -1 : (int)strtol(text, NULL, 10);
+
+    (void)unsetenv(HANDED);
+    if (fd <= STDERR_FILENO || flock(fd, LOCK_EX | LOCK_NB) != 0 || !is_current(instance, fd)) {
+        return false;
+    }
+    set_claimed(instance, fd);
+    instance->handed = true;
+    return instance_hand_on(instance, false) == 0;
 }
 
 int instance_claim(struct instance *instance, const char *name)
 {
     *instance = (struct instance){.fd = -1};
     set_path(instance, name);
+    if (claim_handed(instance)) {
+        return 0;
+    }
     if (mkdir(directory(), 0755) != 0 && errno != EEXIST) {
         return -errno;
     }
@@ -85,22 +144,65 @@ int instance_claim(struct instance *instance, const char *name)
     return result;
 }
 
-int instance_publish(const struct instance *instance, const struct region *region)
+static int write_file(int fd, const struct instance *instance, const struct region *region,
+                      const struct kin_memory *memories, uint32_t count)
 {
-    char text[64];
-    int length = snprintf(text, sizeof(text), "%d %d %d\n", instance->pid, region->fds[SEGMENT_HEAD],
-                          region->fds[SEGMENT_TABLES]);
+    int result =
+        dprintf(fd, "%d %d %d\n", instance->pid, region->fds[SEGMENT_HEAD], region->fds[SEGMENT_TABLES]);
 
-    if (ftruncate(instance->fd, 0) != 0 || pwrite(instance->fd, text, (size_t)length, 0) != length) {
+    for (uint32_t i = 0; i < count && result >= 0; i++) {
+        result = dprintf(fd, "memory %lu %lu\n", (unsigned long)memories[i].device,
+                         (unsigned long)memories[i].inode);
+    }
+    return result < 0 ? -errno : 0;
+}
+
+int instance_publish(struct instance *instance, const struct region *region, const struct kin_memory *elders,
+                     uint32_t count)
+{
+    struct kin_memory memories[INSTANCE_MEMORIES_MAX];
+    char path[sizeof(instance->path) + 8];
+    uint32_t elders_max = INSTANCE_MEMORIES_MAX - 1;
+    int result = kin_memory_of(region->fds[SEGMENT_TABLES], &memories[0]);
+
+    if (result < 0) {
+        return result;
+    }
+    count = count < elders_max ? count : elders_max;
+    memcpy(memories + 1, elders, count * sizeof(*elders));
+    snprintf(path, sizeof(path), "%s.new", instance->path);
+    int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0) {
         return -errno;
     }
+    result = write_file(fd, instance, region, memories, count + 1);
+    if (result == 0 && (flock(fd, LOCK_EX | LOCK_NB) != 0 || rename(path, instance->path) != 0)) {
+        result = -errno;
+    }
+    if (result < 0) {
+        close(fd);
+        return result;
+    }
+    close(instance->fd);
+    instance->fd = fd;
     return 0;
 }
 
-void instance_release(struct instance *instance)
+int instance_hand_on(const struct instance *instance, bool on)
+{
+    char text[16];
+
+    snprintf(text, sizeof(text), "%d", instance->fd);
+    int result = on ? setenv(HANDED, text, 1) : unsetenv(HANDED);
+    return result == 0 && fcntl(instance->fd, F_SETFD, on ? 0 : FD_CLOEXEC) == 0 ? 0 : -errno;
+}
+
+void instance_release(struct instance *instance, bool ended)
 {
     if (instance->fd >= 0) {
-        (void)unlink(instance->path);
+        if (ended) {
+            (void)unlink(instance->path);
+        }
         close(instance->fd);
         instance->fd = -1;
     }
@@ -145,33 +247,75 @@ static int map_region(struct region *region, pid_t pid, const int theirs[SEGMENT
     return result;
 }
 
+/* Opens the file while it is the current one. A descriptor or -errno. */
+static int open_file(const struct instance *instance)
+{
+    for (int i = 0; i < CLAIM_TRIES; i++) {
+        int fd = open(instance->path, O_RDONLY | O_CLOEXEC);
+        if (fd < 0) {
+            return -errno;
+        }
+        bool claimed = is_claimed(fd);
+        if (claimed || is_current(instance, fd)) {
+            return fd;
+        }
+        close(fd);
+    }
+    return -EAGAIN;
+}
+
+/* Through a keeper, or a worker that has lost its own. */
+static int map_kin(struct region *region, const struct kin_memory *memory)
+{
+    static const int numbers[SEGMENT_COUNT] = {FD_HEAD, FD_TABLES, FD_BANK};
+    static struct kin found[KIN_MAX];
+    int count = kin_find(memory, found, KIN_MAX);
+    int result = count < 0 ? count : -ESRCH;
+
+    for (int i = 0; i < count; i++) {
+        if (result < 0 && found[i].role != KIN_LOGGER) {
+            result = map_region(region, found[i].pid, numbers);
+        }
+        close(found[i].pidfd);
+    }
+    return result;
+}
+
+static int map_instance(struct instance *instance, struct region *region, int fd)
+{
+    struct content content;
+    int result = read_file(fd, &content);
+
+    if (result < 0) {
+        return -ESRCH;
+    }
+    instance->pid = is_claimed(fd) ? content.pid : 0;
+    result = instance->pid != 0 ? map_region(region, content.pid, content.fds) : -ESRCH;
+    /* A supervisor that is just taking over has not written its own numbers yet. */
+    return result == 0 ? 0 : map_kin(region, &content.memories[0]);
+}
+
 static int open_named(struct instance *instance, struct region *region, const char *name)
 {
-    int theirs[SEGMENT_COUNT];
-
     *instance = (struct instance){.fd = -1};
     set_path(instance, name);
-    int fd = open(instance->path, O_RDONLY | O_CLOEXEC);
+    int fd = open_file(instance);
     if (fd < 0) {
         fprintf(stderr, "penstock: no instance '%s' runs here (%s: %s)\n", name, instance->path,
-                strerror(errno));
+                strerror(-fd));
         return -1;
     }
-    bool runs = is_claimed(fd) && read_file(fd, &instance->pid, theirs) == 0;
+    int result = map_instance(instance, region, fd);
     close(fd);
-    if (!runs) {
+    if (result == -ESRCH) {
         fprintf(stderr, "penstock: instance '%s' does not run; %s is left over from one that died\n", name,
                 instance->path);
-        return -1;
-    }
-    int result = map_region(region, instance->pid, theirs);
-    if (result < 0) {
+    } else if (result < 0) {
         fprintf(stderr, "penstock: cannot read the memory of instance '%s' (process %d): %s\n", name,
                 instance->pid,
                 result == -EPROTO ? "it is of another version of Penstock" : strerror(-result));
-        return -1;
     }
-    return 0;
+    return result < 0 ? -1 : 0;
 }
 
 int instance_open(struct instance *instance, struct region *region, const struct command_options *options)

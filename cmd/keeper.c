@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "cmd/descriptors.h"
+#include "cmd/inherit.h"
 #include "cmd/worker_process.h"
 #include "io/clock.h"
 #include "io/log.h"
@@ -41,6 +42,7 @@ struct keeper {
     uint32_t deaths_in_a_row;
     uint64_t started_us;
     bool killed; /* by us: it hung */
+    pid_t dead;  /* a worker that is still to be reaped; 0: none */
 };
 
 static _Noreturn void die(const char *what, int error)
@@ -91,6 +93,15 @@ static void lay_out_descriptors(const struct keeper_setup *setup)
     }
 }
 
+/* Where somebody has listed its descriptors through /proc this takes a microsecond for each: not while sessions wait. */
+static void reap_dead(struct keeper *keeper)
+{
+    if (keeper->dead != 0) {
+        (void)waitid(P_PID, (id_t)keeper->dead, NULL, WEXITED);
+        keeper->dead = 0;
+    }
+}
+
 /* Clones the worker: a child with this process's descriptor table and a copy of its memory. */
 static pid_t start_worker(struct keeper *keeper)
 {
@@ -110,6 +121,7 @@ static pid_t start_worker(struct keeper *keeper)
     if (pid < 0) {
         die("clone", errno);
     }
+    reap_dead(keeper);
     return pid;
 }
 
@@ -153,10 +165,11 @@ static siginfo_t wait_for_end(struct keeper *keeper, pid_t pid)
     sigaddset(&child, SIGCHLD);
     keeper->killed = false;
     for (;;) {
-        if (waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG) != 0 && errno != EINTR) {
+        if (waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) != 0 && errno != EINTR) {
             die("waitid", errno);
         }
         if (info.si_pid != 0) {
+            keeper->dead = pid;
             return info;
         }
         (void)sigtimedwait(&child, NULL, &look);
@@ -200,10 +213,24 @@ static void back_off(const struct keeper *keeper)
 /* Nothing of an earlier use of the slot holds: the descriptor table is new. */
 static void begin_slot(struct worker_slot *slot)
 {
-    slot->keeper_pid = (uint32_t)getpid();
     slot->fd_floor = FD_SESSIONS;
     slot->epoch = 0;
     memset(slot->listeners, 0, sizeof(slot->listeners));
+}
+
+/* The slot goes on. */
+static void take_over(const struct keeper_setup *setup)
+{
+    struct worker_slot *slot = region_slot(setup->region, setup->slot);
+    uint64_t started_us = clock_now_us();
+    int result = inherit_descriptors(setup->orphan);
+
+    if (result < 0) {
+        die("copying the worker's descriptors", -result);
+    }
+    __atomic_store_n(&slot->state, (uint32_t)SLOT_ADOPTING, __ATOMIC_RELEASE); /* not the dead worker's */
+    log_line(LOG_LEVEL_INFO, "event=keeper_replaced slot=%u took_us=%lu", setup->slot,
+             (unsigned long)(clock_now_us() - started_us));
 }
 
 void keeper_main(const struct keeper_setup *setup)
@@ -212,6 +239,7 @@ void keeper_main(const struct keeper_setup *setup)
     struct keeper keeper = {.setup = setup, .slot = region_slot(setup->region, setup->slot)};
     sigset_t child;
 
+    kin_bind(setup->supervisor);
     snprintf(name, sizeof(name), "keeper.%u", setup->slot);
     log_init(LOG_LEVEL_INFO, name);
     (void)prctl(PR_SET_NAME, name, 0, 0, 0);
@@ -229,11 +257,18 @@ void keeper_main(const struct keeper_setup *setup)
     if (result < 0) {
         die("opening the region's head read-only through /proc", -result);
     }
-    lay_out_descriptors(setup);
-    begin_slot(keeper.slot);
+    if (setup->orphan != NULL) {
+        take_over(setup);
+    } else {
+        lay_out_descriptors(setup);
+        kin_unbind();
+        begin_slot(keeper.slot);
+    }
+    keeper.slot->keeper_pid = (uint32_t)getpid();
     do {
         back_off(&keeper);
     } while (!wait_for_worker(&keeper, start_worker(&keeper)));
+    reap_dead(&keeper);
     keeper.slot->pid = 0;
     _exit(EXIT_SUCCESS);
 }

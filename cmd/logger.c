@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "cmd/kin.h"
 #include "cmd/source.h"
 #include "io/clock.h"
 #include "io/log.h"
@@ -171,6 +172,7 @@ void logger_main(const struct region *region)
 
     log_init(image_box_current(region)->log_level, "logger");
     (void)prctl(PR_SET_NAME, "logger", 0, 0, 0);
+    kin_unbind();
     sigaction(SIGUSR1, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
     signal(SIGINT, SIG_IGN);

@@ -1,6 +1,7 @@
 /*
  * penstock: the command line.
  */
+#include <limits.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
@@ -27,6 +28,8 @@ static const struct command commands[] = {
     {"sessions", command_sessions, false, true, "list the sessions, or those that are chosen; --json"},
     {"top", command_top, false, false,
      "follow rates and the largest sessions; --json: an object each second"},
+    {"upgrade", command_upgrade, false, false,
+     "let the running instance become the program that is installed now"},
     {"drain", command_drain, false, false, "accept nothing more, end when the last session has"},
     {"stop", command_stop, false, false, "end now"},
 };
@@ -97,9 +100,27 @@ static int parse(const struct command *command, int count, char **words, struct 
     return 0;
 }
 
-static int run_command(const struct command *command, int count, char **words)
+/* As it was called, so that a link that is changed is followed; what was found by $PATH is looked up. */
+static const char *find_program(const char *called)
 {
-    struct command_options options = {0};
+    static char path[PATH_MAX];
+    char directory[PATH_MAX];
+
+    if (called[0] == '/') {
+        return called;
+    }
+    if (strchr(called, '/') != NULL && getcwd(directory, sizeof(directory)) != NULL &&
+        snprintf(path, sizeof(path), "%s/%s", directory, called) < (int)sizeof(path)) {
+        return path;
+    }
+    ssize_t length = readlink("/proc/self/exe", path, sizeof(path) - 1);
+    path[length > 0 ? length : 0] = '\0';
+    return path;
+}
+
+static int run_command(const struct command *command, const char *program, int count, char **words)
+{
+    struct command_options options = {.program = find_program(program)};
     int result = parse(command, count, words, &options);
 
     if (result != 0) {
@@ -119,6 +140,9 @@ int main(int argc, char **argv)
     if (argc < 2) {
         return usage(stderr);
     }
+    if (strcmp(argv[1], "version") == 0 && argc == 3 && strcmp(argv[2], "--layout") == 0) {
+        return command_version_layout();
+    }
     if (strcmp(argv[1], "version") == 0 || strcmp(argv[1], "--version") == 0) {
         printf("penstock %s\n", penstock_version());
         return 0;
@@ -128,7 +152,7 @@ int main(int argc, char **argv)
     }
     for (int i = 0; i < COMMANDS; i++) {
         if (strcmp(argv[1], commands[i].name) == 0) {
-            return run_command(&commands[i], argc - 2, argv + 2);
+            return run_command(&commands[i], argv[0], argc - 2, argv + 2);
         }
     }
     return complain("there is no command", argv[1]);

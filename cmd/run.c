@@ -15,7 +15,8 @@ int command_run(const struct command_options *options)
 
     log_init(LOG_LEVEL_INFO, "supervisor");
     supervisor.config_path = options->config;
-    supervisor.image = command_load(options->config, true);
+    supervisor.program = options->program;
+    supervisor.image = command_load(options->config, false);
     if (supervisor.image == NULL) {
         return EXIT_FAILURE;
     }
@@ -32,7 +33,7 @@ int command_run(const struct command_options *options)
                  strerror(-result));
     }
     int status = result == 0 ? supervisor_run(&supervisor) : EXIT_FAILURE;
-    instance_release(&supervisor.instance);
+    instance_release(&supervisor.instance, supervisor.ended);
     free(supervisor.image);
     return status;
 }

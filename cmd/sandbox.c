@@ -22,7 +22,8 @@ static const int allowed[] = {
     SCMP_SYS(getpeername),
     SCMP_SYS(getsockname),
     SCMP_SYS(shutdown),
-    SCMP_SYS(ioctl), /* SIOCOUTQ, SIOCINQ, FIONREAD */
+    SCMP_SYS(connect), /* AF_UNSPEC: a reset */
+    SCMP_SYS(ioctl),   /* SIOCOUTQ, SIOCINQ, FIONREAD */
     SCMP_SYS(splice),
     SCMP_SYS(fcntl), /* O_NONBLOCK */
     SCMP_SYS(close),

@@ -35,8 +35,9 @@ static void print_servers(const struct summary *summary, const struct region *re
 
 static void print_text(const struct summary *summary, const struct region *region)
 {
-    printf("%s: up %" PRIu64 " s, %u of %u workers serving, configuration %" PRIu64 "%s\n\n",
-           region->header->name, summary->up_seconds, summary->serving, summary->workers, summary->generation,
+    printf("%s: version %.*s, up %" PRIu64 " s, %u of %u workers serving, configuration %" PRIu64 "%s\n\n",
+           region->header->name, REGION_VERSION_MAX - 1, region->header->version, summary->up_seconds,
+           summary->serving, summary->workers, summary->generation,
            region->header->run_state == RUN_DRAIN ? ", draining" : "");
     printf("  %-22s %" PRIu64 " of %" PRIu64 "%s\n", "sessions", summary->sessions, summary->sessions_limit,
            summary->accept_paused ? "  (accepting is paused: a limit is reached)" : "");

@@ -15,6 +15,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "cmd/descriptors.h"
+#include "cmd/kin.h"
 #include "cmd/machine.h"
 #include "cmd/notify.h"
 #include "io/clock.h"
@@ -32,7 +34,9 @@ enum {
     SESSION_MARGIN = 256, /* records beyond the limit: workers may pass it a little */
     SLOT_GROWTH = 2,
     SLOTS_MIN = 8,
-    SESSION_GROWTH = 4,     /* a reload may raise limits.sessions this much; unused records cost nothing */
+    SESSION_GROWTH = 4, /* a reload may raise limits.sessions this much; unused records cost nothing */
+    EXPORTER_TRIES = 50,
+    FLOWS_MIN = 256 * 1024,
     FLOW_LOAD_PERCENT = 60, /* of the flow table; its buckets rarely overflow below that */
 };
 
@@ -53,6 +57,23 @@ static uint32_t slots_to_reserve(const struct image *image)
     return wanted < IMAGE_WORKERS_MAX ? wanted : IMAGE_WORKERS_MAX;
 }
 
+/* Room for every connection, and for those in TIME_WAIT where few live but many come and go. */
+static uint64_t flows_to_reserve(const struct image *image)
+{
+    uint64_t living = image->sessions_limit * SIDE_COUNT * 100 / FLOW_LOAD_PERCENT;
+
+    return living > FLOWS_MIN ? living : FLOWS_MIN;
+}
+
+static void init_header(struct region_header *header)
+{
+    header->supervisor_pid = (uint32_t)getpid();
+    header->fd_wake = FD_WAKE;
+    header->fd_listeners = FD_LISTENERS;
+    header->listener_places = IMAGE_BINDS_MAX;
+    snprintf(header->version, sizeof(header->version), "%s", penstock_version());
+}
+
 static int create_region(struct supervisor *supervisor)
 {
     const struct image *image = supervisor->image;
@@ -60,7 +81,7 @@ static int create_region(struct supervisor *supervisor)
         .name = image->name,
         .slots = slots_to_reserve(image),
         .sessions_per_slot = (uint32_t)(image->sessions_limit * SESSION_GROWTH + SESSION_MARGIN),
-        .flows = image->sessions_limit * SIDE_COUNT * 100 / FLOW_LOAD_PERCENT,
+        .flows = flows_to_reserve(image),
         .bank_bytes = image->buffer_bytes_limit * slots_to_reserve(image), /* one may come to have it all */
         .monotonic_us = clock_now_us(),
         .realtime_us = realtime_us(),
@@ -71,7 +92,7 @@ static int create_region(struct supervisor *supervisor)
     }
     int result = region_create(&supervisor->region, &shape);
     if (result == 0) {
-        supervisor->region.header->supervisor_pid = (uint32_t)getpid();
+        init_header(supervisor->region.header);
         supervisor->image->generation = 1;
         result = name_rows_assign(&supervisor->region, supervisor->image);
     }
@@ -83,7 +104,7 @@ static int create_region(struct supervisor *supervisor)
 
 static int open_signals(struct supervisor *supervisor)
 {
-    static const int signals[] = {SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGCHLD};
+    static const int signals[] = {SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2, SIGCHLD};
     sigset_t set;
 
     sigemptyset(&set);
@@ -107,7 +128,7 @@ static void raise_descriptor_limit(void)
 }
 
 /* The start-up matrix: what the kernel offers, one line each. 0, or -1 with one line that names cause and remedy. */
-static int look_at_kernel(void)
+static int look_at_kernel(struct supervisor *supervisor)
 {
     struct probe_result result;
 
@@ -119,6 +140,7 @@ static int look_at_kernel(void)
         log_line(LOG_LEVEL_INFO, "event=kernel feature=%s have=%s", probe_name(i),
                  result.have[i] ? "yes" : "no");
     }
+    supervisor->has_zero_copy = result.have[PROBE_ZERO_COPY];
     return 0;
 }
 
@@ -145,22 +167,38 @@ static int wait_until_serving(const struct supervisor *supervisor)
     return -ETIMEDOUT;
 }
 
-static int start_keepers(struct supervisor *supervisor)
+int supervisor_publish(struct supervisor *supervisor)
 {
-    int result = 0;
+    struct kin_memory elders[ELDERS_MAX];
 
-    for (uint32_t i = 0; i < supervisor->image->workers && result == 0; i++) {
-        result = supervisor->slots[i].pidfd < 0 ? supervisor_start_keeper(supervisor, i) : 0;
+    for (uint32_t i = 0; i < supervisor->elder_count; i++) {
+        elders[i] = supervisor->elders[i].memory;
     }
-    return result;
+    return instance_publish(&supervisor->instance, &supervisor->region, elders, supervisor->elder_count);
+}
+
+/* Nobody serves: reads the file once more, since memory that is free counts now. */
+static int load_to_start(struct supervisor *supervisor)
+{
+    free(supervisor->image);
+    supervisor->image = command_load(supervisor->config_path, true);
+    if (supervisor->image == NULL) {
+        return -EINVAL;
+    }
+    supervisor_adapt(supervisor, supervisor->image);
+    return 0;
 }
 
 static int start(struct supervisor *supervisor)
 {
-    int result = open_signals(supervisor);
+    int result = load_to_start(supervisor);
 
-    if (result == 0) {
-        result = create_region(supervisor);
+    if (result < 0) {
+        return result;
+    }
+    result = create_region(supervisor);
+    if (result == 0) { /* before there is anything to take over */
+        result = supervisor_publish(supervisor);
     }
     if (result == 0) {
         result = supervisor_start_logger(supervisor);
@@ -169,14 +207,12 @@ static int start(struct supervisor *supervisor)
         log_line(LOG_LEVEL_ERROR, "event=start_failed error=\"%s\"", strerror(-result));
         return result;
     }
+    supervisor_use_inherited(supervisor, supervisor->image);
     if (supervisor_open_listeners(supervisor, supervisor->image) != 0 ||
         supervisor_open_exporter(supervisor, supervisor->image) != 0) {
         return -EADDRINUSE;
     }
-    result = supervisor_hand_listeners(supervisor, supervisor->image);
-    if (result == 0) {
-        result = start_keepers(supervisor);
-    }
+    result = supervisor_tend_slots(supervisor);
     if (result == 0) {
         result = wait_until_serving(supervisor);
     }
@@ -184,10 +220,9 @@ static int start(struct supervisor *supervisor)
         log_line(LOG_LEVEL_ERROR,
                  "event=start_failed error=\"%s\" what=\"workers do not serve; see the lines above\"",
                  strerror(-result));
-        return result;
     }
     supervisor_follow_exporter(supervisor);
-    return instance_publish(&supervisor->instance, &supervisor->region);
+    return result;
 }
 
 void supervisor_wake_all(const struct supervisor *supervisor)
@@ -212,6 +247,7 @@ static void set_run_state(struct supervisor *supervisor, enum run_state state)
     __atomic_store_n(&header->run_state, (uint32_t)state,
                      __ATOMIC_RELEASE); /* pairs with follow_run_state() */
     supervisor_wake_all(supervisor);
+    supervisor_tell_elders(supervisor, state);
     log_line(LOG_LEVEL_INFO, "event=%s", state == RUN_DRAIN ? "draining" : "stopping");
     notify_stopping();
 }
@@ -237,60 +273,12 @@ static void follow_signals(struct supervisor *supervisor)
                 kill(supervisor->logger, SIGUSR1);
             }
             break;
+        case SIGUSR2:
+            supervisor->upgrade_wanted = true;
+            break;
         default:
             break;
         }
-    }
-}
-
-/* A worker that has lost its keeper and then died itself: its connections are lost. The slot begins anew, with the
- * listening sockets as they are. */
-static void reap_orphan(struct supervisor *supervisor, uint32_t index)
-{
-    struct supervised_slot *slot = &supervisor->slots[index];
-    struct worker_slot *shared = region_slot(&supervisor->region, index);
-
-    close(slot->pidfd);
-    slot->pidfd = -1;
-    log_line(LOG_LEVEL_ERROR,
-             "event=slot_lost slot=%u sessions=%u what=\"keeper and worker died; it begins anew\"", index,
-             shared->sessions_active);
-    __atomic_store_n(&shared->sessions_active, 0u, __ATOMIC_RELAXED);
-    __atomic_store_n(&shared->state, (uint32_t)SLOT_DONE, __ATOMIC_RELEASE);
-    memset(slot->handed, 0, sizeof(slot->handed));
-    (void)supervisor_hand_listeners(supervisor, supervisor->image);
-}
-
-static void reap_keeper(struct supervisor *supervisor, uint32_t index)
-{
-    struct supervised_slot *slot = &supervisor->slots[index];
-    const struct worker_slot *shared = region_slot(&supervisor->region, index);
-    int status = 0;
-
-    waitpid(slot->keeper, &status, 0);
-    slot->keeper = 0;
-    close(slot->pidfd);
-    slot->pidfd = -1;
-    if (WIFEXITED(status) && WEXITSTATUS(status) == 0) {
-        return;
-    }
-    log_line(LOG_LEVEL_ERROR,
-             "event=keeper_died slot=%u status=%d what=\"its worker serves on, but will not be replaced\"",
-             index, status);
-    slot->pidfd =
-        (int)syscall(SYS_pidfd_open, shared->pid, 0); /* from here on the worker itself is watched */
-    if (slot->pidfd < 0) {
-        slot->pidfd = dup(slot->wake);
-        reap_orphan(supervisor, index);
-    }
-}
-
-static void reap_slot(struct supervisor *supervisor, uint32_t index)
-{
-    if (supervisor->slots[index].keeper != 0) {
-        reap_keeper(supervisor, index);
-    } else {
-        reap_orphan(supervisor, index);
     }
 }
 
@@ -323,7 +311,7 @@ static bool all_done(const struct supervisor *supervisor)
             return false;
         }
     }
-    return true;
+    return supervisor->elder_count == 0;
 }
 
 static uint32_t sessions_of(const struct supervisor *supervisor)
@@ -374,7 +362,9 @@ static void supervise(struct supervisor *supervisor)
             polls[i + 2] = (struct pollfd){.fd = supervisor->slots[i].pidfd, .events = POLLIN};
         }
         polls[exporter] = (struct pollfd){.fd = supervisor->exporter.pidfd, .events = POLLIN};
-        bool soon = supervisor->stopping || supervisor->reload_pending || supervisor->steered;
+        bool soon = supervisor->stopping || supervisor->reload_pending || supervisor->steered ||
+                    supervisor->upgrade_wanted || supervisor->upgrading ||
+                    supervisor_is_handing_over(supervisor);
         (void)poll(polls, exporter + 1, soon ? SOON_MS : LOOK_EVERY_MS);
         follow_signals(supervisor);
         if (supervisor->logger_pidfd >= 0 && polls[1].revents) {
@@ -384,16 +374,11 @@ static void supervise(struct supervisor *supervisor)
             polls[exporter].revents) {
             supervisor_reap_exporter(supervisor);
         }
-        for (uint32_t i = 0; i < supervisor->region.header->slot_count; i++) {
-            if (polls[i + 2].fd >= 0 && polls[i + 2].revents) {
-                reap_slot(supervisor, i);
-            }
-        }
         restart_logger(supervisor);
         supervisor_start_exporter(supervisor);
-        if (!supervisor->stopping) {
-            (void)start_keepers(supervisor);
-        }
+        supervisor_watch_slots(supervisor);
+        supervisor_watch_elders(supervisor);
+        supervisor_follow_upgrade(supervisor);
         note_reload(supervisor);
         tell_manager(supervisor);
     }
@@ -410,9 +395,7 @@ static void end_children(struct supervisor *supervisor)
     for (uint32_t i = 0; i < supervisor->region.header->slot_count; i++) {
         struct supervised_slot *slot = &supervisor->slots[i];
         if (slot->pidfd >= 0) {
-            if (slot->keeper != 0) {
-                waitpid(slot->keeper, NULL, 0);
-            }
+            (void)kin_wait_end(slot->pidfd, -1);
             close(slot->pidfd);
         }
     }
@@ -423,7 +406,7 @@ static void end_children(struct supervisor *supervisor)
     }
 }
 
-int supervisor_run(struct supervisor *supervisor)
+static void init(struct supervisor *supervisor)
 {
     raise_descriptor_limit();
     supervisor->logger_pidfd = -1;
@@ -432,21 +415,71 @@ int supervisor_run(struct supervisor *supervisor)
         struct supervised_slot *slot = &supervisor->slots[i];
         slot->pidfd = slot->inbox = slot->outbox = slot->wake = -1;
         memset(slot->listeners, -1, sizeof(slot->listeners));
+        memset(slot->inherited, -1, sizeof(slot->inherited));
     }
     memset(supervisor->region.fds, -1, sizeof(supervisor->region.fds));
-    int result = look_at_kernel();
+}
+
+/* The dead supervisor's exporter ends with it, some moments later perhaps. Without one the others serve all the same. */
+static void open_exporter_again(struct supervisor *supervisor)
+{
+    const struct timespec pause = {.tv_nsec = 10000000};
+
+    for (int i = 0; i < EXPORTER_TRIES && supervisor_open_exporter(supervisor, supervisor->image) != 0; i++) {
+        nanosleep(&pause, NULL);
+    }
+    supervisor_follow_exporter(supervisor);
+}
+
+/* Takes over or starts. 0; -errno; `ended` says whether it left nobody. */
+static int begin(struct supervisor *supervisor)
+{
+    int result = look_at_kernel(supervisor);
+
     if (result == 0) {
+        result = open_signals(supervisor);
+    }
+    if (result == 0) {
+        result = supervisor_take_over(supervisor);
+    }
+    if (result < 0) {
+        supervisor->ended = supervisor->instance.left_count == 0;
+        return result;
+    }
+    bool taken = result == 1;
+    if (!taken) {
+        supervisor->ended = supervisor->elder_count == 0;
         result = start(supervisor);
     }
-    if (result == 0) {
-        log_line(LOG_LEVEL_INFO, "event=ready name=%s workers=%u sessions=%lu buffers=%lu heap=%lu pid=%d",
-                 supervisor->image->name, supervisor->image->workers,
-                 (unsigned long)supervisor->image->sessions_limit,
-                 (unsigned long)supervisor->image->buffer_bytes_limit, (unsigned long)heap_allocated_bytes(),
-                 getpid());
-        supervise(supervisor);
+    if (result < 0) {
+        return result;
     }
-    supervisor_close_listeners(supervisor);
+    supervisor->ended = true;
+    supervisor_hand_over(supervisor);
+    if (taken) {
+        open_exporter_again(supervisor);
+        supervisor_follow_file(supervisor);
+    }
+    log_line(LOG_LEVEL_INFO, "event=ready name=%s workers=%u sessions=%lu buffers=%lu heap=%lu pid=%d",
+             supervisor->image->name, supervisor->image->workers,
+             (unsigned long)supervisor->image->sessions_limit,
+             (unsigned long)supervisor->image->buffer_bytes_limit, (unsigned long)heap_allocated_bytes(),
+             getpid());
+    return 0;
+}
+
+int supervisor_run(struct supervisor *supervisor)
+{
+    init(supervisor);
+    int result = begin(supervisor);
+    if (result == 0) {
+        supervise(supervisor);
+    } else if (!supervisor->ended && supervisor->elder_count == 0) {
+        return EXIT_FAILURE; /* the others serve on */
+    }
+    if (supervisor->elder_count == 0) { /* else the sockets are theirs */
+        supervisor_close_listeners(supervisor);
+    }
     end_children(supervisor);
     log_line(LOG_LEVEL_INFO, "event=ended");
     return result == 0 ? EXIT_SUCCESS : EXIT_FAILURE;

@@ -3,9 +3,10 @@
  * the others, follows signals:
  *
  *     SIGTERM  drain; a second one, SIGINT or SIGQUIT: stop now        SIGHUP  reload
- *     SIGUSR1  open the access log again
+ *     SIGUSR1  open the access log again                       SIGUSR2  upgrade
  *
- * It serves no connection itself, so nothing it waits for delays one.
+ * It serves no connection itself, so nothing it waits for delays one. When it dies the others serve on, and the next one of
+ * the same name takes over: cmd/supervisor_takeover.c.
  */
 #ifndef PENSTOCK_CMD_SUPERVISOR_H
 #define PENSTOCK_CMD_SUPERVISOR_H
@@ -14,12 +15,30 @@
 
 /* Descriptors are -1 where there is none. */
 struct supervised_slot {
-    pid_t keeper;    /* 0: gone */
-    int pidfd;       /* of the keeper, or of a worker that has lost it */
-    int inbox, wake; /* shared with the worker */
+    pid_t keeper;            /* 0: gone */
+    pid_t orphan;            /* the worker that has lost its keeper */
+    int pidfd;               /* of one or the other */
+    bool own;                /* this supervisor forked the keeper */
+    bool replacing;          /* we have killed it, for an upgrade */
+    bool told;               /* that the orphan's descriptors cannot be copied */
+    uint64_t start_after_us; /* when a keeper may be started again */
+    int inbox, wake;         /* shared with the worker */
     int outbox;
     int listeners[IMAGE_BINDS_MAX]; /* by place */
     bool handed[IMAGE_BINDS_MAX];   /* the worker has it too, or will find it in its inbox */
+    int inherited[IMAGE_BINDS_MAX]; /* of an elder generation, in no order; used or closed when we start */
+};
+
+enum { ELDERS_MAX = INSTANCE_MEMORIES_MAX - 1 };
+
+/* Keepers and workers that end with their last session: cmd/supervisor_elders.c. */
+struct elder {
+    struct kin_memory memory;
+    struct region_header *header; /* mapped; what is the same in every layout */
+    uint32_t count;
+    int pidfds[KIN_MAX];
+    int wakes[KIN_MAX]; /* -1: none */
+    bool letting_go;    /* told to hand over; not all have closed their listening sockets */
 };
 
 struct supervised_exporter {
@@ -33,6 +52,7 @@ struct supervised_exporter {
 
 struct supervisor {
     const char *config_path;
+    const char *program; /* what an upgrade executes */
     struct instance instance;
     struct region region;
     struct image *image; /* the current one, our copy */
@@ -44,8 +64,14 @@ struct supervisor {
     struct supervised_exporter exporter;
     uint64_t tell_after_us; /* when the service manager is told again */
     int signal_fd;
+    bool has_zero_copy; /* the kernel */
     bool stopping;
     bool reload_pending; /* published and not yet taken by every worker */
+    bool upgrade_wanted; /* by SIGUSR2 */
+    bool upgrading;      /* keepers and workers are being replaced */
+    bool ended;          /* nobody is left of the instance */
+    struct elder elders[ELDERS_MAX];
+    uint32_t elder_count;
 };
 
 /* Runs an instance until it is stopped. The exit status. */
@@ -54,8 +80,41 @@ int supervisor_run(struct supervisor *supervisor);
 /* Makes what the slots of `image` share with their keepers, where it is not there. 0 or -errno. */
 int supervisor_open_slots(struct supervisor *supervisor, const struct image *image);
 
-/* Forks the keeper of slot `index` or the logger. 0 or -errno. */
-int supervisor_start_keeper(struct supervisor *supervisor, uint32_t index);
+/* Takes over the region, the keepers and the listening sockets of a supervisor that died. 1: done; 0: nobody is left of
+ * it; or -errno with a message, and those who serve serve on. */
+int supervisor_take_over(struct supervisor *supervisor);
+
+/* Then: lets the workers forget a reload that the dead one had begun, and follows the file. */
+void supervisor_follow_file(struct supervisor *supervisor);
+
+/* Notes an elder generation and takes what listening sockets it has. 0; -EPROTO where it is of a version that cannot hand
+ * over, or another -errno. */
+int supervisor_add_elder(struct supervisor *supervisor, const struct kin_memory *memory,
+                         const struct kin *found, uint32_t count);
+
+/* Uses the sockets taken for the binds of `image`, whose places are known; closes the others. */
+void supervisor_use_inherited(struct supervisor *supervisor, const struct image *image);
+
+/* We serve: those who accepted until now are told to let go. */
+void supervisor_hand_over(struct supervisor *supervisor);
+
+/* What holds for us holds for them: RUN_DRAIN, RUN_STOP. */
+void supervisor_tell_elders(struct supervisor *supervisor, enum run_state state);
+
+/* Follows those who let go, forgets those who have ended. */
+void supervisor_watch_elders(struct supervisor *supervisor);
+
+/* Whether some have not let go. */
+bool supervisor_is_handing_over(const struct supervisor *supervisor);
+
+/* Publishes the instance's region and its elders. 0 or -errno. */
+int supervisor_publish(struct supervisor *supervisor);
+
+/* Carries out an upgrade that is wanted and goes on with one that has begun, once all slots are at rest: cmd/supervisor_upgrade.c.
+ */
+void supervisor_follow_upgrade(struct supervisor *supervisor);
+
+/* Forks the logger. 0 or -errno. */
 int supervisor_start_logger(struct supervisor *supervisor);
 
 /* Opens the exporter's address of `image` where it is not open; a socket that was opened before and not followed is
@@ -72,6 +131,15 @@ void supervisor_start_exporter(struct supervisor *supervisor);
 void supervisor_reap_exporter(struct supervisor *supervisor);
 
 void supervisor_end_exporter(struct supervisor *supervisor);
+/* Forks keepers where they are missing: for the slots of the image, and for workers that have lost theirs. At most once
+ * a second for a slot. 0 or -errno. */
+int supervisor_tend_slots(struct supervisor *supervisor);
+
+/* Follows the ends of keepers, then tends the slots. */
+void supervisor_watch_slots(struct supervisor *supervisor);
+
+/* What the slot held is gone; it begins anew when it is tended. */
+void supervisor_lose_slot(struct supervisor *supervisor, uint32_t index);
 
 /* Gives every bind of `image` its place: the one it has in the current image, or one that no worker uses. 0 or
  * -EBUSY: places are taken by sockets that are being closed. */
@@ -97,6 +165,9 @@ void supervisor_close_listeners(struct supervisor *supervisor);
 /* Sets the congestion control of every listening socket as `image` has it. Workers' copies are the same sockets: it
  * holds for connections from now on. 0 or -errno with a message. */
 int supervisor_set_congestion(const struct supervisor *supervisor, const struct image *image);
+
+/* Takes out of a configuration what the kernel does not have and can be done without; a log line says so. */
+void supervisor_adapt(const struct supervisor *supervisor, struct image *image);
 
 /* Follows SIGHUP: checks the file, publishes its image. A wrong one changes nothing. */
 void supervisor_reload(struct supervisor *supervisor);

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "cmd/exporter/process.h"
+#include "cmd/kin.h"
 #include "cmd/supervisor.h"
 #include "io/clock.h"
 #include "io/log.h"
@@ -77,8 +78,10 @@ static int start(struct supervisor *supervisor)
     if (resolved < 0) {
         return resolved;
     }
+    pid_t self = getpid();
     pid_t pid = fork();
     if (pid == 0) {
+        kin_bind(self);
         exporter_main(&supervisor->region, exporter->socket, &identity);
     }
     if (pid < 0) {

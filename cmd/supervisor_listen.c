@@ -133,7 +133,7 @@ static void close_new(struct supervisor *supervisor, const struct image *image)
             if (is_new(slot, bind->place)) {
                 close(slot->listeners[bind->place]);
                 slot->listeners[bind->place] = -1;
-                if (bind->endpoint.family == ENDPOINT_UNIX && !known) {
+                if (bind->endpoint.family == ENDPOINT_UNIX && !known && supervisor->elder_count == 0) {
                     (void)unlink((const char *)bind->endpoint.bytes);
                 }
             }

@@ -9,15 +9,28 @@
 #include "cmd/supervisor.h"
 #include "io/clock.h"
 #include "io/log.h"
+#include "shm/buffer_bank.h"
 #include "shm/image_box.h"
 #include "shm/name_row.h"
 
-/* What a worker may be given of the bank. */
-static uint64_t reserved_bank_bytes(const struct supervisor *supervisor)
+void supervisor_adapt(const struct supervisor *supervisor, struct image *image)
+{
+    if (!supervisor->has_zero_copy && image_clear_zero_copy(image)) {
+        log_line(LOG_LEVEL_WARNING,
+                 "event=zero_copy_off what=\"the kernel has no such sends that report (since Linux 6.2); it "
+                 "copies\"");
+    }
+}
+
+/* Whether as much is reserved for every worker as the image gives it of the bank. */
+static bool bank_suffices(const struct supervisor *supervisor, const struct image *image)
 {
     const struct region_header *header = supervisor->region.header;
+    uint32_t large;
+    uint32_t small;
 
-    return header->segment_bytes[SEGMENT_BANK] / header->slot_count;
+    buffer_bank_divide(image->buffer_bytes_limit / image->workers, &large, &small);
+    return large <= header->large_per_slot && small <= header->small_per_slot;
 }
 
 /* What of the new configuration needs a restart in this version; NULL: nothing. */
@@ -34,7 +47,7 @@ static const char *needs_restart(const struct supervisor *supervisor, const stru
     if (strcmp(old->user, image->user) != 0) {
         return "user";
     }
-    if (image->buffer_bytes_limit / image->workers > reserved_bank_bytes(supervisor)) {
+    if (!bank_suffices(supervisor, image)) {
         return "limits.buffers (raised beyond what was reserved at start)";
     }
     if (image->sessions_limit > supervisor->region.header->sessions_per_slot) {
@@ -101,6 +114,7 @@ void supervisor_reload(struct supervisor *supervisor)
         free(image);
         return;
     }
+    supervisor_adapt(supervisor, image);
     image->generation = supervisor->image->generation + 1;
     int result = carry_out(supervisor, image);
     if (result < 0) {

@@ -1,5 +1,5 @@
 /*
- * The supervisor's children: keepers and the logger.
+ * What the supervisor's children are started with, and the logger. Keepers: cmd/supervisor_slots.c.
  */
 #include <errno.h>
 #include <signal.h>
@@ -11,16 +11,11 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "cmd/keeper.h"
+#include "cmd/descriptors.h"
+#include "cmd/kin.h"
 #include "cmd/logger.h"
-#include "cmd/machine.h"
 #include "cmd/supervisor.h"
 #include "io/log.h"
-
-static int open_pidfd(pid_t pid)
-{
-    return (int)syscall(SYS_pidfd_open, pid, 0);
-}
 
 /* What a slot shares with its keeper, whoever that is. 0 or -errno. */
 static int open_slot(struct supervised_slot *slot)
@@ -49,40 +44,13 @@ int supervisor_open_slots(struct supervisor *supervisor, const struct image *ima
     return result;
 }
 
-int supervisor_start_keeper(struct supervisor *supervisor, uint32_t index)
-{
-    struct supervised_slot *slot = &supervisor->slots[index];
-    bool pinned = supervisor->image->workers <= machine_cpus();
-    struct keeper_setup setup = {
-        .region = &supervisor->region,
-        .slot = index,
-        .inbox = slot->inbox,
-        .outbox = slot->outbox,
-        .wake = slot->wake,
-        .cpu = pinned ? machine_cpu(index) : -1,
-    };
-    int resolved = privileges_resolve(supervisor->image->user, &setup.identity);
-
-    if (resolved < 0) {
-        return resolved;
-    }
-    pid_t pid = fork();
-    if (pid == 0) {
-        keeper_main(&setup);
-    }
-    if (pid < 0) {
-        return -errno;
-    }
-    slot->keeper = pid;
-    slot->pidfd = open_pidfd(pid);
-    return slot->pidfd < 0 ? -errno : 0;
-}
-
 int supervisor_start_logger(struct supervisor *supervisor)
 {
+    pid_t self = getpid();
     pid_t pid = fork();
 
     if (pid == 0) {
+        kin_bind(self);
         /* Listening sockets held here too would keep accepting into nothing. The region is mapped. */
         int result = region_confine(&supervisor->region);
         if (result < 0) {
@@ -91,13 +59,15 @@ int supervisor_start_logger(struct supervisor *supervisor)
                      strerror(-result));
             _exit(EXIT_FAILURE);
         }
-        (void)close_range(3, ~0u, 0);
+        (void)dup2(supervisor->region.fds[SEGMENT_TABLES], FD_TABLES); /* shows whose it is: cmd/kin.h */
+        (void)close_range(3, FD_TABLES - 1, 0);
+        (void)close_range(FD_TABLES + 1, ~0u, 0);
         logger_main(&supervisor->region);
     }
     if (pid < 0) {
         return -errno;
     }
     supervisor->logger = pid;
-    supervisor->logger_pidfd = open_pidfd(pid);
+    supervisor->logger_pidfd = kin_open(pid);
     return supervisor->logger_pidfd < 0 ? -errno : 0;
 }

@@ -83,6 +83,7 @@ void worker_process_main(const struct worker_process *process)
         .inbox_fd = FD_INBOX,
         .listener_base = FD_LISTENERS,
         .descriptors_limit = (uint32_t)limit.rlim_cur,
+        .resume_batch = WORKER_RESUME_BATCH,
     };
     result = worker_start(&worker, &setup);
     if (result < 0) {

@@ -166,6 +166,12 @@ static const struct config_key listener_keys[] = {
         .place = offsetof(struct draft_listener, congestion_place),
         .max = IMAGE_CONGESTION_MAX,
     },
+    {
+        .name = "zero_copy",
+        .read = config_read_boolean,
+        .offset = offsetof(struct draft_listener, row.zero_copy),
+        .place = offsetof(struct draft_listener, zero_copy_place),
+    },
     {.name = "pool", .refusal = "write 'routes: [ { pool: NAME } ]'"},
     {.name = "address", .refusal = "write 'bind: ADDRESS:PORT'"},
 };
@@ -288,6 +294,12 @@ static const struct config_key pool_keys[] = {
         .offset = offsetof(struct draft_pool, row.congestion),
         .place = offsetof(struct draft_pool, congestion_place),
         .max = IMAGE_CONGESTION_MAX,
+    },
+    {
+        .name = "zero_copy",
+        .read = config_read_boolean,
+        .offset = offsetof(struct draft_pool, row.zero_copy),
+        .place = offsetof(struct draft_pool, zero_copy_place),
     },
 };
 static const struct config_schema pool_schema = SCHEMA(pool_keys);

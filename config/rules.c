@@ -226,33 +226,50 @@ static void exporter_check(const struct config_draft *draft, struct config_repor
                               text, draft->binds[i].place.line);
 }
 
-/* Only TCP has a congestion control. Beside TCP addresses a unix socket goes without; alone it is a misunderstanding. */
-static void congestions_check(const struct config_draft *draft, struct config_report *report)
+static bool listener_is_local(const struct config_draft *draft, const struct image_listener *listener)
 {
+    uint32_t local = 0;
+
+    for (uint32_t k = 0; k < listener->bind_count; k++)
+        local += draft->binds[listener->bind_first + k].row.endpoint.family == ENDPOINT_UNIX;
+    return local > 0 && local == listener->bind_count;
+}
+
+static bool pool_is_local(const struct config_draft *draft, const struct image_pool *pool)
+{
+    uint32_t local = 0;
+
+    for (uint32_t k = 0; k < pool->server_count; k++)
+        local += draft->servers[pool->server_first + k].row.address.family == ENDPOINT_UNIX;
+    return local > 0 && local == pool->server_count;
+}
+
+/* Congestion control and zero-copy sends are TCP's. Beside TCP addresses a unix socket goes without; alone it is a
+ * misunderstanding. */
+static void tcp_keys_check(const struct config_draft *draft, struct config_report *report)
+{
+    static const char listener_text[] = "listeners[%u].%s: unix sockets have none, and this listener binds "
+                                        "nothing else; leave it out";
+    static const char pool_text[] =
+        "pools[%u].%s: unix sockets have none, and this pool has no other servers; leave it out";
+
     for (uint32_t i = 0; i < draft->listener_count; i++) {
         const struct draft_listener *listener = &draft->listeners[i];
-        uint32_t local = 0;
+        bool local = listener_is_local(draft, &listener->row);
 
-        for (uint32_t k = 0; k < listener->row.bind_count; k++)
-            local += draft->binds[listener->row.bind_first + k].row.endpoint.family == ENDPOINT_UNIX;
-        if (listener->row.congestion[0] && local > 0 && local == listener->row.bind_count)
-            config_report_add(
-                report, listener->congestion_place,
-                "listeners[%u].congestion: unix sockets have none, and this listener binds nothing "
-                "else; leave it out",
-                i);
+        if (listener->row.congestion[0] && local)
+            config_report_add(report, listener->congestion_place, listener_text, i, "congestion");
+        if (listener->row.zero_copy && local)
+            config_report_add(report, listener->zero_copy_place, listener_text, i, "zero_copy");
     }
     for (uint32_t i = 0; i < draft->pool_count; i++) {
         const struct draft_pool *pool = &draft->pools[i];
-        uint32_t local = 0;
+        bool local = pool_is_local(draft, &pool->row);
 
-        for (uint32_t k = 0; k < pool->row.server_count; k++)
-            local += draft->servers[pool->row.server_first + k].row.address.family == ENDPOINT_UNIX;
-        if (pool->row.congestion[0] && local > 0 && local == pool->row.server_count)
-            config_report_add(
-                report, pool->congestion_place,
-                "pools[%u].congestion: unix sockets have none, and this pool has no other servers; leave it out",
-                i);
+        if (pool->row.congestion[0] && local)
+            config_report_add(report, pool->congestion_place, pool_text, i, "congestion");
+        if (pool->row.zero_copy && local)
+            config_report_add(report, pool->zero_copy_place, pool_text, i, "zero_copy");
     }
 }
 
@@ -266,6 +283,6 @@ void config_rules_check(struct config_draft *draft, struct config_report *report
     for (uint32_t i = 0; i < draft->pool_count; i++)
         servers_check(draft, i, report);
     loops_check(draft, report);
-    congestions_check(draft, report);
+    tcp_keys_check(draft, report);
     exporter_check(draft, report);
 }

@@ -76,6 +76,23 @@ bool image_has_rows(const struct image *image, uint16_t listener_row, uint16_t s
     return listener && server;
 }
 
+bool image_clear_zero_copy(struct image *image)
+{
+    bool any = false;
+
+    for (uint32_t i = 0; i < image->listener_count; i++) {
+        struct image_listener *listener = (struct image_listener *)image_listener(image, i);
+        any = any || listener->zero_copy != 0;
+        listener->zero_copy = 0;
+    }
+    for (uint32_t i = 0; i < image->pool_count; i++) {
+        struct image_pool *pool = (struct image_pool *)image_pool(image, i);
+        any = any || pool->zero_copy != 0;
+        pool->zero_copy = 0;
+    }
+    return any;
+}
+
 static bool text_check(const char *text, size_t size)
 {
     return memchr(text, '\0', size) != NULL;
@@ -132,7 +149,7 @@ static bool listeners_check(const struct image *image)
         const struct image_listener *listener = image_listener(image, i);
 
         if (!text_check(listener->name, sizeof(listener->name)) ||
-            !text_check(listener->congestion, sizeof(listener->congestion)) ||
+            !text_check(listener->congestion, sizeof(listener->congestion)) || listener->zero_copy > 1 ||
             listener->pool >= image->pool_count ||
             !range_check(listener->bind_first, listener->bind_count, image->bind_count))
             return false;
@@ -153,7 +170,7 @@ static bool pools_check(const struct image *image)
         const struct image_pool *pool = image_pool(image, i);
 
         if (!text_check(pool->name, sizeof(pool->name)) ||
-            !text_check(pool->congestion, sizeof(pool->congestion)) ||
+            !text_check(pool->congestion, sizeof(pool->congestion)) || pool->zero_copy > 1 ||
             pool->balance > BALANCE_LEAST_SESSIONS || pool->retries > IMAGE_RETRIES_MAX ||
             !range_check(pool->server_first, pool->server_count, image->server_count))
             return false;

@@ -65,6 +65,8 @@ struct image_listener {
     uint32_t pool; /* index of the pool of its only route */
     uint32_t row;  /* of the region's names; set by the supervisor when it publishes */
     char congestion[IMAGE_CONGESTION_MAX]; /* TCP_CONGESTION: tcp(7); "" is the system's default */
+    uint8_t zero_copy;                     /* large sends to its clients are zero-copy */
+    uint8_t reserved[3];
 };
 
 struct image_server {
@@ -83,6 +85,8 @@ struct image_pool {
     uint32_t retries; /* further servers tried after the first failed; 0..IMAGE_RETRIES_MAX */
     uint32_t row;     /* as in struct image_listener */
     char congestion[IMAGE_CONGESTION_MAX]; /* likewise, of the connections to its servers */
+    uint8_t zero_copy;                     /* likewise */
+    uint8_t reserved[3];
 };
 
 struct image {
@@ -136,6 +140,9 @@ struct image_timeouts image_timeouts_of(const struct image *image, uint32_t list
 
 /* Whether the image has a listener of this row and a server of that; ROW_NONE is any. */
 bool image_has_rows(const struct image *image, uint16_t listener_row, uint16_t server_row);
+
+/* Does without zero-copy sends everywhere. Whether any listener or pool had asked for them. */
+bool image_clear_zero_copy(struct image *image);
 
 /* Whether every offset, count, index and string lies within the image's `size` bytes. */
 bool image_check(const struct image *image, size_t size);

@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "core/check.h"
+#include "core/lent.h"
 
 static enum side other_side(enum side side)
 {
@@ -45,14 +46,15 @@ static void give_back_pipe(struct session *session, enum side side, struct relay
     }
 }
 
-/* Gives back what cannot be sent any more, unless a send in flight still refers to it: then its end does. Buffers
+/* Gives back what cannot be sent any more, unless a send still refers to it: then its end does. Buffers
  * released in this step before are the list's front, so the lists join. */
 static void drop_undeliverable(struct session *session, enum side to, const struct relay_env *env,
                                struct relay_actions *actions)
 {
     struct conn *from = &session->conn[other_side(to)];
 
-    if (session->conn[to].sink != SINK_DEAD || (session->conn[to].in_flight & CONN_OP_SEND)) {
+    if (session->conn[to].sink != SINK_DEAD || (session->conn[to].in_flight & CONN_OP_SEND) ||
+        session->lent[to].count > 0) {
         return;
     }
     give_back_pipe(session, other_side(to), actions);
@@ -167,7 +169,8 @@ static void stop_streaming(struct conn *conn)
 static void note_size(const struct session *session, struct conn *conn, const struct relay_event *event,
                       const struct relay_env *env)
 {
-    bool streams = (conn->flags & CONN_FULL) && env->pipes && !(session->flags & SESSION_NEVER_STREAMS);
+    uint32_t otherwise = SESSION_NEVER_STREAMS | SESSION_ZERO_COPY << other_side(event->side);
+    bool streams = (conn->flags & CONN_FULL) && env->pipes && !(session->flags & otherwise);
 
     if ((uint32_t)event->result < buffer_capacity(&env->table, event->buffer)) {
         conn->flags |= CONN_INTERACTIVE;
@@ -332,23 +335,58 @@ static void on_drained(struct session *session, const struct relay_event *event,
     drop_undeliverable(session, event->side, env, actions);
 }
 
+/* Where there is no memory for a zero-copy send, or no way, the session goes on with ordinary ones. True: send again. */
+static bool forgo_zero_copy(struct session *session, enum side side, int error)
+{
+    uint8_t flag = (uint8_t)(SESSION_ZERO_COPY << side);
+    bool forgo = (session->flags & flag) && (error == ENOMEM || error == ENOBUFS || error == EOPNOTSUPP);
+
+    session->flags &= (uint8_t) ~(forgo ? flag : 0);
+    return forgo;
+}
+
 static void on_sent(struct session *session, const struct relay_event *event, const struct relay_env *env,
                     struct relay_actions *actions)
 {
     struct conn *to = &session->conn[event->side];
     struct conn *from = &session->conn[other_side(event->side)];
+    uint32_t bytes = event->result > 0 ? (uint32_t)event->result : 0;
 
     op_ended(to, CONN_OP_SEND);
-    if (event->result > 0) {
-        actions->released = chain_consume(from, &env->table, (uint32_t)event->result);
+    if (event->more) {
+        lent_push(session, event->side, bytes);
+        to->in_flight |= CONN_OP_NOTICE;
+    }
+    if (bytes > 0) {
         session->active_ms = env->now_ms;
-        if ((uint32_t)event->result < to->offered_bytes) {
+        if (!event->more && !lent_extend(session, event->side, bytes)) {
+            actions->released = chain_consume(from, &env->table, bytes);
+        }
+        if (bytes < to->offered_bytes) {
             wait_until_writable(session, event->side, actions);
         }
+    } else if (forgo_zero_copy(session, event->side, -event->result)) {
+        /* plan asks for the send again */
     } else if (send_outcome(-event->result) == SEND_BLOCKED) {
         wait_until_writable(session, event->side, actions);
     } else if (send_outcome(-event->result) == SEND_FAILED) {
         send_failed(session, event->side);
+    }
+    drop_undeliverable(session, event->side, env, actions);
+}
+
+static void on_returned(struct session *session, const struct relay_event *event, const struct relay_env *env,
+                        struct relay_actions *actions)
+{
+    struct conn *from = &session->conn[other_side(event->side)];
+    uint32_t bytes = lent_return(session, event->side, event->places);
+
+    if (session->lent[event->side].count == 0) {
+        session->conn[event->side].in_flight &= (uint8_t)~CONN_OP_NOTICE;
+    }
+    if (bytes > 0) {
+        session->active_ms = env->now_ms;
+        actions->released = chain_consume(from, &env->table, bytes);
     }
     drop_undeliverable(session, event->side, env, actions);
 }
@@ -442,8 +480,9 @@ static void plan_direction(struct session *session, enum side side, const struct
     if (armed && (!want || rest)) {
         cancel_input(session, side, actions);
     }
-    if (to->sink == SINK_OPEN && !(to->in_flight & CONN_OP_SEND) && !(to->flags & CONN_BLOCKED)) {
-        if (from->queued_bytes > 0) {
+    bool sends = (to->in_flight & CONN_OP_SEND) || lent_blindly(session, other_side(side));
+    if (to->sink == SINK_OPEN && !sends && !(to->flags & CONN_BLOCKED)) {
+        if (from->queued_bytes > lent_bytes(session, other_side(side))) {
             actions->todo |= (from->pipe != PIPE_NONE ? RELAY_DO_DRAIN : RELAY_DO_SEND) << other_side(side);
         } else if (from->source == SOURCE_EOF) {
             to->sink = SINK_SHUT;
@@ -463,7 +502,7 @@ static void conclude(struct session *session, const struct relay_env *env)
             session_close(session, reset_reason(side), true, env->now_ms);
             return;
         }
-        through = through && conn->source == SOURCE_EOF && conn->sink == SINK_SHUT;
+        through = through && conn->source == SOURCE_EOF && conn->sink == SINK_SHUT && conn->queued_bytes == 0;
     }
     if (through) {
         bool server_first = (session->flags & SESSION_SERVER_FIRST) != 0;
@@ -471,17 +510,27 @@ static void conclude(struct session *session, const struct relay_env *env)
     }
 }
 
+/* Buffers that are lent come back when the peer has acknowledged them, or at once by a reset; an orderly close would leave
+ * the kernel reading them. */
 static void plan_closing(struct session *session, struct relay_actions *actions)
 {
     const uint32_t splices = (RELAY_DO_FILL | RELAY_DO_DRAIN) * 3u; /* of both sides */
+    uint32_t resets = 0;
     uint8_t in_flight = 0;
 
     actions->todo &= ~splices;
     for (int side = 0; side < SIDE_COUNT; side++) {
-        in_flight |= session->conn[side].in_flight;
+        const struct conn *conn = &session->conn[side];
+        in_flight |= conn->in_flight;
         cancel_input(session, side, actions);
+        if (session->lent[side].count > 0) {
+            session->flags |= SESSION_ABORT;
+            resets |= RELAY_DO_RESET << side;
+        }
     }
-    if (in_flight == 0) {
+    if (in_flight != 0) {
+        actions->todo |= resets;
+    } else {
         actions->todo |= RELAY_DO_FINISH;
         actions->todo &= ~(uint32_t)(RELAY_DO_SHUTDOWN << SIDE_CLIENT | RELAY_DO_SHUTDOWN << SIDE_SERVER);
     }
@@ -535,6 +584,9 @@ struct relay_actions relay_step(struct session *session, const struct relay_even
         break;
     case RELAY_SENT:
         on_sent(session, event, env, &actions);
+        break;
+    case RELAY_RETURNED:
+        on_returned(session, event, env, &actions);
         break;
     case RELAY_POLLED:
         on_polled(session, event, env, &actions);

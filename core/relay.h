@@ -18,7 +18,8 @@ enum relay_event_kind {
     RELAY_CONNECTED,     /* the connect ended: `result` is 0 or -errno, -ECANCELED by us */
     RELAY_RECEIVED,      /* `result` bytes from `side` into `buffer`; `more` while the receive stays armed */
     RELAY_RECEIVE_ENDED, /* the receive on `side` ended: `result` is 0 at EOF, else -errno */
-    RELAY_SENT,          /* the send to `side` ended: `result` is bytes or -errno */
+    RELAY_SENT,     /* the send to `side` ended: `result` is bytes or -errno; `more`: its notice follows */
+    RELAY_RETURNED, /* the kernel reads the buffers of the zero-copy sends in `places` no more */
     RELAY_POLLED, /* the poll on `side` ended: `result` is 0 or -errno; `more`: there are bytes, and nothing else */
     RELAY_FILLED,    /* the splice from `side` into its pipe: `result` is bytes or -errno */
     RELAY_DRAINED,   /* the splice from the other side's pipe to `side`: `result` is bytes or -errno */
@@ -37,6 +38,7 @@ struct relay_event {
     int fd;
     uint64_t cookie;
     uint16_t row;
+    uint8_t places; /* bits: core/lent.h */
     enum close_reason reason;
 };
 
@@ -57,6 +59,7 @@ enum relay_action {
     RELAY_DO_FILL = 1 << 18,   /* (side) splice from this side into its pipe, or into one that is lent now */
     RELAY_DO_DRAIN = 1 << 20,  /* (side) splice the other side's pipe to this side */
     RELAY_DO_PAUSE = 1 << 22,  /* ask RELAY_TIMED_OUT in RELAY_PORT_PAUSE_MS */
+    RELAY_DO_RESET = 1 << 23,  /* (side) reset the connection, which ends what is lent; may be repeated */
 };
 
 struct relay_actions {

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "core/check.h"
+#include "core/lent.h"
 
 static const uint8_t step_allowed[SESSION_PHASE_COUNT][SESSION_PHASE_COUNT] = {
 #define SESSION_STEP(from, to) [SESSION_##from][SESSION_##to] = 1,
@@ -82,7 +83,9 @@ bool session_check(const struct session *session)
         session->tries > IMAGE_RETRIES_MAX + 1) {
         return false;
     }
-    if (session->phase != SESSION_FREE && (!conn_check(client) || !conn_check(server))) {
+    if (session->phase != SESSION_FREE &&
+        (!conn_check(client) || !conn_check(server) || !lent_check(session, SIDE_CLIENT) ||
+         !lent_check(session, SIDE_SERVER))) {
         return false; /* a record never used is all zeros */
     }
     switch ((enum session_phase)session->phase) {

@@ -40,8 +40,9 @@ enum conn_op {
     CONN_OP_POLL = 1 << 1,
     CONN_OP_CONNECT = 1 << 2,
     CONN_OP_SEND = 1 << 3,
+    CONN_OP_NOTICE = 1 << 4, /* of zero-copy sends: that the kernel reads their buffers no more */
     CONN_OP_INPUT = CONN_OP_RECV | CONN_OP_POLL | CONN_OP_CONNECT,
-    CONN_OP_ALL = CONN_OP_INPUT | CONN_OP_SEND,
+    CONN_OP_ALL = CONN_OP_INPUT | CONN_OP_SEND | CONN_OP_NOTICE,
 };
 
 /* Receiving from a side. */
@@ -72,10 +73,14 @@ enum session_flag {
     SESSION_ABORT = 1 << 0,         /* close with RST */
     SESSION_SERVER_FIRST = 1 << 1,  /* the server's direction ended first */
     SESSION_NEVER_STREAMS = 1 << 2, /* one side is a unix socket */
+    SESSION_ZERO_COPY = 1 << 3,     /* shifted left by the side: large sends to it are zero-copy */
 };
 
 /* An armed receive holds 864 bytes of kernel memory a side, a POLL 256: after this long without a byte it pays. */
 enum { SESSION_DOZE_AFTER_MS = 5000 };
+
+/* Zero-copy sends to a side at once. Further ones copy, so that none ever waits for the peer. */
+enum { LENT_SENDS = 3 };
 
 #define BUFFER_NONE  UINT32_MAX
 #define FLOW_NONE    UINT32_MAX
@@ -90,7 +95,7 @@ struct conn {
     uint32_t chain_head;     /* buffers received from this side, oldest first; BUFFER_NONE: none */
     uint32_t chain_tail;
     uint32_t chain_offset; /* bytes of the head already sent */
-    uint32_t queued_bytes; /* received from this side and not yet taken by the other side's kernel */
+    uint32_t queued_bytes; /* received from this side, not yet taken by the other side's kernel, or lent */
     uint32_t held_bytes;   /* capacity of the chain's buffers: what counts against the fair share */
     uint32_t wait_next;    /* derived: neighbours in the queue of receivers without a buffer */
     uint32_t wait_prev;
@@ -101,6 +106,13 @@ struct conn {
     uint8_t sink;           /* enum conn_sink */
     uint8_t port_tries;     /* server: source ports that turned out to be taken */
     uint16_t pipe; /* lent, with queued_bytes of this side in it instead of a chain; PIPE_NONE: none */
+};
+
+/* Zero-copy sends to a side that the kernel may still read: core/lent.h. */
+struct lent_queue {
+    uint8_t first : 4; /* place of the oldest */
+    uint8_t count : 4;
+    uint8_t waiting; /* bits: places whose notice has not come */
 };
 
 struct session {
@@ -125,7 +137,8 @@ struct session {
     uint32_t wheel_next; /* derived: the timer wheel's links, or the slab's free list */
     uint32_t wheel_prev;
     uint32_t wheel_slot;
-    uint8_t reserved[28];
+    uint32_t lent_bytes[SIDE_COUNT][LENT_SENDS]; /* by place */
+    struct lent_queue lent[SIDE_COUNT];
     struct conn conn[SIDE_COUNT];
 };
 

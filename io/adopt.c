@@ -10,6 +10,10 @@
 #include "io/sock.h"
 #include "io/stream.h"
 #include "io/suspect.h"
+#include "io/upstream.h"
+
+/* Active so shortly before the last turn of the dead worker's loop: resumed before those at rest. */
+enum { LATELY_MS = 250 };
 
 static bool flow_in_use(const void *context, uint32_t session_index, uint32_t index)
 {
@@ -32,11 +36,13 @@ static int settle_ring(struct worker *worker, int ring_fd)
     if (result < 0) {
         return result;
     }
+    FAULT_POINT(RING_ATTACHED);
     void *base = worker->region.segments[SEGMENT_TABLES];
     if (undo_rollback(&worker->slot->undo, base, ring_head(worker->ring))) {
         worker->slot->stats.undone++;
     }
     suspect_note(worker);
+    FAULT_POINT(SUSPECT_NOTED);
     /* Before the completions are applied again: they claim entries of their own. */
     flow_table_settle(&worker->flows, worker->slot_index, &worker->slot->flow_claim, flow_in_use, worker);
     session_slab_rebuild(&worker->slab); /* accepts among the completions need free records */
@@ -46,9 +52,11 @@ static int settle_ring(struct worker *worker, int ring_fd)
         } else {
             relay_complete(worker, &completion);
         }
+        FAULT_POINT(LEFT_APPLIED);
     }
     ring_destroy(worker->ring);
     worker->ring = NULL;
+    FAULT_POINT(LEFT_DONE);
     return 0;
 }
 
@@ -57,12 +65,9 @@ static bool holds(const struct conn *conn)
     return conn->fd >= 0 && conn->cookie != 0 && sock_cookie(conn->fd) == conn->cookie;
 }
 
-/* Nothing is in flight any more, and every descriptor is what the record says or none. */
-static void settle_session(struct worker *worker, struct session *session)
+/* Nothing is in flight any more, and it stands in no queue. */
+static void settle_session(struct session *session)
 {
-    struct conn *client = &session->conn[SIDE_CLIENT];
-    struct conn *server = &session->conn[SIDE_SERVER];
-
     for (int side = 0; side < SIDE_COUNT; side++) {
         struct conn *conn = &session->conn[side];
         conn->in_flight = 0;
@@ -72,6 +77,13 @@ static void settle_session(struct worker *worker, struct session *session)
         conn->wait_prev = SESSION_NONE;
     }
     session->wheel_slot = SESSION_NONE;
+}
+
+/* Every descriptor is what the record says or none. */
+static void settle_descriptors(struct worker *worker, struct session *session)
+{
+    struct conn *client = &session->conn[SIDE_CLIENT];
+    struct conn *server = &session->conn[SIDE_SERVER];
     bool client_lost = !holds(client);
     bool server_lost = server->fd >= 0 && !holds(server);
     /* The phase before the descriptors: a death in between leaves a sound record. */
@@ -84,10 +96,14 @@ static void settle_session(struct worker *worker, struct session *session)
         server->flags |= CONN_CONNECT_POLL;
         server->flags &= (uint16_t)~CONN_NO_PORT;
     }
+    if (server_lost) {
+        FAULT_POINT(SERVER_LOST);
+    }
     if (client_lost) {
         client->fd = -1;
     }
     if (server_lost || session->phase == SESSION_CHOOSING) { /* what a failed connect left is nobody's */
+        upstream_leave(worker, session);
         server->fd = -1;
     }
     for (int side = 0; side < SIDE_COUNT; side++) { /* a splice may have taken the error of a reset */
@@ -150,6 +166,33 @@ static void count_server(struct worker *worker, const struct session *session)
     }
 }
 
+static bool is_urgent(const struct worker *worker, const struct session *session)
+{
+    return session->phase != SESSION_OPEN || session->conn[SIDE_CLIENT].queued_bytes > 0 ||
+           session->conn[SIDE_SERVER].queued_bytes > 0 ||
+           session->active_ms + LATELY_MS >= worker->slot->beat_ms;
+}
+
+/* What is urgent comes before what is at rest. */
+static void queue_session(struct worker *worker, struct session *session)
+{
+    struct resume_queue *queue = &worker->resuming;
+    uint32_t index = relay_index(worker, session);
+
+    session->wheel_next = SESSION_NONE;
+    if (queue->count == 0) {
+        queue->head = index;
+        queue->tail = index;
+    } else if (is_urgent(worker, session)) {
+        session->wheel_next = queue->head;
+        queue->head = index;
+    } else {
+        worker->slab.sessions[queue->tail].wheel_next = index;
+        queue->tail = index;
+    }
+    queue->count++;
+}
+
 static void settle_sessions(struct worker *worker, uint8_t *held, uint8_t *owned, uint32_t descriptors)
 {
     uint8_t pipes[PIPE_COUNT] = {0};
@@ -172,8 +215,14 @@ static void settle_sessions(struct worker *worker, uint8_t *held, uint8_t *owned
             give_up(worker, session, CLOSE_LOST);
             continue;
         }
-        settle_session(worker, session);
+        settle_session(session);
+        FAULT_POINT(SESSION_SETTLED);
         count_server(worker, session);
+        if (session->phase !=
+            SESSION_OPEN) { /* it may have closed some, whose numbers would be given out again */
+            settle_descriptors(worker, session);
+        }
+        queue_session(worker, session);
         for (int side = 0; side < SIDE_COUNT; side++) {
             worker->active_directions += session->conn[side].held_bytes > 0;
             int fd = session->conn[side].fd;
@@ -237,11 +286,15 @@ int adopt_state(struct worker *worker, int ring_fd)
         goto out;
     }
     undo_commit(&worker->slot->undo); /* void: the next ring counts its head from 0 again */
+    FAULT_POINT(LOG_VOIDED);
     memset(worker->slot->ring_buffers, 0xff, sizeof(worker->slot->ring_buffers)); /* BUFFER_NONE */
     settle_sessions(worker, held, owned, descriptors);
+    FAULT_POINT(SESSIONS_SETTLED);
     close_orphans(worker->slot->fd_floor, owned, descriptors);
+    FAULT_POINT(ORPHANS_CLOSED);
     session_slab_rebuild(&worker->slab);
     buffer_bank_rebuild(&worker->bank, held);
+    FAULT_POINT(STATE_REBUILT);
 out:
     free(held);
     free(owned);
@@ -250,9 +303,21 @@ out:
 
 void adopt_resume(struct worker *worker)
 {
-    for (uint32_t index = 0; index < worker->slot->session_high; index++) {
-        if (worker->slab.sessions[index].phase != SESSION_FREE) {
-            relay_revisit(worker, index, RELAY_PLAN);
+    struct resume_queue *queue = &worker->resuming;
+
+    for (uint32_t n = 0; n < worker->resume_batch && queue->count > 0; n++) {
+        uint32_t index = queue->head;
+        struct session *session = &worker->slab.sessions[index];
+        queue->head = session->wheel_next;
+        queue->count--;
+        FAULT_POINT(RESUME_TAKEN);
+        if (session->phase == SESSION_OPEN) {
+            settle_descriptors(worker, session);
         }
+        relay_revisit(worker, index, RELAY_PLAN);
+        FAULT_POINT(RESUME_DONE);
+    }
+    if (queue->count > 0) {
+        FAULT_POINT(RESUME_BATCH);
     }
 }

@@ -71,7 +71,7 @@ static int receive(int fd, int flags, struct inbox_message *message, int fds[INB
 
 int inbox_look(int fd, int base, struct inbox_message *message)
 {
-    int fds[INBOX_SOCKETS_MAX];
+    int fds[INBOX_SOCKETS_MAX] = {0};
     int result = receive(fd, MSG_PEEK, message, fds);
 
     for (uint32_t i = 0; result == 1 && i < message->count; i++) {
@@ -87,7 +87,7 @@ int inbox_look(int fd, int base, struct inbox_message *message)
 void inbox_drop(int fd)
 {
     struct inbox_message message;
-    int fds[INBOX_SOCKETS_MAX];
+    int fds[INBOX_SOCKETS_MAX] = {0};
 
     if (receive(fd, 0, &message, fds) == 1) {
         close_all(fds, message.count);

@@ -97,6 +97,7 @@ static void accept_session(struct worker *worker, const struct worker_listener *
     relay_save(worker, &worker->slot->serial, sizeof(worker->slot->serial));
     relay_count(worker, &worker->slot->stats.accepted, 1);
     session_slab_acquire(&worker->slab);
+    FAULT_POINT(ACCEPT_ACQUIRED);
     fresh.generation = session->generation;
     session_init(&fresh, fd, sock_cookie(fd), worker->now_us);
     fresh.serial = worker->slot->serial++;
@@ -106,6 +107,8 @@ static void accept_session(struct worker *worker, const struct worker_listener *
         listener->local ? ENDPOINT_UNIX : ENDPOINT_NONE; /* gone already: no address to be had */
     fresh.flags |= listener->local ? SESSION_NEVER_STREAMS : 0;
     struct conn *client = &fresh.conn[SIDE_CLIENT];
+    bool zero_copy = worker->routes[listener->row].zero_copy && !listener->local;
+    fresh.flags |= zero_copy ? SESSION_ZERO_COPY << SIDE_CLIENT : 0;
     if (!listener->local && sock_flow_key(fd, &key)) {
         set_source(&fresh, &key);
         client->flow =
@@ -113,6 +116,7 @@ static void accept_session(struct worker *worker, const struct worker_listener *
         relay_count(worker, &worker->slot->stats.flow_failures, client->flow == FLOW_NONE);
     }
     session_slab_publish(&worker->slab, index, &fresh);
+    FAULT_POINT(ACCEPT_RECORDED);
     relay_step_in(worker, session, &(struct relay_event){.kind = RELAY_PLAN});
 }
 
@@ -213,6 +217,7 @@ static void close_place(struct worker *worker, uint32_t place)
     worker->listeners_leaving -= listener->leaving;
     *listener = (struct worker_listener){0};
     sock_retire(descriptor(worker, place), worker->wake_fd);
+    FAULT_POINT(LISTENER_CLOSED);
     __atomic_store_n(&worker->slot->listeners[place].state, SLOT_LISTENER_NONE, __ATOMIC_RELEASE);
 }
 
@@ -290,11 +295,14 @@ static void receive(struct worker *worker)
     int result;
 
     while ((result = inbox_look(worker->inbox_fd, worker->listener_base, &message)) == 1) {
+        FAULT_POINT(INBOX_LOOKED);
         for (uint32_t i = 0; i < message.count; i++) {
             worker->slot->listeners[message.places[i]] =
                 (struct slot_listener){.generation = message.generation, .state = SLOT_LISTENER_RECEIVED};
         }
+        FAULT_POINT(INBOX_RECORDED);
         inbox_drop(worker->inbox_fd);
+        FAULT_POINT(INBOX_DROPPED);
     }
     if (result < 0) {
         log_line(LOG_LEVEL_ERROR, "event=inbox_failed slot=%u error=\"%s\" what=\"tried again\"",

@@ -19,6 +19,7 @@ static const char *const names[PROBE_FEATURES] = {
     [PROBE_BUFFER_RINGS] = "io_uring_buffer_rings",
     [PROBE_MULTISHOT_RECEIVE] = "io_uring_multishot_receive",
     [PROBE_PORT_WINDOW] = "ip_local_port_range",
+    [PROBE_ZERO_COPY] = "io_uring_zero_copy",
 };
 
 const char *probe_name(enum probe_feature feature)
@@ -128,6 +129,33 @@ out:
     }
 }
 
+/* A zero-copy send to nobody: it fails, but where the kernel knows such sends and their reports a notice follows. */
+static bool try_zero_copy(void)
+{
+    uint8_t params[RING_PARAMS_BYTES];
+    struct ring *ring = NULL;
+    struct ring_completion completion = {.more = false};
+    struct ring_tag tag = {.op = RING_OP_SEND, .zero_copy = true};
+    struct iovec piece = {.iov_base = params, .iov_len = 1};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int ring_fd = dup(STDERR_FILENO);
+
+    if (fd >= 0 && ring_fd >= 0 && ring_create(&ring, ring_fd, 2 * RING_SUBMISSIONS, params) == 0) {
+        ring_send(ring, tag, fd, &piece, 1);
+        if (ring_wait(ring, 1000) == 0) {
+            (void)ring_peek(ring, &completion);
+        }
+        ring_destroy(ring);
+    }
+    if (ring_fd >= 0) {
+        close(ring_fd); /* the ring goes with it */
+    }
+    if (fd >= 0) {
+        close(fd);
+    }
+    return completion.more;
+}
+
 int probe_kernel(struct probe_result *result)
 {
     *result = (struct probe_result){.cause = ""};
@@ -146,6 +174,7 @@ int probe_kernel(struct probe_result *result)
     if (fd >= 0) {
         close(fd);
     }
+    result->have[PROBE_ZERO_COPY] = try_zero_copy();
     try_receive(result);
     if (!result->have[PROBE_BUFFER_RINGS] || !result->have[PROBE_MULTISHOT_RECEIVE]) {
         explain(result, EINVAL);

@@ -7,6 +7,7 @@
 #include "core/check.h"
 #include "core/share.h"
 #include "io/listener.h"
+#include "io/send.h"
 #include "io/sock.h"
 #include "io/stream.h"
 #include "io/suspect.h"
@@ -42,14 +43,6 @@ uint32_t relay_share(const struct worker *worker)
      * the small ones to those that hold nothing yet. */
     return share_bytes((uint64_t)large->total * BUFFER_LARGE_BYTES,
                        (uint64_t)large->count * BUFFER_LARGE_BYTES, worker->active_directions);
-}
-
-/* The large buffers run short: small messages move to small buffers. */
-static bool under_pressure(const struct worker *worker)
-{
-    const struct buffer_stack *large = &worker->bank.stacks[BUFFER_LARGE];
-
-    return large->count < large->total / 4;
 }
 
 static struct relay_env env_of(const struct worker *worker, const struct session *session,
@@ -113,52 +106,8 @@ static void arm_receive(struct worker *worker, struct session *session, enum sid
     tag.group = large ? BUFFER_LARGE : BUFFER_SMALL;
     conn->flags = (uint16_t)(large ? conn->flags & ~CONN_SMALL : conn->flags | CONN_SMALL);
     ring_receive(worker->ring, tag, conn->fd, multishot);
+    FAULT_POINT(RECEIVE_FILLED);
     conn->in_flight |= CONN_OP_RECV;
-}
-
-/* Moves a small remainder out of a large buffer when those run short. */
-static void compact(struct worker *worker, struct conn *from)
-{
-    struct buffer_bank *bank = &worker->bank;
-    uint32_t head = from->chain_head;
-
-    if (!under_pressure(worker) || head != from->chain_tail || from->queued_bytes > BUFFER_SMALL_BYTES ||
-        buffer_bank_class(bank, head) != BUFFER_LARGE) {
-        return;
-    }
-    uint32_t small = buffer_bank_acquire(bank, BUFFER_SMALL);
-    if (small == BUFFER_NONE) {
-        return;
-    }
-    memcpy(buffer_bank_address(bank, small), buffer_bank_address(bank, head) + from->chain_offset,
-           from->queued_bytes);
-    relay_save(worker, &bank->table.records[small], sizeof(bank->table.records[small]));
-    buffer_bank_release(bank, chain_replace(from, &bank->table, small));
-}
-
-static void send_chain(struct worker *worker, struct session *session, enum side to)
-{
-    struct conn *from = &session->conn[to == SIDE_CLIENT ? SIDE_SERVER : SIDE_CLIENT];
-    const struct buffer_bank *bank = &worker->bank;
-    struct iovec vector[RING_SEND_VECTOR];
-    uint32_t count = 0;
-
-    compact(worker, from);
-    uint32_t offered = 0;
-    uint32_t offset = from->chain_offset;
-    for (uint32_t id = from->chain_head; id != BUFFER_NONE && count < RING_SEND_VECTOR;) {
-        const struct buffer_record *record = &bank->table.records[id];
-        vector[count++] = (struct iovec){
-            .iov_base = buffer_bank_address(bank, id) + offset,
-            .iov_len = record->length - offset,
-        };
-        offered += record->length - offset;
-        offset = 0;
-        id = record->next;
-    }
-    session->conn[to].offered_bytes = offered;
-    ring_send(worker->ring, tag_of(worker, session, to, RING_OP_SEND), session->conn[to].fd, vector, count);
-    session->conn[to].in_flight |= CONN_OP_SEND;
 }
 
 static void watch_side(struct worker *worker, struct session *session, enum side side)
@@ -168,6 +117,7 @@ static void watch_side(struct worker *worker, struct session *session, enum side
                       (uint32_t)(uint16_t)session->generation << 16 | (uint32_t)side;
 
     if (watch_add(worker->watch_fd, conn->fd, handle, (conn->flags & CONN_WATCHED) != 0) == 0) {
+        FAULT_POINT(WATCH_ADDED);
         conn->flags |= CONN_WATCHED;
     } else { /* kernel memory is short: try again with the timers, not at once */
         conn->flags &= (uint16_t)~CONN_BLOCKED;
@@ -181,6 +131,7 @@ static void arm_poll(struct worker *worker, struct session *session, enum side s
 
     ring_poll(worker->ring, tag_of(worker, session, side, RING_OP_POLL), session->conn[side].fd,
               connecting ? POLLOUT : POLLIN | POLLRDHUP);
+    FAULT_POINT(POLL_FILLED);
     session->conn[side].in_flight |= CONN_OP_POLL;
 }
 
@@ -229,6 +180,10 @@ static void carry_out_side(struct worker *worker, struct session *session, uint3
 
     if (todo & RELAY_DO_SHUTDOWN << side) {
         sock_shutdown(conn->fd); /* may be repeated after a death: harmless */
+        FAULT_POINT(SHUTDOWN_CALLED);
+    }
+    if (todo & RELAY_DO_RESET << side) {
+        sock_reset(conn->fd);
     }
     if (todo & RELAY_DO_CANCEL_INPUT << side) {
         ring_cancel(worker->ring, input_tag(worker, session, side));
@@ -240,7 +195,7 @@ static void carry_out_side(struct worker *worker, struct session *session, uint3
         queue_receiver(worker, session, side);
     }
     if (todo & RELAY_DO_SEND << side) {
-        send_chain(worker, session, side);
+        send_submit(worker, session, side, tag_of(worker, session, side, RING_OP_SEND));
     }
     if (todo & RELAY_DO_RECV << side) {
         arm_receive(worker, session, side);
@@ -269,6 +224,7 @@ static void carry_out(struct worker *worker, struct session *session, uint32_t t
     }
     if (todo & RELAY_DO_FINISH) {
         if (must_linger(worker, session)) {
+            FAULT_POINT(LINGERING);
             wheel_set(&worker->wheel, relay_index(worker, session), worker->now_ms + LINGER_LOOK_MS);
         } else {
             worker->finishing = relay_index(worker, session);
@@ -313,6 +269,7 @@ void relay_step_in(struct worker *worker, struct session *session, const struct 
         }
         return; /* what is derived is rebuilt, what is to be done is asked again, when all completions are applied */
     }
+    FAULT_POINT(STEP_CHANGED);
     worker->active_directions += directions_with_data(session) - before;
     buffer_bank_release_list(&worker->bank, actions.released);
     for (int side = 0; side < SIDE_COUNT; side++) {
@@ -320,7 +277,9 @@ void relay_step_in(struct worker *worker, struct session *session, const struct 
             stream_take_back(worker, actions.pipes[side].pipe, actions.pipes[side].bytes);
         }
     }
+    FAULT_POINT(STEP_RELEASED);
     carry_out(worker, session, actions.todo);
+    FAULT_POINT(STEP_CARRIED_OUT);
     /* A half-closed session has less time, and one that had no deadline may have one now. */
     if (session->phase == SESSION_OPEN &&
         (sinks != sinks_of(session) || session->wheel_slot == SESSION_NONE)) {
@@ -331,8 +290,10 @@ void relay_step_in(struct worker *worker, struct session *session, const struct 
 void relay_schedule(struct worker *worker, const struct session *session)
 {
     struct image_timeouts timeouts = upstream_timeouts(worker, session);
+    uint64_t due_ms = session_due_ms(session, &timeouts);
+    uint64_t look_ms = send_look_ms(worker, session);
 
-    wheel_set(&worker->wheel, relay_index(worker, session), session_due_ms(session, &timeouts));
+    wheel_set(&worker->wheel, relay_index(worker, session), due_ms < look_ms ? due_ms : look_ms);
 }
 
 /* Writes the session's line into the log ring, within a transaction. */
@@ -365,8 +326,10 @@ static void log_session(struct worker *worker, const struct session *session)
     };
     memcpy(record->source_address, session->source_address, sizeof(record->source_address));
     relay_save(worker, &slot->log_head, sizeof(slot->log_head));
+    FAULT_POINT(LOG_WRITTEN);
     __atomic_store_n(&slot->log_head, slot->log_head + 1,
                      __ATOMIC_RELEASE); /* pairs with the logger's acquire */
+    FAULT_POINT(LOG_PUBLISHED);
 }
 
 static void count_session(struct worker *worker, const struct session *session)
@@ -410,6 +373,7 @@ static void finish(struct worker *worker, uint32_t index)
 {
     struct session *session = &worker->slab.sessions[index];
 
+    FAULT_POINT(FINISH_DUE);
     for (int side = SIDE_SERVER; side >= SIDE_CLIENT; side--) {
         int fd = session->conn[side].fd;
         if (fd < 0) {
@@ -417,11 +381,14 @@ static void finish(struct worker *worker, uint32_t index)
         }
         if (session->flags & SESSION_ABORT) {
             sock_abort(fd);
+            FAULT_POINT(FINISH_ABORTING);
         }
         sock_close(fd);
+        FAULT_POINT(FINISH_CLOSED);
     }
     undo_begin(&worker->slot->undo);
     relay_save(worker, session, sizeof(*session));
+    FAULT_POINT(FINISH_SAVED);
     worker->active_directions -= directions_with_data(session);
     for (int side = 0; side < SIDE_COUNT; side++) {
         struct conn *conn = &session->conn[side];
@@ -435,12 +402,16 @@ static void finish(struct worker *worker, uint32_t index)
             unqueue_receiver(worker, session, side);
         }
     }
+    FAULT_POINT(FINISH_RETIRED);
     count_session(worker, session);
+    FAULT_POINT(FINISH_COUNTED);
     log_session(worker, session);
     upstream_leave(worker, session);
     wheel_remove(&worker->wheel, index);
     session_set_phase(session, SESSION_FREE, worker->now_ms);
+    FAULT_POINT(FINISH_FREED);
     undo_commit(&worker->slot->undo);
+    FAULT_POINT(FINISH_COMMITTED);
     session_slab_release(&worker->slab, index);
 }
 
@@ -504,9 +475,11 @@ static uint32_t take_ring_buffer(struct worker *worker, const struct ring_comple
     CHECK(buffer != BUFFER_NONE);
     relay_save(worker, place, sizeof(*place));
     *place = BUFFER_NONE;
+    FAULT_POINT(BUFFER_TAKEN);
     if (!worker->adopting) {
         worker->ring_filled[class]--;
         refill_id(worker, class, id);
+        FAULT_POINT(BUFFER_REPLACED);
     }
     return buffer;
 }
@@ -573,7 +546,12 @@ static void complete_session(struct worker *worker, struct session *session,
         event.kind = RELAY_CONNECTED;
         break;
     case RING_OP_SEND:
-        event.kind = RELAY_SENT;
+        event.kind = completion->notice ? RELAY_RETURNED : RELAY_SENT;
+        event.more = completion->more;
+        event.places = (uint8_t)(1u << completion->tag.place);
+        if (completion->tag.zero_copy && !completion->more) {
+            send_ended(worker, session, completion);
+        }
         break;
     default:
         event.kind = RELAY_POLLED;
@@ -609,12 +587,16 @@ void relay_complete(struct worker *worker, const struct ring_completion *complet
         CHECK((uint16_t)session->generation == completion->tag.generation && session->phase != SESSION_FREE);
         suspect_enter(worker, completion->tag.index);
         relay_save(worker, session, sizeof(*session));
+        FAULT_POINT(COMPLETION_SAVED);
         complete_session(worker, session, completion);
         break;
     }
     }
+    FAULT_POINT(COMPLETION_APPLIED);
     ring_advance(worker->ring); /* commits */
+    FAULT_POINT(COMPLETION_COMMITTED);
     follow_up(worker);
+    FAULT_POINT(COMPLETION_DONE);
     suspect_leave(worker);
 }
 
@@ -645,7 +627,9 @@ void relay_refill(struct worker *worker)
         uint32_t handle = queue->head;
         struct relay_event event = {.kind = RELAY_GRANTED, .side = (enum side)(handle % SIDE_COUNT)};
         unqueue_receiver(worker, &worker->slab.sessions[handle / SIDE_COUNT], event.side);
+        FAULT_POINT(GRANT_UNQUEUED);
         relay_dispatch(worker, handle / SIDE_COUNT, &event);
+        FAULT_POINT(GRANT_DONE);
     }
 }
 
@@ -667,6 +651,7 @@ void relay_writable(struct worker *worker, uint32_t completed)
     uint32_t count = watch_take(worker->watch_fd, handles, batch);
     worker->watch_crowded = count == batch;
     for (uint32_t i = 0; i < count; i++) {
+        FAULT_POINT(WRITABLE_TAKEN);
         uint32_t index = (uint32_t)(handles[i] >> 32);
         const struct session *session = &worker->slab.sessions[index];
         if (session->phase == SESSION_OPEN && (uint16_t)session->generation == (uint16_t)(handles[i] >> 16)) {
@@ -686,6 +671,10 @@ void relay_revisit(struct worker *worker, uint32_t index, enum relay_event_kind 
     const struct session *session = &worker->slab.sessions[index];
     uint32_t generation = session->generation;
 
+    send_look(worker, index);
+    if (session->phase == SESSION_FREE) {
+        return;
+    }
     relay_dispatch(worker, index, &(struct relay_event){.kind = kind});
     /* One that could not be watched is to be looked at again soon. */
     if (session->generation == generation && session->phase != SESSION_FREE &&
@@ -701,6 +690,8 @@ void relay_expire(struct worker *worker)
         if (index == SESSION_NONE) {
             break;
         }
+        FAULT_POINT(TIMER_TAKEN);
         relay_revisit(worker, index, RELAY_TIMED_OUT);
+        FAULT_POINT(TIMER_DONE);
     }
 }

@@ -15,7 +15,8 @@ void relay_transact(struct worker *worker, uint32_t index, const struct relay_ev
 /* The same, and what follows: timeouts, stop, granted buffers, re-arming. */
 void relay_dispatch(struct worker *worker, uint32_t index, const struct relay_event *event);
 
-/* The same for an event without more to it, and the session's place in the timer wheel if it goes on. */
+/* The same for an event without more to it, and the session's place in the timer wheel if it goes on. Looks first at what
+ * a death left lent to the kernel. */
 void relay_revisit(struct worker *worker, uint32_t index, enum relay_event_kind kind);
 
 /* One step within a transaction that has saved the session; for the parts that answer actions. */

@@ -47,11 +47,12 @@ struct ring {
     struct scratch scratch[RING_SUBMISSIONS];
 };
 
-/* Tags as the kernel carries them: op 0-3, side 4, group 5, generation 16-31, index 32-63. */
+/* Tags as the kernel carries them: op 0-3, side 4, group 5, zero_copy 6, place 7-8, generation 16-31, index 32-63. */
 static uint64_t tag_pack(struct ring_tag tag)
 {
     return (uint64_t)tag.op | (uint64_t)tag.side << 4 | (uint64_t)tag.group << 5 |
-           (uint64_t)tag.generation << 16 | (uint64_t)tag.index << 32;
+           (uint64_t)tag.zero_copy << 6 | (uint64_t)tag.place << 7 | (uint64_t)tag.generation << 16 |
+           (uint64_t)tag.index << 32;
 }
 
 static struct ring_tag tag_unpack(uint64_t data)
@@ -60,6 +61,8 @@ static struct ring_tag tag_unpack(uint64_t data)
         .op = (enum ring_op)(data & 15),
         .side = (data >> 4) & 1,
         .group = (data >> 5) & 1,
+        .zero_copy = (data >> 6) & 1,
+        .place = (data >> 7) & 3,
         .generation = (uint16_t)(data >> 16),
         .index = (uint32_t)(data >> 32),
     };
@@ -68,9 +71,9 @@ static struct ring_tag tag_unpack(uint64_t data)
 /* The ring can do what a worker does and nothing else: a seccomp filter does not see what is asked through it. */
 static int restrict_operations(struct io_uring *uring)
 {
-    static const uint8_t operations[] = {IORING_OP_ACCEPT,      IORING_OP_RECV,     IORING_OP_SEND,
-                                         IORING_OP_SENDMSG,     IORING_OP_POLL_ADD, IORING_OP_CONNECT,
-                                         IORING_OP_ASYNC_CANCEL};
+    static const uint8_t operations[] = {IORING_OP_ACCEPT,       IORING_OP_RECV,      IORING_OP_SEND,
+                                         IORING_OP_SENDMSG,      IORING_OP_POLL_ADD,  IORING_OP_CONNECT,
+                                         IORING_OP_ASYNC_CANCEL, IORING_OP_SENDMSG_ZC};
     static const uint8_t registrations[] = {IORING_REGISTER_RING_FDS, IORING_UNREGISTER_RING_FDS,
                                             IORING_REGISTER_PBUF_RING};
     struct io_uring_restriction list[sizeof(operations) + sizeof(registrations) + 1];
@@ -180,9 +183,12 @@ bool ring_peek(const struct ring *ring, struct ring_completion *completion)
         return false;
     }
     const struct io_uring_cqe *cqe = &cq->cqes[head & *cq->kring_mask];
+    bool notice = (cqe->flags & IORING_CQE_F_NOTIF) != 0;
+    bool copied = ((uint32_t)cqe->res & IORING_NOTIF_USAGE_ZC_COPIED) != 0;
     *completion = (struct ring_completion){
         .tag = tag_unpack(cqe->user_data),
-        .result = cqe->res,
+        .result = notice ? copied : cqe->res,
+        .notice = notice,
         .more = (cqe->flags & IORING_CQE_F_MORE) != 0,
         .has_buffer = (cqe->flags & IORING_CQE_F_BUFFER) != 0,
         .buffer = (uint16_t)(cqe->flags >> IORING_CQE_BUFFER_SHIFT),
@@ -249,13 +255,17 @@ void ring_send(struct ring *ring, struct ring_tag tag, int fd, const struct iove
 {
     struct io_uring_sqe *sqe = submission(ring);
 
-    if (count == 1) {
+    if (count == 1 && !tag.zero_copy) {
         io_uring_prep_send(sqe, fd, vector[0].iov_base, vector[0].iov_len, SEND_FLAGS);
     } else {
         struct scratch *memory = scratch(ring);
         memcpy(memory->vector, vector, count * sizeof(*vector));
         memory->message = (struct msghdr){.msg_iov = memory->vector, .msg_iovlen = count};
         io_uring_prep_sendmsg(sqe, fd, &memory->message, SEND_FLAGS);
+        if (tag.zero_copy) {
+            sqe->opcode = IORING_OP_SENDMSG_ZC;
+            sqe->ioprio |= IORING_SEND_ZC_REPORT_USAGE;
+        }
     }
     io_uring_sqe_set_data64(sqe, tag_pack(tag));
 }

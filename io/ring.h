@@ -43,15 +43,18 @@ enum ring_op {
 struct ring_tag {
     enum ring_op op;
     uint8_t side;
-    uint8_t group;       /* RING_OP_RECV: the buffer ring it takes from */
+    uint8_t group;  /* RING_OP_RECV: the buffer ring it takes from */
+    bool zero_copy; /* RING_OP_SEND: the kernel reads the buffers until a second completion, the notice */
+    uint8_t place;  /* of a zero-copy send: core/lent.h */
     uint16_t generation; /* of the session, low bits */
     uint32_t index;      /* of the session or listener */
 };
 
 struct ring_completion {
     struct ring_tag tag;
-    int32_t result;
-    bool more;       /* the operation stays armed */
+    int32_t result;  /* of a notice: 1 where the kernel copied after all, else 0 */
+    bool more;       /* the operation stays armed; of a zero-copy send: a notice follows */
+    bool notice;     /* the kernel reads the buffers of a zero-copy send no more */
     bool has_buffer; /* `buffer` is an id of the tag's group */
     uint16_t buffer;
 };

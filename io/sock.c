@@ -127,6 +127,19 @@ int sock_bind(const struct endpoint *endpoint)
     return fd;
 }
 
+bool sock_listens_at(int fd, const struct endpoint *endpoint)
+{
+    struct sockaddr_storage wanted;
+    struct sockaddr_storage is = {0};
+    socklen_t wanted_length = sock_address(endpoint, &wanted);
+    socklen_t length = sizeof(is);
+    int listens = 0;
+    socklen_t size = sizeof(listens);
+
+    return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) == 0 && listens != 0 &&
+           getsockname(fd, (struct sockaddr *)&is, &length) == 0 && memcmp(&wanted, &is, wanted_length) == 0;
+}
+
 int sock_probe(const struct endpoint *endpoint)
 {
     struct sockaddr_storage address;
@@ -268,11 +281,23 @@ void sock_abort(int fd)
     (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
 }
 
+void sock_reset(int fd)
+{
+    struct sockaddr address = {.sa_family = AF_UNSPEC}; /* connect(2): dissolves the association */
+
+    (void)connect(fd, &address, sizeof(address));
+}
+
 uint32_t sock_unacknowledged(int fd)
 {
     int bytes = 0;
 
     return ioctl(fd, SIOCOUTQ, &bytes) == 0 && bytes > 0 ? (uint32_t)bytes : 0;
+}
+
+bool sock_is_drained(int fd)
+{
+    return sock_unacknowledged(fd) == 0 || sock_is_closed(fd); /* a closed one keeps its count */
 }
 
 void sock_close(int fd)

@@ -20,6 +20,9 @@ socklen_t sock_address(const struct endpoint *endpoint, struct sockaddr_storage 
  * or -errno. */
 int sock_bind(const struct endpoint *endpoint);
 
+/* Whether `fd` is a socket that listens at the endpoint. */
+bool sock_listens_at(int fd, const struct endpoint *endpoint);
+
 /* 0 if nobody else listens on the TCP endpoint, else -EADDRINUSE or another -errno. */
 int sock_probe(const struct endpoint *endpoint);
 
@@ -49,10 +52,17 @@ bool sock_is_closed(int fd);
 /* Makes close() send RST. */
 void sock_abort(int fd);
 
+/* Sends RST at once, where TCP is not closed already. What the kernel was still to send is gone; the descriptor stays. */
+void sock_reset(int fd);
+
 void sock_close(int fd);
 
 /* Bytes handed to the kernel that the peer has not acknowledged (TCP) or read (unix): tcp(7), SIOCOUTQ. */
 uint32_t sock_unacknowledged(int fd);
+
+/* Whether TCP has nothing of what it was given to send any more: the peer has acknowledged it all, or the connection is
+ * gone. */
+bool sock_is_drained(int fd);
 
 /* Closes `fd` and keeps its number taken, by a copy of `stand_in`. */
 void sock_retire(int fd, int stand_in);

@@ -29,6 +29,7 @@ void stream_prepare(struct worker *worker, struct session *session, uint32_t tod
         struct conn *conn = &session->conn[side];
         if ((first & RELAY_DO_FILL << side) && conn->pipe == PIPE_NONE && worker->pipes_free > 0) {
             conn->pipe = worker->pipes[--worker->pipes_free];
+            FAULT_POINT(PIPE_LENT);
         }
     }
     worker->splices = (struct worker_splices){
@@ -42,6 +43,7 @@ static void make_nonblocking(struct conn *conn)
 {
     if (!(conn->flags & CONN_NONBLOCKING)) {
         sock_set_nonblocking(conn->fd);
+        FAULT_POINT(SOCKET_NONBLOCKING);
         conn->flags |= CONN_NONBLOCKING;
     }
 }
@@ -53,7 +55,9 @@ static struct relay_event fill(const struct worker *worker, struct session *sess
 
     if (conn->pipe != PIPE_NONE) {
         make_nonblocking(conn);
+        FAULT_POINT(FILL_DUE);
         event.result = pipe_fill(worker->pipe_base, conn->pipe, conn->fd);
+        FAULT_POINT(FILL_CALLED);
     }
     return event;
 }
@@ -64,11 +68,10 @@ static struct relay_event drain(const struct worker *worker, struct session *ses
     struct conn *to = &session->conn[side];
 
     make_nonblocking(to);
-    return (struct relay_event){
-        .kind = RELAY_DRAINED,
-        .side = side,
-        .result = pipe_drain(worker->pipe_base, from->pipe, to->fd, from->queued_bytes),
-    };
+    FAULT_POINT(DRAIN_DUE);
+    int32_t result = pipe_drain(worker->pipe_base, from->pipe, to->fd, from->queued_bytes);
+    FAULT_POINT(DRAIN_CALLED);
+    return (struct relay_event){.kind = RELAY_DRAINED, .side = side, .result = result};
 }
 
 void stream_run(struct worker *worker)
@@ -108,6 +111,7 @@ void stream_empty(struct worker *worker)
 {
     for (; worker->pipes_full > 0; worker->pipes_full--) {
         uint16_t pipe = worker->pipes[PIPE_COUNT - worker->pipes_full];
+        FAULT_POINT(PIPE_UNWANTED);
         pipe_discard(worker->pipe_base, pipe);
         worker->pipes[worker->pipes_free++] = pipe;
     }
@@ -137,6 +141,7 @@ static void settle(const struct worker *worker, struct session *session, enum si
     }
     from->queued_bytes = bytes;
     held[from->pipe] = bytes > 0;
+    FAULT_POINT(PIPE_SETTLED);
     if (bytes == 0) {
         from->pipe = PIPE_NONE;
     }

@@ -107,6 +107,16 @@ static void set_congestion(struct worker *worker, const struct image_pool *pool,
     }
 }
 
+/* How the bytes of the session may go, now that its server is known. */
+static void set_ways(struct session *session, const struct image_pool *pool, bool local)
+{
+    const uint8_t zero_copy = SESSION_ZERO_COPY << SIDE_SERVER;
+
+    session->flags |= local ? SESSION_NEVER_STREAMS : 0;
+    session->flags &= (uint8_t)~zero_copy; /* of the server tried before */
+    session->flags |= pool->zero_copy && !local ? zero_copy : 0;
+}
+
 void upstream_choose(struct worker *worker, struct session *session)
 {
     const struct image_pool *pool = pool_of(worker, session);
@@ -120,6 +130,7 @@ void upstream_choose(struct worker *worker, struct session *session)
         int fd = sock_open(&server->address);
         event.result = fd;
         if (fd >= 0) {
+            FAULT_POINT(SERVER_OPENED);
             if (pool->congestion[0] != '\0' && server->address.family != ENDPOINT_UNIX) {
                 set_congestion(worker, pool, fd);
             }
@@ -127,7 +138,7 @@ void upstream_choose(struct worker *worker, struct session *session)
             event.fd = fd;
             event.cookie = sock_cookie(fd);
             event.row = server->row;
-            session->flags |= server->address.family == ENDPOINT_UNIX ? SESSION_NEVER_STREAMS : 0;
+            set_ways(session, pool, server->address.family == ENDPOINT_UNIX);
         }
     }
     relay_step_in(worker, session, &event);
@@ -191,6 +202,7 @@ void upstream_connect(struct worker *worker, struct session *session, struct rin
         choose_port(worker, server);
     }
     ring_connect(worker->ring, tag, server->fd, to);
+    FAULT_POINT(CONNECT_FILLED);
     server->in_flight |= CONN_OP_CONNECT;
 }
 
@@ -201,6 +213,7 @@ void upstream_connected(struct worker *worker, struct session *session)
 
     relay_count(worker, &counters_of(worker, session->server_row)->connects, 1);
     relay_count(worker, &worker->slot->stats.connects, 1);
+    FAULT_POINT(SERVER_CONNECTED);
     if (sock_flow_key(server->fd, &key)) {
         server->flow = flow_table_claim(&worker->flows, &key, worker->slot_index,
                                         relay_index(worker, session), &worker->slot->flow_claim);
@@ -220,6 +233,7 @@ void upstream_drop(struct worker *worker, struct session *session)
 
     /* Before the commit: should a death undo this, adoption finds the descriptor gone and the connect failed. */
     sock_close(server->fd);
+    FAULT_POINT(SERVER_DROPPED);
     upstream_leave(worker, session);
     server->fd = -1;
     server->cookie = 0;

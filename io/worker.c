@@ -18,10 +18,11 @@
 #include "shm/image_box.h"
 
 enum {
-    REKICK_MS = 20,        /* a ring that is being torn down may still take an accept's wake-up */
+    REKICK_MS = 20, /* a ring that is being torn down may still take an accept's wake-up, on a busy machine */
+    REKICK_LAST_MS = 5120, /* for seconds: accepts are armed again after pauses that double up to this */
     SWEEP_EVERY_MS = 1000, /* a sixteenth of the slot's flow groups each time: once round well within 2MSL */
     SWEEP_PARTS = 16,
-    COMPLETIONS_RESERVE = 8192,  /* accepts, buffers, and what one turn submits beyond the sessions' own */
+    COMPLETIONS_RESERVE = 8192,  /* accepts, buffers, notices, what one turn submits beyond sessions' own */
     COMPLETIONS_PER_SESSION = 4, /* a receive and a send of each side */
     STOP_BATCH = 1024,           /* sessions ended in one turn of the loop */
 };
@@ -83,6 +84,7 @@ static void take_image(struct worker *worker)
 {
     const struct image *image = image_box_current(&worker->region);
 
+    FAULT_POINT(IMAGE_TAKING);
     worker->image = image;
     worker->image_drained = false;
     worker->sweep_cursor = worker->slot_index;
@@ -98,6 +100,7 @@ static void take_image(struct worker *worker)
         worker->routes[listener->row] = (struct worker_route){
             .pool = listener->pool,
             .pool_row = (uint16_t)image_pool(image, listener->pool)->row,
+            .zero_copy = listener->zero_copy != 0,
             .timeouts = image_timeouts_of(image, i, listener->pool),
         };
     }
@@ -115,6 +118,7 @@ static void follow_image(struct worker *worker)
         worker->image_complete = true;
         /* From here on the place of the old image may be written: pairs with image_box_is_free(). */
         __atomic_store_n(&worker->slot->image_generation, worker->image->generation, __ATOMIC_RELEASE);
+        FAULT_POINT(IMAGE_TAKEN);
     }
 }
 
@@ -163,10 +167,27 @@ static int replace_ring(struct worker *worker, const struct worker_setup *setup)
     if (result < 0) {
         return result;
     }
+    FAULT_POINT(RING_CREATED);
     __atomic_store_n(&slot->epoch, slot->epoch + 1, __ATOMIC_RELEASE);
+    FAULT_POINT(EPOCH_STORED);
     sock_retire(setup->ring_fds[next ^ 1], setup->wake_fd); /* closes the old ring */
+    FAULT_POINT(OLD_RING_CLOSED);
     result = watch_create(setup->watch_fd);
     return result == 0 ? init_buffer_rings(worker) : result;
+}
+
+/* What others read of this worker; any mixture of old and new values is fine. */
+static void publish(struct worker *worker)
+{
+    struct worker_slot *slot = worker->slot;
+    const struct buffer_bank *bank = &worker->bank;
+
+    __atomic_store_n(&slot->sessions_active, worker->slab.active, __ATOMIC_RELAXED);
+    slot->buffers_large_lent = bank->stacks[BUFFER_LARGE].total - bank->stacks[BUFFER_LARGE].count;
+    slot->buffers_small_lent = bank->stacks[BUFFER_SMALL].total - bank->stacks[BUFFER_SMALL].count;
+    slot->receivers_waiting = worker->waiting.count;
+    slot->share_bytes = relay_share(worker);
+    slot->beat_ms = worker->now_ms;
 }
 
 int worker_start(struct worker *worker, const struct worker_setup *setup)
@@ -174,12 +195,17 @@ int worker_start(struct worker *worker, const struct worker_setup *setup)
     struct worker_slot *slot = region_slot(setup->region, setup->slot);
     bool first = slot->epoch == 0;
 
+#ifdef PENSTOCK_FAULT_POINTS
+    fault_point_obey(&slot->fault_choice);
+#endif
     memset(worker, 0, sizeof(*worker));
     worker->region = *setup->region;
     worker->slot_index = setup->slot;
     worker->slot = slot;
     worker->finishing = SESSION_NONE;
     worker->waiting = (struct wait_queue){.head = SESSION_NONE, .tail = SESSION_NONE};
+    worker->resuming = (struct resume_queue){.head = SESSION_NONE, .tail = SESSION_NONE};
+    worker->resume_batch = setup->resume_batch;
     worker->wake_fd = setup->wake_fd;
     worker->watch_fd = setup->watch_fd;
     worker->pipe_base = setup->pipe_base;
@@ -190,6 +216,7 @@ int worker_start(struct worker *worker, const struct worker_setup *setup)
     uint64_t started_us = worker->now_us;
     slot->pid = (uint32_t)getpid();
     __atomic_store_n(&slot->state, SLOT_ADOPTING, __ATOMIC_RELEASE);
+    FAULT_POINT(START_ANNOUNCED);
     take_image(worker);
     flow_table_open(&worker->flows, &worker->region);
     session_slab_open(&worker->slab, &worker->region, setup->slot);
@@ -210,15 +237,21 @@ int worker_start(struct worker *worker, const struct worker_setup *setup)
     }
     follow_image(worker);
     relay_refill(worker);
+    FAULT_POINT(BUFFERS_GIVEN);
     adopt_resume(worker);
+    (void)ring_submit(worker->ring); /* what was active need not wait for the next batch */
     tick(worker);
+    worker->rekick_pause_ms = REKICK_MS;
     worker->rekick_ms = first ? 0 : worker->now_ms + REKICK_MS;
     slot->adopted_us = worker->now_us;
     slot->adoption_us = worker->now_us - started_us;
+    publish(worker); /* whoever sees it serve may read it */
     __atomic_store_n(&slot->state, SLOT_SERVING, __ATOMIC_RELEASE);
+    FAULT_POINT(ADOPTED);
     if (!first) {
-        log_line(LOG_LEVEL_WARNING, "event=adopted slot=%u incarnation=%u sessions=%u took_us=%lu",
-                 setup->slot, slot->epoch, worker->slab.active, (unsigned long)slot->adoption_us);
+        log_line(LOG_LEVEL_WARNING, "event=adopted slot=%u incarnation=%u sessions=%u took_us=%lu resting=%u",
+                 setup->slot, slot->epoch, worker->slab.active, (unsigned long)slot->adoption_us,
+                 worker->resuming.count);
     }
     return 0;
 }
@@ -259,6 +292,9 @@ static bool stop_sessions(struct worker *worker, bool all)
     struct relay_event event = {.kind = RELAY_STOP, .reason = CLOSE_STOPPED};
     uint32_t stopped = 0;
 
+    if (worker->resuming.count > 0) { /* nothing else may come to a session first */
+        return false;
+    }
     for (uint32_t index = 0; index < worker->slot->session_high && stopped < STOP_BATCH; index++) {
         const struct session *session = &worker->slab.sessions[index];
         bool ends = session->phase != SESSION_FREE && session->phase != SESSION_CLOSING;
@@ -283,7 +319,8 @@ static void drain_gone(struct worker *worker)
 }
 
 /* Follows the supervisor's word. A drain first takes what waits in the accept queues, whose connections are
- * established for their clients, then closes the listening sockets and waits for the sessions to end. */
+ * established for their clients, then closes the listening sockets and waits for the sessions to end; a handover leaves them
+ * to whoever has the same sockets. */
 static void follow_run_state(struct worker *worker)
 {
     const struct region_header *header = worker->region.header;
@@ -296,7 +333,8 @@ static void follow_run_state(struct worker *worker)
     uint32_t drain_ms = worker->image->timeouts.drain_ms;
     bool late = drain_ms != 0 && worker->now_ms >= header->run_state_since_ms + drain_ms;
     listener_leave_all(worker);
-    if (state == RUN_STOP || late) {
+    worker->refusing = worker->refusing || state == RUN_HANDOVER; /* others take who waits */
+    if (state == RUN_STOP || (late && state == RUN_DRAIN)) {
         worker->refusing = true;
         (void)stop_sessions(worker, true);
     }
@@ -312,13 +350,22 @@ static bool is_done(const struct worker *worker)
     return leaves && worker->slab.active == 0 && worker->listeners_open == 0;
 }
 
-/* A ring under tear-down may have taken the wake-up of a connection that came meanwhile. */
+/* A ring under tear-down, or a worker that let go of the same socket, may have taken the wake-up of a connection that
+ * came meanwhile. */
 static void rekick_accept(struct worker *worker)
 {
-    if (worker->rekick_ms == 0 || worker->now_ms < worker->rekick_ms) {
+    uint32_t kick = __atomic_load_n(&worker->region.header->accept_kick, __ATOMIC_RELAXED);
+    bool due = worker->rekick_ms != 0 && worker->now_ms >= worker->rekick_ms;
+
+    if (!due && kick == worker->accept_kick) {
         return;
     }
-    worker->rekick_ms = 0;
+    worker->accept_kick = kick;
+    if (due) {
+        worker->rekick_pause_ms *= 2;
+        worker->rekick_ms =
+            worker->rekick_pause_ms <= REKICK_LAST_MS ? worker->now_ms + worker->rekick_pause_ms : 0;
+    }
     for (uint32_t i = 0; i < IMAGE_BINDS_MAX; i++) {
         listener_cancel(worker, i);
     }
@@ -338,30 +385,16 @@ static void sweep_flows(struct worker *worker)
     worker->slot->heap_bytes = heap_allocated_bytes();
 }
 
-/* What others read of this worker; any mixture of old and new values is fine. */
-static void publish(struct worker *worker)
-{
-    struct worker_slot *slot = worker->slot;
-    const struct buffer_bank *bank = &worker->bank;
-
-    __atomic_store_n(&slot->sessions_active, worker->slab.active, __ATOMIC_RELAXED);
-    slot->buffers_large_lent = bank->stacks[BUFFER_LARGE].total - bank->stacks[BUFFER_LARGE].count;
-    slot->buffers_small_lent = bank->stacks[BUFFER_SMALL].total - bank->stacks[BUFFER_SMALL].count;
-    slot->receivers_waiting = worker->waiting.count;
-    slot->share_bytes = relay_share(worker);
-    slot->beat_ms = worker->now_ms;
-}
-
 static uint32_t wait_ms(const struct worker *worker)
 {
     uint32_t wait = wheel_wait_ms(&worker->wheel, worker->now_ms);
 
-    if (relay_can_grant(worker)) { /* the queue gets shorter with every turn */
+    if (relay_can_grant(worker) || worker->resuming.count > 0) { /* the queue gets shorter with every turn */
         return 0;
     }
 
-    if (worker->rekick_ms != 0 && wait > REKICK_MS) {
-        wait = REKICK_MS;
+    if (worker->rekick_ms != 0 && worker->now_ms + wait > worker->rekick_ms) { /* to come: rekick_accept() */
+        wait = (uint32_t)(worker->rekick_ms - worker->now_ms);
     }
     if ((worker->accept_after_ms > worker->now_ms || worker->slot->accept_paused) && wait > WORKER_PAUSE_MS) {
         wait = WORKER_PAUSE_MS;
@@ -398,7 +431,10 @@ static int wait(struct worker *worker)
             return result < 0 ? result : 0;
         }
     }
-    return ring_wait(worker->ring, milliseconds);
+    FAULT_POINT(SUBMITTING);
+    int result = ring_wait(worker->ring, milliseconds);
+    FAULT_POINT(SUBMITTED);
+    return result;
 }
 
 int worker_turn(struct worker *worker)
@@ -410,6 +446,7 @@ int worker_turn(struct worker *worker)
     relay_expire(worker);
     sweep_flows(worker);
     rekick_accept(worker);
+    adopt_resume(worker);
     arm_wake(worker);
     follow_image(worker);
     drain_gone(worker);

@@ -21,6 +21,7 @@ enum {
     WORKER_TICK_MS = 1000,       /* the loop turns at least this often: heartbeat, sweeper */
     LISTENER_LOCAL_BATCH = 8,    /* accepts submitted at once for a unix listener */
     LEAVE_TURN_MS = 20,          /* and this often while listening sockets are to be closed */
+    WORKER_RESUME_BATCH = 256,   /* sessions resumed in one turn after an adoption: about a millisecond */
     DESCRIPTORS_SPARE = 32,      /* kept free of sessions: rings, files read now and then */
     WORKER_PAUSE_MS = 100,       /* accepting looks again this long after a limit was reached */
     WORKER_DONE = 1,             /* drained or stopped */
@@ -44,12 +45,19 @@ struct worker_listener {
 struct worker_route {
     uint32_t pool; /* index in the image */
     uint16_t pool_row;
+    bool zero_copy;
     struct image_timeouts timeouts;
 };
 
 /* Receivers that were refused a buffer, first come first served; linked by conn.wait_next. */
 struct wait_queue {
     uint32_t head, tail; /* session index * 2 + side; SESSION_NONE: empty */
+    uint32_t count;
+};
+
+/* Sessions that an adoption has not resumed yet (io/adopt.h), linked by session.wheel_next. */
+struct resume_queue {
+    uint32_t head, tail; /* session index; SESSION_NONE: empty */
     uint32_t count;
 };
 
@@ -80,17 +88,21 @@ struct worker {
     int inbox_fd;
     bool image_complete;      /* the sockets of all its binds have come */
     bool image_drained;       /* what it has no place for any more was ended */
-    uint64_t bank_bytes;      /* this worker\'s part of the bank */
+    uint64_t bank_bytes;      /* this worker's part of the bank */
     uint64_t accept_after_ms; /* accepting is paused until then */
     uint64_t pause_log_after_ms;
-    uint64_t rekick_ms;         /* after an adoption: when accepts are armed once more; 0: done */
+    uint64_t rekick_ms; /* after an adoption: when accepts are armed once more; 0: done */
+    uint32_t rekick_pause_ms;
     uint32_t descriptors_limit; /* RLIMIT_NOFILE */
     uint32_t sessions_max;      /* what descriptors and the completion queue allow this worker */
 
     struct wait_queue waiting;
+    struct resume_queue resuming;
+    uint32_t resume_batch;
     uint32_t ring_entries[BUFFER_CLASSES]; /* size of each provided-buffer ring */
     uint32_t ring_filled[BUFFER_CLASSES];  /* buffers the kernel holds of each */
     uint32_t active_directions;            /* with data in flight */
+    uint32_t notices_due;                  /* zero-copy sends of which the kernel has not let go */
     uint32_t finishing;                    /* session to finish after the commit; SESSION_NONE */
 
     int pipe_base; /* io/pipe.h */
@@ -103,6 +115,7 @@ struct worker {
 
     uint16_t port_low, port_high, port_next; /* this slot's part of the source ports */
     uint32_t sweep_cursor;
+    uint32_t accept_kick; /* of the region's header, as last seen */
     uint64_t sweep_after_ms;
     uint64_t now_us;
     uint64_t now_ms;
@@ -128,6 +141,7 @@ struct worker_setup {
     int inbox_fd;               /* io/inbox.h */
     int listener_base;          /* descriptor of the first place for a listening socket */
     uint32_t descriptors_limit; /* RLIMIT_NOFILE */
+    uint32_t resume_batch;      /* sessions resumed in one turn after an adoption */
 };
 
 /* Makes the worker of a slot: adopts what the last incarnation left, or begins anew. 0 or -errno. */

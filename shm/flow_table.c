@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "core/session.h"
+#include "shm/fault_point.h"
 #include "shm/snapshot.h"
 
 /* The first word of an entry, which is claimed as a whole. */
@@ -122,6 +123,7 @@ static void note_intent(uint32_t *intent, uint32_t index)
 {
     __atomic_store_n(intent, index, __ATOMIC_RELAXED);
     __atomic_signal_fence(__ATOMIC_SEQ_CST); /* before the change itself */
+    FAULT_POINT(FLOW_INTENT);
 }
 
 static bool claim_slot(struct flow_table *table, uint32_t index, uint32_t slot, uint32_t *intent)
@@ -157,8 +159,10 @@ uint32_t flow_table_claim(struct flow_table *table, const struct flow_key *key, 
             continue;
         }
         struct flow_entry *entry = &table->entries[index];
+        FAULT_POINT(FLOW_CLAIMED);
         set_content(entry, &content);
         set_head(entry, (struct head){.state = FLOW_ACTIVE, .tos = (uint8_t)slot});
+        FAULT_POINT(FLOW_ACTIVE);
         set_tag(table, index, place.tag);
         return index;
     }
@@ -187,6 +191,7 @@ uint32_t flow_table_find(const struct flow_table *table, const struct flow_key *
 void flow_table_release(struct flow_table *table, uint32_t index)
 {
     set_tag(table, index, 0);
+    FAULT_POINT(FLOW_HIDDEN);
     set_head(&table->entries[index], (struct head){.state = FLOW_FREE});
 }
 
@@ -197,6 +202,7 @@ void flow_table_time_wait(struct flow_table *table, uint32_t index, uint64_t now
     note_intent(intent, index);
     __atomic_store_n(&entry->expire_ms, (uint32_t)now_ms + FLOW_TWO_MSL_MS,
                      __ATOMIC_RELAXED); /* before set_head */
+    FAULT_POINT(FLOW_EXPIRING);
     set_head(entry, (struct head){.state = FLOW_TIME_WAIT});
 }
 
@@ -227,6 +233,7 @@ void flow_table_settle(struct flow_table *table, uint32_t slot, uint32_t *intent
     if (unused || half_swept) {
         flow_table_release(table, index);
     }
+    FAULT_POINT(FLOW_SETTLED);
     *intent = FLOW_NONE;
 }
 

@@ -196,7 +196,8 @@ int region_confine_reader(struct region *region)
     return result;
 }
 
-int region_attach(struct region *region, const int fds[SEGMENT_COUNT], bool writable)
+/* Maps the first `segments`; for writing those from `writable` on. */
+static int attach(struct region *region, const int fds[SEGMENT_COUNT], int segments, int writable)
 {
     struct region_header header;
 
@@ -209,14 +210,13 @@ int region_attach(struct region *region, const int fds[SEGMENT_COUNT], bool writ
     if (header.magic != REGION_MAGIC || header.layout_version != REGION_LAYOUT_VERSION) {
         return -EPROTO;
     }
-    int segments = writable ? SEGMENT_COUNT : SEGMENT_BANK;
     for (int i = 0; i < segments; i++) {
         struct stat stat;
         if (fstat(fds[i], &stat) != 0 || (uint64_t)stat.st_size < header.segment_bytes[i]) {
             region_detach(region);
             return -EPROTO;
         }
-        int result = map_segment(region, i, header.segment_bytes[i], writable && i != SEGMENT_HEAD);
+        int result = map_segment(region, i, header.segment_bytes[i], i >= writable);
         if (result < 0) {
             region_detach(region);
             return result;
@@ -228,6 +228,46 @@ int region_attach(struct region *region, const int fds[SEGMENT_COUNT], bool writ
         return -EPROTO;
     }
     return 0;
+}
+
+int region_attach(struct region *region, const int fds[SEGMENT_COUNT], bool writable)
+{
+    return writable ? attach(region, fds, SEGMENT_COUNT, SEGMENT_TABLES)
+                    : attach(region, fds, SEGMENT_BANK, SEGMENT_COUNT);
+}
+
+int region_take_over(struct region *region, const int fds[SEGMENT_COUNT])
+{
+    return attach(region, fds, SEGMENT_COUNT, SEGMENT_HEAD);
+}
+
+uint32_t region_layout_version(void)
+{
+    return REGION_LAYOUT_VERSION;
+}
+
+int region_map_header(int head_fd, struct region_header **header)
+{
+    struct stat stat;
+
+    if (fstat(head_fd, &stat) != 0 || stat.st_size < REGION_HEADER_BYTES) {
+        return -EPROTO;
+    }
+    void *address = mmap(NULL, REGION_HEADER_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, head_fd, 0);
+    if (address == MAP_FAILED) {
+        return -errno;
+    }
+    *header = address;
+    if ((*header)->magic != REGION_MAGIC || (*header)->slot_count > IMAGE_WORKERS_MAX) {
+        region_unmap_header(*header);
+        return -EPROTO;
+    }
+    return 0;
+}
+
+void region_unmap_header(struct region_header *header)
+{
+    (void)munmap(header, REGION_HEADER_BYTES);
 }
 
 void region_detach(struct region *region)
@@ -258,7 +298,7 @@ bool region_check(const struct region *region)
 
     if (header->magic != REGION_MAGIC || header->layout_version != REGION_LAYOUT_VERSION ||
         header->slot_count == 0 || header->slot_count > IMAGE_WORKERS_MAX ||
-        header->slots_used > header->slot_count || header->run_state > RUN_STOP ||
+        header->slots_used > header->slot_count || header->run_state > RUN_HANDOVER ||
         header->image_current > 1) {
         return false;
     }

@@ -27,15 +27,23 @@ enum region_table {
 
 #define REGION_MAGIC 0x314e4f4947455250ull /* "PREGION1" */
 
+/* Changes whenever a struct in the region does. Tests build one with another. */
+#ifndef PENSTOCK_LAYOUT_VERSION
+#define PENSTOCK_LAYOUT_VERSION 6
+#endif
+
 enum {
-    REGION_LAYOUT_VERSION = 5, /* changes whenever a struct in the region does */
+    REGION_LAYOUT_VERSION = PENSTOCK_LAYOUT_VERSION,
     REGION_HEADER_BYTES = 4096,
+    REGION_VERSION_MAX = 32,
 };
 
 enum run_state {
     RUN_SERVE = 0,
     RUN_DRAIN = 1, /* accept nothing more, end when the last session has */
     RUN_STOP = 2,  /* end now */
+    RUN_HANDOVER =
+        3, /* somebody else accepts on the same sockets: let go of them now, end when the last session has */
 };
 
 struct region_table_place {
@@ -45,12 +53,30 @@ struct region_table_place {
     uint32_t segment;
 };
 
-/* Written by the supervisor, read by all. What follows `created_realtime_us` changes after creation. */
+/*
+ * Written by the supervisor, read by all. What comes after `version` does not change after creation, but for what follows
+ * `created_realtime_us`.
+ *
+ * What comes before `segment_bytes` stays where it is in every layout version to come: by these fields a supervisor of
+ * another version finds the listening sockets and hands over. So do the values of enum run_state, FD_HEAD and FD_TABLES
+ * (cmd/descriptors.h) and the names of the processes (cmd/kin.c).
+ */
 struct region_header {
     uint64_t magic;
     uint32_t layout_version;
     uint32_t slot_count; /* reserved */
+    uint32_t run_state;  /* enum run_state; atomic */
+    uint32_t supervisor_pid;
+    uint64_t run_state_since_ms;
+    uint32_t upgrades; /* carried out since creation, and refused or failed */
+    uint32_t upgrades_failed;
+    uint32_t fd_wake; /* descriptors of keepers: the eventfd, and the first of `listener_places` */
+    uint32_t fd_listeners;
+    uint32_t listener_places;
+    uint32_t reserved[3];
     char name[IMAGE_NAME_MAX];
+    char version[REGION_VERSION_MAX]; /* of the supervisor that runs */
+
     uint64_t segment_bytes[SEGMENT_COUNT];
     struct region_table_place tables[TABLE_COUNT];
     uint32_t sessions_per_slot; /* capacity of a slot's slab */
@@ -60,16 +86,21 @@ struct region_header {
     uint64_t flow_seed;
     uint64_t created_monotonic_us; /* the two clocks at creation: the log turns one into the other */
     uint64_t created_realtime_us;
-    uint32_t supervisor_pid;
-    uint32_t run_state;     /* enum run_state; atomic */
     uint32_t image_current; /* 0 or 1; atomic, release paired with the workers' acquire */
     uint32_t reloads_failed;
-    uint64_t run_state_since_ms;
-    uint64_t image_since_ms; /* when the current image was published */
+    uint32_t accept_kick;    /* workers look into their accept queues once more when it changes */
     uint32_t slots_used;     /* slots ever used: 0..slots_used-1; atomic */
-    uint32_t reserved;
+    uint64_t image_since_ms; /* when the current image was published */
 };
 
+_Static_assert(offsetof(struct region_header, run_state) == 16 &&
+                   offsetof(struct region_header, run_state_since_ms) == 24 &&
+                   offsetof(struct region_header, upgrades) == 32 &&
+                   offsetof(struct region_header, fd_wake) == 40 &&
+                   offsetof(struct region_header, name) == 64 &&
+                   offsetof(struct region_header, version) == 112 &&
+                   offsetof(struct region_header, segment_bytes) == 144,
+               "the same in every layout version");
 _Static_assert(sizeof(struct region_header) <= REGION_HEADER_BYTES, "the header is one page");
 
 /* One process's view. */
@@ -98,9 +129,20 @@ int region_confine(struct region *region);
 /* The same for a process that only ever reads: the tables too, and the bank is unmapped. 0 or -errno. */
 int region_confine_reader(struct region *region);
 
+/* The layout version of this build. */
+uint32_t region_layout_version(void);
+
 /* Maps a region that exists from its memfds, the head read-only. 0, -errno, or -EPROTO where it is no region of this
  * layout version. With `writable` false the bank is not mapped. */
 int region_attach(struct region *region, const int fds[SEGMENT_COUNT], bool writable);
+
+/* The same for a supervisor that takes over: all of it for writing. */
+int region_take_over(struct region *region, const int fds[SEGMENT_COUNT]);
+
+/* Maps the header of a region of any layout version for writing; only what stays the same in all may be used. 0, -errno, or
+ * -EPROTO where it is no region. */
+int region_map_header(int head_fd, struct region_header **header);
+void region_unmap_header(struct region_header *header);
 
 /* Unmaps; leaves the descriptors open. */
 void region_detach(struct region *region);

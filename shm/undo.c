@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "core/check.h"
+#include "shm/fault_point.h"
 
 /* bench/price.sh measures a build without transactions, whose workers must not die. */
 #ifdef PENSTOCK_WITHOUT_ADOPTION
@@ -34,9 +35,11 @@ static void begin(struct undo_log *log, uint32_t by_head, uint32_t head)
     log->by_head = by_head;
     log->head = head;
     log->used = 0;
+    FAULT_POINT(UNDO_CLEARED);
     order();
     log->valid = 1;
     order();
+    FAULT_POINT(UNDO_VALID);
 }
 
 void undo_begin_completion(struct undo_log *log, uint32_t head)
@@ -67,16 +70,20 @@ void undo_save(struct undo_log *log, const void *base, const void *address, uint
     /* The data first, then its record: read backwards from `used`. */
     memcpy(log->records + log->used, address, length);
     memcpy(log->records + log->used + padded, &record, sizeof(record));
+    FAULT_POINT(UNDO_COPIED);
     order();
     log->used += size;
     order();
+    FAULT_POINT(UNDO_SAVED);
 }
 
 void undo_commit(struct undo_log *log)
 {
+    FAULT_POINT(UNDO_COMMITTING);
     order();
     log->valid = 0;
     order();
+    FAULT_POINT(UNDO_COMMITTED);
 }
 
 bool undo_rollback(struct undo_log *log, void *base, uint32_t head)
@@ -87,13 +94,16 @@ bool undo_rollback(struct undo_log *log, void *base, uint32_t head)
     }
     uint32_t end = log->used;
     CHECK(end <= UNDO_BYTES);
+    FAULT_POINT(ROLLBACK_BEGUN);
     while (end > 0) {
         struct record record;
         memcpy(&record, log->records + end - sizeof(record), sizeof(record));
         CHECK(record.previous < end);
         memcpy((uint8_t *)base + record.offset, log->records + record.previous, record.length);
         end = record.previous;
+        FAULT_POINT(ROLLBACK_RECORD);
     }
+    FAULT_POINT(ROLLBACK_DONE);
     order();
     log->valid = 0;
     return true;

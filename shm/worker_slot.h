@@ -7,6 +7,7 @@
 #define PENSTOCK_SHM_WORKER_SLOT_H
 
 #include "core/session.h"
+#include "shm/fault_point.h"
 #include "shm/region.h"
 #include "shm/undo.h"
 
@@ -70,7 +71,12 @@ struct worker_slot {
     uint32_t handling;         /* session that something is being done for; SESSION_NONE: none */
     uint32_t fault;            /* not 0: the death is a fault of the worker's own, see io/suspect.h */
     struct slot_suspect suspect;
+#ifdef PENSTOCK_FAULT_POINTS
+    struct fault_choice fault_choice;
+    uint32_t reserved0[4];
+#else
     uint32_t reserved0[9];
+#endif
 
     /* Derived, published for status and least_sessions. */
     _Alignas(64) uint32_t sessions_active;

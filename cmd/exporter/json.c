@@ -82,7 +82,8 @@ static void print_head(FILE *out, const struct summary *summary, const struct re
     fprintf(out, "{\"name\":");
     json_string(out, region->header->name);
     fprintf(out, ",\"version\":");
-    json_string(out, penstock_version());
+    json_string(out, region->header->version);
+    fprintf(out, ",\"upgrades\":%u", region->header->upgrades);
     fprintf(out, ",\"state\":\"%s\",\"live\":%s,\"ready\":%s,\"reason\":",
             summary_run_state_text(summary->run_state), bool_text(health.live), bool_text(health.ready));
     json_string(out, health.reason);

@@ -26,6 +26,7 @@ void killer_begin(struct killer *killer, unsigned workers)
     } else {
         cr_assert_eq(getrandom(&killer->seed, sizeof(killer->seed), 0), (ssize_t)sizeof(killer->seed));
     }
+    fprintf(stderr, "chaos: CHAOS_SEED=%#lx repeats the choices of this run\n", (unsigned long)killer->seed);
     rng_init(&killer->rng, killer->seed);
     killer->lent_bytes = penstock_number("buffer_lent_bytes");
     for (unsigned slot = 0; slot < workers; slot++) {
@@ -73,7 +74,6 @@ void killer_run(struct killer *killer, unsigned count, unsigned min_ms, unsigned
 {
     unsigned before = killer->kills;
 
-    fprintf(stderr, "chaos: CHAOS_SEED=%#lx repeats the choices of this run\n", (unsigned long)killer->seed);
     while ((count == 0 || killer->kills - before < count) && !has_ended(until)) {
         unsigned slot = (unsigned)rng_below(&killer->rng, killer->workers);
         pause_us(min_ms * 1000 + rng_below(&killer->rng, (uint64_t)(max_ms - min_ms) * 1000));

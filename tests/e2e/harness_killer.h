@@ -18,10 +18,10 @@ struct killer {
     unsigned kills;
 };
 
-/* Remembers the state of the idle instance. The seed is $CHAOS_SEED or new. */
+/* Remembers the state of the idle instance. The seed is $CHAOS_SEED or new; it is printed. */
 void killer_begin(struct killer *killer, unsigned workers);
 
-/* Prints the seed and kills `count` workers (0: no limit) with pauses of min_ms to max_ms, by SIGKILL, SIGSEGV and SIGABRT,
+/* Kills `count` workers (0: no limit) with pauses of min_ms to max_ms, by SIGKILL, SIGSEGV and SIGABRT,
  * now and then two at once or one in the middle of its adoption; ends early when the process `until` (0: none) has ended. */
 void killer_run(struct killer *killer, unsigned count, unsigned min_ms, unsigned max_ms, pid_t until);
 

@@ -4,12 +4,14 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "tests/e2e/harness.h"
 #include "tests/e2e/harness_json.h"
 
 static struct bed_process running;
+static const char *program; /* NULL: this build's */
 
 static const char * or (const char *given, const char *otherwise)
 {
@@ -29,32 +31,57 @@ const char *penstock_configure(const struct penstock_config *config)
                          "log: { level: info, access: %s/access.log }\n"
                          "listeners:\n"
                          "  - { name: in, bind: [ %s ], routes: [ { pool: app } ], %s }\n"
+                         "%s"
                          "pools:\n"
                          "  - { name: app, servers: [ %s ], %s }\n"
-                         "%s",
+                         "%s%s",
                          bed.name, config->workers > 0 ? config->workers : 2, geteuid() == 0 ? "user: " : "",
                          geteuid() == 0 ? or (config->user, "nobody") : "",
                          or (config->limits, "sessions: 2000, buffers: 64MiB"),
                          or (config->timeouts, "connect: 5s"), bed.dir,
                          or (config->bind, bed_format("127.0.0.1:%u", bed.port)), or (config->listener, ""),
-                         config->servers, or (config->pool, "retries: 3"), or (config->more, "")));
+                         or (config->more_listeners, ""), config->servers, or (config->pool, "retries: 3"),
+                         or (config->more_pools, ""), or (config->more, "")));
     return path;
 }
 
 struct bed_process penstock_spawn(const char *config_path, bool (*before_exec)(void))
 {
-    const char *argv[] = {bed_penstock_path(), "run", "-c", config_path, NULL};
+    const char *argv[] = { or (program, bed_penstock_path()), "run", "-c", config_path, NULL};
 
     return bed_spawn(argv, before_exec);
 }
 
-void penstock_start(const struct penstock_config *config)
+static void start(bool (*before_exec)(void))
 {
-    running = penstock_spawn(penstock_configure(config), config->before_exec);
+    running = penstock_spawn(bed_path("penstock.yaml"), before_exec);
     bed.penstock = running.pid;
     WAIT_UNTIL(strstr(penstock_log(), "event=ready") != NULL ||
                strstr(penstock_log(), "event=ended") != NULL || kill(running.pid, 0) != 0);
     cr_assert(strstr(penstock_log(), "event=ready") != NULL, "penstock run: %s", penstock_log());
+}
+
+void penstock_start(const struct penstock_config *config)
+{
+    penstock_configure(config);
+    start(config->before_exec);
+}
+
+void penstock_use(const char *path)
+{
+    program = path;
+}
+
+void penstock_kill(void)
+{
+    cr_assert_eq(kill(bed.penstock, SIGKILL), 0);
+    bed_wait(bed.penstock);
+    bed.penstock = 0;
+}
+
+void penstock_start_again(void)
+{
+    start(NULL);
 }
 
 void penstock_start_to(uint16_t server_port)
@@ -79,6 +106,7 @@ int penstock_stop(int signal)
     int result = bed_wait(bed.penstock);
     bed.penstock = 0;
     for (unsigned i = 0; i < count; i++) {
+        (void)waitpid(members[i], NULL, WNOHANG); /* an orphan is ours now */
         cr_assert(members[i] == 0 || (kill(members[i], 0) != 0 && errno == ESRCH), "process %d is left over",
                   members[i]);
     }

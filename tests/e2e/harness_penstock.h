@@ -12,15 +12,17 @@ enum { WORKERS_MAX = 8 };
 
 /* Parts of the file, NULL for the defaults. One listener `in`, one pool `app`. */
 struct penstock_config {
-    unsigned workers;     /* 2 */
-    const char *user;     /* nobody where the tests run as root */
-    const char *limits;   /* members of a flow mapping */
-    const char *timeouts; /* the same */
-    const char *bind;     /* elements of a flow list; 127.0.0.1 and bed.port */
-    const char *listener; /* members, without name, bind and routes */
-    const char *pool;     /* members, without name and servers */
-    const char *servers;  /* elements */
-    const char *more;     /* whole lines at the end */
+    unsigned workers;           /* 2 */
+    const char *user;           /* nobody where the tests run as root */
+    const char *limits;         /* members of a flow mapping */
+    const char *timeouts;       /* the same */
+    const char *bind;           /* elements of a flow list; 127.0.0.1 and bed.port */
+    const char *listener;       /* members, without name, bind and routes */
+    const char *pool;           /* members, without name and servers */
+    const char *servers;        /* elements */
+    const char *more_listeners; /* whole lines */
+    const char *more_pools;     /* likewise */
+    const char *more;           /* likewise, at the end */
     bool (*before_exec)(void);
 };
 
@@ -32,6 +34,15 @@ void penstock_start(const struct penstock_config *config);
 
 /* The same with one server, a port of this machine, and the default configuration. */
 void penstock_start_to(uint16_t server_port);
+
+/* From here on another program is started. */
+void penstock_use(const char *path);
+
+/* SIGKILL to the supervisor alone. */
+void penstock_kill(void);
+
+/* `penstock run` once more, with the file as it is now: takes over who serves. */
+void penstock_start_again(void);
 
 /* Starts it without waiting; its outputs. */
 struct bed_process penstock_spawn(const char *config_path, bool (*before_exec)(void));

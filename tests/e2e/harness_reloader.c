@@ -36,7 +36,8 @@ static void refuse_broken(struct reloader *reloader, const char *path)
 
 void reloader_run(struct reloader *reloader, unsigned count)
 {
-    for (unsigned turn = 0; turn < count; turn++) {
+    for (unsigned i = 0; i < count; i++) {
+        unsigned turn = reloader->reloads;
         size_t mark = bed_mark();
         const char *path = write_turn(reloader, turn);
         if (turn % PERIOD == 0) { /* refused while sockets of the period before are being closed */

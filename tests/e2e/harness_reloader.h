@@ -16,7 +16,7 @@ struct reloader {
 /* Starts an instance of two workers with a server at `server_port`. */
 void reloader_begin(struct reloader *reloader, uint16_t server_port);
 
-/* Reloads until `count` have been carried out, a broken file between each ten. Each must end as it has to. */
+/* Carries out `count` more reloads, with a broken file among each ten. Each must end as it has to. */
 void reloader_run(struct reloader *reloader, unsigned count);
 
 #endif

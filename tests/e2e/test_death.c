@@ -151,23 +151,57 @@ Test(death, of_the_supervisor)
     bed_end();
 }
 
-Test(death, of_a_keeper)
+static void exchange_new(void)
 {
-    pid_t worker = penstock_worker(0);
-
-    cr_assert_eq(kill(penstock_keeper(0), SIGKILL), 0);
-    WAIT_UNTIL(strstr(penstock_log(), "event=keeper_died slot=0") != NULL);
-    exchange_all();
-    cr_assert_eq(penstock_worker(0), worker);
     for (int i = 0; i < SESSIONS; i++) {
         struct net_pair new = net_pair(listener);
         net_write_text(new.client, "new");
         net_read_text(new.server, "new");
+        close(new.client);
+        close(new.server);
     }
+}
+
+/* The worker goes on, a new keeper takes it over, and cares for it as the old one did. */
+Test(death, of_a_keeper)
+{
+    pid_t keeper = penstock_keeper(0);
+    unsigned descriptors = bed_count_descriptors(keeper);
+    pid_t writer = net_write_behind(pairs[0].client, 7, 64 << 20);
+
+    for (unsigned i = 1; i <= 5; i++) {
+        cr_assert_eq(kill(penstock_keeper(0), SIGKILL), 0);
+        WAIT_UNTIL(bed_count(penstock_log(), "event=keeper_replaced slot=0") == i);
+        WAIT_UNTIL(bed_count(penstock_log(), "event=adopted slot=0") == i);
+    }
+    net_read_pattern(pairs[0].server, 7, 64 << 20);
+    cr_assert_eq(bed_wait(writer), 0);
     exchange_all();
-    cr_assert_eq(kill(bed.penstock, SIGINT), 0);
-    cr_assert_eq(bed_wait(bed.penstock), 0);
-    bed.penstock = 0;
+    exchange_new();
+    cr_assert_neq(penstock_keeper(0), keeper);
+    cr_assert_eq(kill(penstock_worker(0), SIGKILL), 0);
+    exchange_all();
+    WAIT_UNTIL(bed_count(penstock_log(), "event=adopted slot=0") == 6);
+    exchange_new();
+    WAIT_UNTIL(bed_count_descriptors(penstock_keeper(0)) == descriptors);
+    close_all();
+    WAIT_UNTIL(penstock_number("sessions") == 0);
+    bed_end();
+}
+
+/* Nobody is there to take the worker's descriptors: its connections are lost, the slot is not. */
+Test(death, of_keeper_and_worker)
+{
+    pid_t keeper = penstock_keeper(0);
+    pid_t worker = penstock_worker(0);
+
+    cr_assert_eq(kill(bed.penstock, SIGSTOP), 0);
+    cr_assert_eq(kill(keeper, SIGKILL), 0);
+    cr_assert_eq(kill(worker, SIGKILL), 0);
+    cr_assert_eq(kill(bed.penstock, SIGCONT), 0);
+    WAIT_UNTIL(strstr(penstock_log(), "event=slot_lost slot=0") != NULL);
+    WAIT_UNTIL(penstock_worker(0) != worker);
+    exchange_new();
     bed_end();
 }
 

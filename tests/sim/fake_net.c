@@ -92,6 +92,7 @@ struct net_conn *net_create(bool server)
         .in_room = 1024u << sim_below(7),
         .out_room = 1024u << sim_below(sim_percent(sim.config->streams) ? 11 : 7),
 
+        .ack_late = sim_once_in(8),
         .moved_us = sim.now_us,
     };
     return conn;
@@ -155,6 +156,18 @@ static void check_piece(struct net_conn *conn, const uint8_t *bytes, uint32_t le
                   (unsigned long)conn->out_sent);
     }
     conn->out_sent += length - done;
+}
+
+bool net_was_sent(const struct net_conn *conn, uint64_t position, const uint8_t *bytes, uint32_t length)
+{
+    uint32_t done = 0;
+
+    for (; position + done < NET_NAME_BYTES && done < length; done++) {
+        if (bytes[done] != conn->name[position + done]) {
+            return false;
+        }
+    }
+    return memcmp(bytes + done, pattern(conn->partner, position + done), length - done) == 0;
 }
 
 void net_write(struct net_conn *conn, const struct iovec *vector, uint32_t count, uint32_t length)

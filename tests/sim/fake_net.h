@@ -10,6 +10,7 @@
 
 #include <sys/uio.h>
 
+#include "io/ring.h"
 #include "tests/sim/sim.h"
 
 enum net_state { NET_UNCONNECTED, NET_CONNECTING, NET_CONNECTED, NET_FAILED };
@@ -22,6 +23,17 @@ enum net_fault {
 };
 
 enum { NET_NAME_BYTES = 8 };
+
+/* A zero-copy send that the kernel has not told to be through: tests/sim/fake_lent.h. */
+struct net_lent {
+    bool used;
+    bool due; /* the notice is still to come; false: a death took it */
+    struct ring_tag tag;
+    uint64_t position; /* in the stream to the peer */
+    uint32_t length;
+    uint32_t count;
+    struct iovec vector[RING_SEND_VECTOR];
+};
 
 struct net_conn {
     uint32_t id; /* place in the table; 0 is none */
@@ -46,8 +58,12 @@ struct net_conn {
     /* To the peer. */
     uint64_t out_sent;
     uint64_t out_read;
+    uint64_t out_acked; /* acknowledged by the peer's kernel, read or not */
+    struct net_lent lent[LENT_SENDS];
     uint32_t out_room;
     bool our_fin;
+    bool ack_late;   /* only what the peer has read is acknowledged */
+    uint8_t notices; /* that Penstock knows to come */
 
     bool accepted; /* or opened */
     bool closed;   /* by Penstock */
@@ -171,6 +187,9 @@ void net_read(struct net_conn *conn, uint8_t *to, uint32_t length);
 
 /* Sends `length` bytes, checked against the partner's stream. */
 void net_write(struct net_conn *conn, const struct iovec *vector, uint32_t count, uint32_t length);
+
+/* Whether `bytes` are what was sent to the peer at `position`. */
+bool net_was_sent(const struct net_conn *conn, uint64_t position, const uint8_t *bytes, uint32_t length);
 
 /* connect(2) for `client`'s session: -EINPROGRESS if its outcome comes later, else the result. */
 int net_connect(struct net_conn *conn, struct net_conn *client, uint16_t remote_port, bool local);

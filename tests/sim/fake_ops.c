@@ -8,11 +8,13 @@
 #include <poll.h>
 #include <string.h>
 
-#include "tests/sim/fake_ring.h"
+#include "tests/sim/fake_lent.h"
 
 void ring_touch(struct net_conn *conn)
 {
-    if (!conn->hot && conn->outstanding != 0) {
+    bool lent = conn->lent[0].used || conn->lent[1].used || conn->lent[2].used;
+
+    if (!conn->hot && (conn->outstanding != 0 || lent)) {
         conn->hot = true;
         ring_world.hot[ring_world.hot_count++] = conn->id;
     }
@@ -98,22 +100,33 @@ static uint32_t try_receive(struct ring *ring, struct ring_pending *op, struct n
     return done;
 }
 
+/* A send that took `result` bytes, or -errno. A zero-copy one has a notice, even where it failed; there not always. */
+static void end_send(struct ring *ring, struct ring_pending *op, struct net_conn *conn, int32_t result)
+{
+    bool more = op->tag.zero_copy && (result > 0 || !sim_once_in(4));
+
+    if (more) {
+        lent_begin(conn, op, result > 0 ? (uint32_t)result : 0);
+    }
+    complete(ring, op, (struct ring_completion){.result = result, .more = more});
+}
+
 /* Never waits: takes what there is room for, or nothing. */
 static uint32_t try_send(struct ring *ring, struct ring_pending *op, struct net_conn *conn)
 {
     uint64_t length = 0;
 
     if (conn->error != 0 || conn->reset) {
-        complete_with(ring, op, conn->error != 0 ? net_take_error(conn) : -EPIPE);
+        end_send(ring, op, conn, conn->error != 0 ? net_take_error(conn) : -EPIPE);
         return 1;
     }
     if (net_room(conn) == 0) {
-        complete_with(ring, op, -EAGAIN);
+        end_send(ring, op, conn, -EAGAIN);
         return 1;
     }
     if (sim_once_in(1000)) {
-        static const int again[] = {EAGAIN, ENOBUFS, ENOMEM, EINTR};
-        complete_with(ring, op, -again[sim_below(4)]);
+        static const int again[] = {EAGAIN, ENOBUFS, ENOMEM, EINTR, EOPNOTSUPP};
+        end_send(ring, op, conn, -again[sim_below(op->tag.zero_copy ? 5 : 4)]);
         return 1;
     }
     for (uint32_t i = 0; i < op->count; i++) {
@@ -122,7 +135,7 @@ static uint32_t try_send(struct ring *ring, struct ring_pending *op, struct net_
     length = length < net_room(conn) ? length : net_room(conn);
     length = sim_once_in(3) ? 1 + sim_below((uint32_t)length) : length;
     net_write(conn, op->vector, op->count, (uint32_t)length);
-    complete_with(ring, op, (int32_t)length);
+    end_send(ring, op, conn, (int32_t)length);
     return 1;
 }
 
@@ -373,6 +386,7 @@ uint32_t ring_ops_run(struct ring *ring, uint32_t count)
             ring_touch(conn);
             continue;
         }
+        done += lent_notify(ring, conn);
         struct ring_pending *op = &ring_world.inputs[conn->place];
         if (op->used && op->conn == conn->id && try_op(ring, op, conn) > 0) {
             done++;

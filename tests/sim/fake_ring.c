@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/sim/fake_lent.h"
 #include "tests/sim/store_hook.h"
 
 struct ring_world ring_world;
@@ -97,6 +98,15 @@ void ring_close(int fd)
     SIM_CHECK(*place == NULL || (*place)->frozen, "a live ring closed");
     free_ring(*place);
     *place = NULL;
+    for (uint32_t open = SIM_FD_FLOOR; open < net.fds_limit; open++) {
+        net.conns[net.fds[open]].notices = 0; /* of a dead ring: none of them comes any more */
+    }
+}
+
+/* Whether it ends what the record calls the operation: of a zero-copy send the notice is counted apart. */
+static bool is_end(const struct ring_completion *completion)
+{
+    return !completion->more || completion->tag.op == RING_OP_SEND;
 }
 
 /* Not one operation of the dead worker goes on; some kernels cut them off with -ECANCELED. */
@@ -129,6 +139,12 @@ void ring_freeze(void)
         for (int n = 0; n < LISTENER_LOCAL_BATCH; n++) {
             drop(&ring_world.accepts[i][n], cut);
         }
+    }
+    for (uint32_t fd = SIM_FD_FLOOR; fd < net.fds_limit; fd++) {
+        if (cut) {
+            (void)lent_notify(ring, &net.conns[net.fds[fd]]);
+        }
+        lent_freeze(&net.conns[net.fds[fd]]);
     }
     drop(&ring_world.wake, cut);
     drop(&ring_world.watch, cut);
@@ -177,7 +193,11 @@ void ring_advance(struct ring *ring)
     const struct ring_completion *completion = &posted->completion;
 
     store_point();
-    if (posted->conn != 0 && !completion->more) {
+    if (posted->conn != 0 && completion->tag.op == RING_OP_SEND) {
+        net.conns[posted->conn].notices += completion->more;
+        net.conns[posted->conn].notices -= completion->notice;
+    }
+    if (posted->conn != 0 && is_end(completion) && !completion->notice) {
         net.conns[posted->conn].unseen &= (uint8_t)~bit_of(completion->tag.op);
     }
     uint8_t *state = &ring->groups[completion->tag.group].states[completion->buffer];
@@ -257,7 +277,7 @@ void ring_post(struct ring *ring, const struct ring_completion *completion, uint
 {
     SIM_CHECK(ring->tail - ring->head < ring->capacity, "the completion queue overflows");
     ring->completions[ring->tail++ % ring->capacity] = (struct ring_posted){*completion, conn};
-    if (conn != 0 && !completion->more) {
+    if (conn != 0 && is_end(completion) && !completion->notice) {
         uint8_t bit = (uint8_t)bit_of(completion->tag.op);
         net.conns[conn].outstanding &= (uint8_t)~bit;
         net.conns[conn].unseen |= bit;

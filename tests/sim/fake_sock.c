@@ -8,6 +8,7 @@
 
 #include "io/clock.h"
 #include "tests/sim/fake_inbox.h"
+#include "tests/sim/fake_lent.h"
 #include "tests/sim/fake_ring.h"
 #include "tests/sim/store_hook.h"
 
@@ -127,10 +128,36 @@ void sock_abort(int fd)
     conn->aborted = true;
 }
 
+void sock_reset(int fd)
+{
+    struct net_conn *conn = net_at(fd);
+
+    store_point();
+    SIM_CHECK(conn != NULL && conn->state == NET_CONNECTED, "reset of descriptor %d", fd);
+    if (!conn->reset) {
+        conn->reset = true;
+        conn->error = ECONNRESET;
+        lent_world.resets++;
+        ring_touch(conn);
+        peer_list(conn);
+    }
+    store_point();
+}
+
+bool sock_is_drained(int fd)
+{
+    const struct net_conn *conn = net_at(fd);
+
+    SIM_CHECK(conn != NULL, "a look at descriptor %d", fd);
+    return conn->reset || conn->out_acked == conn->out_sent;
+}
+
 static void close_conn(struct net_conn *conn)
 {
     SIM_CHECK(conn->outstanding == 0, "connection %u closed with operations %x in flight", conn->id,
               conn->outstanding);
+    SIM_CHECK(conn->aborted || !lent_any(conn), "connection %u ends well while it reads what it was lent",
+              conn->id);
     net.fds[conn->fd] = 0;
     net.fds_open--;
     conn->fd = -1;

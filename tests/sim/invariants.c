@@ -5,20 +5,24 @@
 
 #include "core/share.h"
 #include "io/upstream.h"
+#include "tests/sim/fake_lent.h"
 #include "tests/sim/fake_pipe.h"
 
 static uint8_t *holders;                 /* by buffer: how many hold it */
 static uint8_t pipe_holders[PIPE_COUNT]; /* by pipe, likewise */
+static uint8_t *resuming;                /* by session: in the queue of an adoption */
 
 void invariants_init(void)
 {
     holders = calloc(sim.region.header->large_per_slot + sim.region.header->small_per_slot, 1);
-    SIM_CHECK(holders != NULL, "no memory");
+    resuming = calloc(sim.config->slab, 1);
+    SIM_CHECK(holders != NULL && resuming != NULL, "no memory");
 }
 
 void invariants_free(void)
 {
     free(holders);
+    free(resuming);
 }
 
 static const struct worker *worker(void)
@@ -70,7 +74,7 @@ static void check_conn(uint32_t index, enum side side, struct totals *totals)
     totals->waiting += (conn->flags & CONN_WAITING) != 0;
     uint32_t ring_worth = worker()->ring_entries[BUFFER_LARGE] * BUFFER_LARGE_BYTES +
                           worker()->ring_entries[BUFFER_SMALL] * BUFFER_SMALL_BYTES;
-    if (conn->held_bytes > SHARE_MAX_BYTES + ring_worth || conn->held_bytes > worker()->bank.budget_bytes) {
+    if (conn->held_bytes > SHARE_MAX_BYTES + ring_worth || conn->held_bytes > sim.config->bank_bytes) {
         sim_fail(index, "side %d holds %u bytes", side, conn->held_bytes);
     }
     check_pipe(index, side, net_at(conn->fd));
@@ -82,10 +86,12 @@ static void check_conn(uint32_t index, enum side side, struct totals *totals)
     if (net_side == NULL || net_side->cookie != conn->cookie || net_side->server != (side == SIDE_SERVER)) {
         sim_fail(index, "descriptor %d of side %d is not its own", conn->fd, side);
     }
-    if (conn->in_flight != (net_side->outstanding | net_side->unseen)) {
-        sim_fail(index, "side %d: in flight %x, in the ring %x, completed %x", side, conn->in_flight,
-                 net_side->outstanding, net_side->unseen);
+    uint8_t notices = net_side->notices > 0 ? CONN_OP_NOTICE : 0;
+    if (conn->in_flight != (net_side->outstanding | net_side->unseen | notices)) {
+        sim_fail(index, "side %d: in flight %x, in the ring %x, completed %x, %u notices", side,
+                 conn->in_flight, net_side->outstanding, net_side->unseen, net_side->notices);
     }
+    lent_verify(index, side);
     if (!net_side->nonblocking && (conn->flags & CONN_NONBLOCKING)) {
         sim_fail(index, "the socket of side %d is blocking, the record says it is not", side);
     }
@@ -107,6 +113,9 @@ static void check_session(uint32_t index, struct totals *totals)
     for (int side = 0; side < SIDE_COUNT; side++) {
         check_conn(index, side, totals);
     }
+    if (resuming[index]) {
+        return;
+    }
     struct image_timeouts timeouts = upstream_timeouts(worker(), session);
     bool due = session_due_ms(session, &timeouts) != UINT64_MAX;
     if (due && session->wheel_slot == SESSION_NONE) {
@@ -115,6 +124,33 @@ static void check_session(uint32_t index, struct totals *totals)
     if (session->phase == SESSION_CHOOSING) {
         sim_fail(index, "still choosing");
     }
+}
+
+/* Nothing comes to a session that an adoption has yet to resume. */
+static void check_resuming(void)
+{
+    const struct resume_queue *queue = &worker()->resuming;
+    uint32_t last = SESSION_NONE;
+
+    memset(resuming, 0, sim.config->slab);
+    for (uint32_t n = 0, index = queue->head; n < queue->count; n++) {
+        if (index >= sim.slot->session_high || resuming[index]) {
+            sim_fail(SESSION_NONE, "broken in the queue of an adoption: %u", index);
+        }
+        const struct session *session = &sim.sessions[index];
+        resuming[index] = 1;
+        bool untouched = session->phase != SESSION_FREE && session->wheel_slot == SESSION_NONE;
+        for (int side = 0; side < SIDE_COUNT; side++) {
+            untouched = untouched && session->conn[side].in_flight == 0 &&
+                        (session->conn[side].flags & (CONN_WAITING | CONN_BLOCKED | CONN_WATCHED)) == 0;
+        }
+        if (!untouched) {
+            sim_fail(index, "something came to it before it was resumed");
+        }
+        last = index;
+        index = session->wheel_next;
+    }
+    SIM_CHECK(queue->count == 0 || queue->tail == last, "the end of the queue of an adoption");
 }
 
 static void check_wheel(const struct totals *totals)
@@ -184,6 +220,15 @@ static void check_ring_buffers(int class)
     }
 }
 
+/* Whether a reload took the buffer from what may be lent. */
+static bool is_withdrawn(const struct buffer_bank *bank, uint32_t id)
+{
+    enum buffer_class class = buffer_bank_class(bank, id);
+    uint32_t first = class == BUFFER_LARGE ? 0 : bank->table.large_count;
+
+    return id - first >= bank->stacks[class].total;
+}
+
 static void check_buffers(void)
 {
     const struct buffer_bank *bank = &worker()->bank;
@@ -195,7 +240,8 @@ static void check_buffers(void)
         }
     }
     for (uint32_t id = 0; id < bank->table.count; id++) {
-        SIM_CHECK(holders[id] == 1, "buffer %u is held %u times", id, holders[id]);
+        SIM_CHECK(holders[id] == 1 || (holders[id] == 0 && is_withdrawn(bank, id)),
+                  "buffer %u is held %u times", id, holders[id]);
     }
 }
 
@@ -236,6 +282,7 @@ void invariants_check(void)
 
     memset(holders, 0, worker()->bank.table.count);
     memset(pipe_holders, 0, sizeof(pipe_holders));
+    check_resuming();
     for (uint32_t index = 0; index < sim.slot->session_high; index++) {
         if (sim.sessions[index].phase != SESSION_FREE) {
             check_session(index, &totals);
@@ -262,17 +309,29 @@ void invariants_check(void)
     SIM_CHECK(worker_slot_check(sim.slot, &sim.region) && sim.slot->stats.damaged == 0, "the slot is broken");
 }
 
+/* A death cut off the release, and the session's end has yet to be resumed. */
+static bool is_half_released(uint32_t index)
+{
+    const struct flow_entry *entry = &worker()->flows.entries[index];
+    uint32_t owner = entry->session_index;
+
+    return entry->state == FLOW_ACTIVE && owner < sim.config->slab && resuming[owner] &&
+           sim.sessions[owner].phase == SESSION_CLOSING;
+}
+
 void invariants_check_flows(void)
 {
     const struct flow_table *flows = &worker()->flows;
     uint32_t used = 0;
     uint32_t owned = 0;
 
+    check_resuming();
     for (uint32_t index = 0; index < flows->groups * FLOW_GROUP; index++) {
         uint8_t state = flows->entries[index].state;
         SIM_CHECK(state == FLOW_FREE || state == FLOW_ACTIVE || state == FLOW_TIME_WAIT,
                   "flow entry %u is %s", index, flow_state_text(state));
-        SIM_CHECK((state != FLOW_FREE) == (flows->tags[index] != 0), "flow entry %u and its tag", index);
+        SIM_CHECK((state != FLOW_FREE) == (flows->tags[index] != 0) || is_half_released(index),
+                  "flow entry %u and its tag", index);
         used += state == FLOW_ACTIVE;
     }
     for (uint32_t index = 0; index < sim.slot->session_high; index++) {

@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 
+#include "tests/sim/fake_lent.h"
 #include "tests/sim/fake_net.h"
 #include "tests/sim/fake_ring.h"
 
@@ -154,13 +155,27 @@ static bool peer_read(struct net_conn *conn)
     }
     conn->acted_us = sim.now_us;
     conn->out_read += sim_once_in(2) ? waiting : 1 + sim_below((uint32_t)waiting);
+    lent_acknowledge(conn, conn->out_read);
     ring_touch(conn);
+    return true;
+}
+
+/* The peer's kernel, awake or not. */
+static bool peer_acknowledge(struct net_conn *conn)
+{
+    if (conn->reset || conn->ack_late || conn->out_acked == conn->out_sent || sim_once_in(2)) {
+        return false;
+    }
+    lent_acknowledge(conn, conn->out_acked + 1 + sim_below((uint32_t)(conn->out_sent - conn->out_acked)));
     return true;
 }
 
 /* One action of the peer. False if there is nothing it could do now. */
 static bool peer_act(struct net_conn *conn)
 {
+    if (peer_acknowledge(conn)) {
+        return true;
+    }
     if (conn->wake_us > sim.now_us && !(conn->closed || conn->reset)) {
         return false;
     }

@@ -15,6 +15,7 @@
 #include "shm/image_box.h"
 #include "shm/name_row.h"
 #include "tests/sim/fake_inbox.h"
+#include "tests/sim/fake_lent.h"
 #include "tests/sim/fake_pipe.h"
 #include "tests/sim/fake_ring.h"
 #include "tests/sim/invariants.h"
@@ -124,6 +125,7 @@ static void build_image(void)
         listener->timeouts = inherit;
         listener->bind_first = i;
         listener->bind_count = 1;
+        listener->zero_copy = config->zero_copy;
         bind->listener = i;
         bind->place = i;
         bind->endpoint.family = i < config->listeners ? ENDPOINT_V4 : ENDPOINT_UNIX;
@@ -133,6 +135,7 @@ static void build_image(void)
     pool->timeouts = inherit;
     pool->server_count = config->servers;
     pool->retries = config->retries;
+    pool->zero_copy = config->zero_copy;
     snprintf(pool->congestion, sizeof(pool->congestion), "reno");
     for (uint32_t i = 0; i < config->servers; i++) {
         struct image_server *server = (struct image_server *)image_server(image, i);
@@ -169,6 +172,7 @@ static void build(void)
     net_init();
     ring_world_init();
     pipe_world_init();
+    lent_world_init();
     store_hook_init();
     invariants_init();
     ledger_init();
@@ -180,6 +184,7 @@ static void build(void)
         .inbox_fd = -1,
         .listener_base = SIM_LISTENER_FD,
         .descriptors_limit = net.fds_limit,
+        .resume_batch = 1 + sim_below(config->at_once / 8),
     };
 }
 
@@ -311,6 +316,22 @@ static void check_turn(void)
 }
 
 /* Lives and deaths until the run is over. */
+/* What the supervisor does between two turns. */
+static void reload_now_and_then(void)
+{
+    static _Alignas(8) unsigned char bytes[IMAGE_BYTES_MAX];
+    const struct image *old = image_box_current(&sim.region);
+    struct image *image = (struct image *)(void *)bytes;
+
+    if (sim_below(1000) >= sim.config->reloads || !image_box_is_free(&sim.region)) {
+        return;
+    }
+    memcpy(bytes, old, old->size);
+    image->generation++;
+    image->buffer_bytes_limit = sim.config->bank_bytes / (1 + sim_below(3));
+    SIM_CHECK(image_box_publish(&sim.region, image) == 0, "publishing");
+}
+
 static void live(void)
 {
     int result;
@@ -333,6 +354,7 @@ static void live(void)
         driver.starts = 0;
         sim.turns++;
         limit_pipes();
+        reload_now_and_then();
         check_turn();
     } while (!is_over(result));
 }
@@ -360,13 +382,15 @@ void run(const struct sim_config *config, uint64_t seed)
     double seconds = (double)(end.tv_sec - begin.tv_sec) + (double)(end.tv_nsec - begin.tv_nsec) / 1e9;
     fprintf(
         stderr,
-        "sim: %s seed=%lu sessions=%lu deaths=%lu undone=%lu turns=%lu completions=%lu refused=%lu beside=%lu streamed=%lu fills=%lu partial=%lu empty=%lu settled=%lu scarce=%lu seconds=%.1f",
+        "sim: %s seed=%lu sessions=%lu deaths=%lu undone=%lu turns=%lu completions=%lu refused=%lu beside=%lu streamed=%lu fills=%lu partial=%lu empty=%lu settled=%lu scarce=%lu zero_copy=%lu notices=%lu blind=%lu resets=%lu seconds=%.1f",
         config->name, (unsigned long)seed, (unsigned long)sim.slot->stats.accepted, (unsigned long)sim.deaths,
         (unsigned long)sim.slot->stats.undone, (unsigned long)sim.turns,
         (unsigned long)ring_world.completions, (unsigned long)sim.slot->stats.buffers_refused,
         (unsigned long)net.refused_beside, (unsigned long)pipe_world.streamed,
         (unsigned long)pipe_world.fills, (unsigned long)pipe_world.partial, (unsigned long)pipe_world.empty,
-        (unsigned long)pipe_world.settled, (unsigned long)pipe_world.scarce, seconds);
+        (unsigned long)pipe_world.settled, (unsigned long)pipe_world.scarce, (unsigned long)lent_world.sends,
+        (unsigned long)lent_world.notices, (unsigned long)lent_world.blind, (unsigned long)lent_world.resets,
+        seconds);
     for (int reason = 0; reason < CLOSE_REASON_COUNT; reason++) {
         if (ledger.closes[reason] > 0) {
             fprintf(stderr, " %s=%lu", close_reason_text(reason), (unsigned long)ledger.closes[reason]);

@@ -57,6 +57,18 @@ CONFIGURATION(long_streams, .sessions = 400, .at_once = 16, .streams = 80, .stre
 CONFIGURATION(few_pipes, .sessions = 1200, .at_once = 48, .streams = 60, .stream_bytes = 600000, .pipes = 4,
               .faults = 20, .crash_scale = 4000)
 
+/* Streams that are lent to the kernel; some peers acknowledge late. */
+CONFIGURATION(zero_copy, .sessions = 1200, .at_once = 24, .zero_copy = true, .streams = 60,
+              .stream_bytes = 600000, .faults = 20)
+
+/* The same, and deaths take the notices. */
+CONFIGURATION(zero_copy_deaths, .sessions = 1200, .at_once = 24, .zero_copy = true, .streams = 60,
+              .stream_bytes = 600000, .faults = 20, .crash_scale = 2500)
+
+/* The same in a bank that is short of buffers now and then, and a stop in the middle. */
+CONFIGURATION(zero_copy_stop, .sessions = 400, .at_once = 24, .zero_copy = true, .bank_bytes = 3 << 20,
+              .streams = 60, .stream_bytes = 600000, .ending = RUN_STOP, .crash_scale = 2500)
+
 /* A bank of a few buffers: refusals, waiting receivers, small buffers. */
 CONFIGURATION(pressure, .sessions = 5000, .bank_bytes = 512 << 10, .bytes_max = 200000, .crash_scale = 5000)
 
@@ -78,6 +90,10 @@ CONFIGURATION(scarce, .sessions = 5000, .slab = 64, .descriptors = 96, .ports = 
 
 /* Servers that refuse, do not answer or are not there. */
 CONFIGURATION(servers, .sessions = 5000, .connect_faults = 60, .bytes_max = 3000, .crash_scale = 2500)
+
+/* Reloads that take buffers away and give them back, while all are wanted. */
+CONFIGURATION(reloads, .sessions = 5000, .bank_bytes = 1 << 20, .bytes_max = 200000, .crash_scale = 5000,
+              .reloads = 100)
 
 /* A drain in the middle of it all. */
 CONFIGURATION(drain, .sessions = 1000, .ending = RUN_DRAIN, .crash_scale = 2500)

@@ -41,10 +41,12 @@ struct sim_config {
     uint32_t streams;        /* percent of directions that are streams */
     uint32_t stream_bytes;   /* and carry this, in the order of */
     uint32_t pipes;          /* free at once; 0: all there are */
+    bool zero_copy;          /* of listeners and servers */
     uint32_t faults;         /* percent of peers that reset, close early or stand still */
     uint32_t connect_faults; /* percent of connects that fail */
     uint32_t pauses;         /* per thousand actions: a peer sleeps for a while */
     uint32_t crash_scale;    /* stores between two deaths, in the order of; 0: no deaths */
+    uint32_t reloads;        /* per thousand turns: the bank is given another size */
     enum run_state ending;   /* how the run ends: serving, or after a drain or a stop in its middle */
 };
 

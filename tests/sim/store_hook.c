@@ -122,7 +122,7 @@ static bool in_transaction(void)
 
 static bool session_derived(size_t offset)
 {
-    if (WITHIN(offset, struct session, wheel_next, reserved)) {
+    if (WITHIN(offset, struct session, wheel_next, lent_bytes)) {
         return true;
     }
     if (offset < offsetof(struct session, conn)) {

@@ -28,6 +28,8 @@ Test(config_accept, defaults)
     cr_expect_eq(image_listener(image, 0)->timeouts.idle_ms, IMAGE_INHERIT);
     cr_expect_str_eq(image_listener(image, 0)->congestion, "");
     cr_expect_str_eq(image_pool(image, 0)->congestion, "");
+    cr_expect_eq(image_listener(image, 0)->zero_copy, 0);
+    cr_expect_eq(image_pool(image, 0)->zero_copy, 0);
     cr_expect_eq(image_pool(image, 0)->timeouts.connect_ms, IMAGE_INHERIT);
     cr_expect_eq(image_pool(image, 0)->balance, BALANCE_ROUND_ROBIN);
     cr_expect_eq(image_pool(image, 0)->retries, 3);
@@ -75,6 +77,7 @@ Test(config_accept, listeners_and_pools)
                                        "    routes: [ { pool: two } ]\n"
                                        "    timeouts: { idle: 1m, half_closed: 0 }\n"
                                        "    congestion: bbr\n" /* beside a unix socket, which goes without */
+                                       "    zero_copy: true\n"
                                        "  - name: b\n"
                                        "    bind: 127.0.0.1:81\n"
                                        "    routes:\n"
@@ -90,6 +93,7 @@ Test(config_accept, listeners_and_pools)
                                        "        weight: 256\n"
                                        "    timeouts: { connect: 1s, idle: 2s, half_closed: 3s }\n"
                                        "    congestion: a_2345678901-45\n"
+                                       "    zero_copy: true\n"
                                        "  - { name: unused, servers: [ unix:/run/s ] }\n");
     char text[ENDPOINT_TEXT_MAX];
 
@@ -112,6 +116,10 @@ Test(config_accept, listeners_and_pools)
     cr_expect_str_eq(image_listener(image, 1)->congestion, "");
     cr_expect_str_eq(image_pool(image, 0)->congestion, "");
     cr_expect_str_eq(image_pool(image, 1)->congestion, "a_2345678901-45");
+    cr_expect_eq(image_listener(image, 0)->zero_copy, 1);
+    cr_expect_eq(image_listener(image, 1)->zero_copy, 0);
+    cr_expect_eq(image_pool(image, 0)->zero_copy, 0);
+    cr_expect_eq(image_pool(image, 1)->zero_copy, 1);
     cr_expect_eq(image_pool(image, 0)->retries, 0);
     cr_expect_eq(image_pool(image, 0)->server_count, 2);
     cr_expect_eq(image_server(image, 1)->backup, 1);

@@ -132,7 +132,7 @@ Test(config_rules, too_many)
     }
 }
 
-Test(config_rules, congestion_control_without_effect)
+Test(config_rules, keys_of_tcp_without_effect)
 {
     static const struct parse_case cases[] = {
         {LISTENERS("- { name: a, bind: [ unix:/run/a, unix:/run/b ], congestion: reno, " TO_APP " }\n"),
@@ -141,6 +141,12 @@ Test(config_rules, congestion_control_without_effect)
         {"name: test\n" PARSE_LISTENERS
          "pools:\n- { name: app, servers: [ unix:/run/s ], congestion: reno }\n",
          "4:54: pools[0].congestion: unix sockets have none, and this pool has no other servers; leave it out\n"},
+        {LISTENERS("- { name: a, bind: unix:/run/a, zero_copy: true, " TO_APP " }\n"),
+         "4:44: listeners[0].zero_copy: unix sockets have none, and this listener binds nothing else; leave it "
+         "out\n"},
+        {"name: test\n" PARSE_LISTENERS
+         "pools:\n- { name: app, servers: [ unix:/run/s ], zero_copy: true }\n",
+         "4:53: pools[0].zero_copy: unix sockets have none, and this pool has no other servers; leave it out\n"},
     };
 
     PARSE_REFUSE_ALL(cases);

@@ -1,5 +1,7 @@
 #include "tests/unit/core/bed.h"
 
+#include "core/lent.h"
+
 #include <poll.h>
 
 #include <criterion/criterion.h>
@@ -46,8 +48,9 @@ static const char *verify_side(enum side side)
                   : (conn->flags & CONN_CONNECT_POLL) && side == SIDE_SERVER);
     }
     if (bed_asks(RELAY_DO_SEND, side)) {
-        MUST(!(conn->flags & CONN_BLOCKED));
-        MUST(open && !(conn->in_flight & CONN_OP_SEND) && peer->queued_bytes > 0 && conn->sink == SINK_OPEN);
+        MUST(!(conn->flags & CONN_BLOCKED) && !lent_blindly(&bed.session, side));
+        MUST(open && !(conn->in_flight & CONN_OP_SEND) && conn->sink == SINK_OPEN);
+        MUST(peer->queued_bytes > lent_bytes(&bed.session, side));
     }
     if (bed_asks(RELAY_DO_FILL, side)) {
         MUST(open && (conn->flags & CONN_STREAMING) && (conn->flags & CONN_READABLE));
@@ -56,7 +59,8 @@ static const char *verify_side(enum side side)
     }
     if (bed_asks(RELAY_DO_DRAIN, side)) {
         MUST(open && peer->pipe != PIPE_NONE && peer->queued_bytes > 0 && conn->sink == SINK_OPEN);
-        MUST(!(conn->flags & CONN_BLOCKED) && !(conn->in_flight & CONN_OP_SEND));
+        MUST(!(conn->flags & CONN_BLOCKED) && bed.session.lent[side].count == 0 &&
+             !(conn->in_flight & CONN_OP_SEND));
         MUST(!bed_asks(RELAY_DO_SEND, side) && !bed_asks(RELAY_DO_WATCH, side));
     }
     MUST(!bed_asks(RELAY_DO_SEND, side) || peer->pipe == PIPE_NONE);
@@ -74,7 +78,7 @@ static const char *verify_side(enum side side)
 /* The first broken condition, NULL if there is none. */
 static const char *verify(void)
 {
-    uint32_t closing = RELAY_DO_FINISH | RELAY_DO_DROP_SERVER | 3 * RELAY_DO_CANCEL_INPUT;
+    uint32_t closing = RELAY_DO_FINISH | RELAY_DO_DROP_SERVER | 3 * (RELAY_DO_CANCEL_INPUT | RELAY_DO_RESET);
     uint8_t phase = bed.session.phase;
     uint8_t in_flight = CLIENT->in_flight | SERVER->in_flight;
 
@@ -85,6 +89,7 @@ static const char *verify(void)
             return broken;
         }
     }
+    MUST(!(bed.todo & 3 * RELAY_DO_RESET) || (bed.session.flags & SESSION_ABORT));
     if (bed.todo & RELAY_DO_FINISH) {
         MUST(phase == SESSION_CLOSING && in_flight == 0);
         MUST((bed.todo & ~(uint32_t)(RELAY_DO_FINISH | RELAY_DO_DROP_SERVER)) == 0);
@@ -104,7 +109,8 @@ static bool stuck(void)
 
     return (phase == SESSION_OPEN || phase == SESSION_CONNECTING) &&
            !((CLIENT->in_flight | SERVER->in_flight)) && !(bed.todo & SPLICES) &&
-           !((CLIENT->flags | SERVER->flags) & (CONN_WAITING | CONN_BLOCKED | CONN_NO_PORT));
+           !((CLIENT->flags | SERVER->flags) & (CONN_WAITING | CONN_BLOCKED | CONN_NO_PORT)) &&
+           bed.session.lent[SIDE_CLIENT].count + bed.session.lent[SIDE_SERVER].count == 0;
 }
 
 /* --- The bed ---------------------------------------------------------------------------------------------- */
@@ -117,7 +123,7 @@ static void submit_side(enum side side)
     conn->in_flight |= bed_asks(RELAY_DO_POLL, side) ? CONN_OP_POLL : 0;
     if (bed_asks(RELAY_DO_SEND, side)) {
         conn->in_flight |= CONN_OP_SEND;
-        conn->offered_bytes = bed.session.conn[bed_other(side)].queued_bytes;
+        conn->offered_bytes = bed.session.conn[bed_other(side)].queued_bytes - lent_bytes(&bed.session, side);
     }
     if (bed_asks(RELAY_DO_SHUTDOWN, side)) {
         bed.shuts[strlen(bed.shuts)] = side == SIDE_CLIENT ? 'c' : 's';

@@ -123,6 +123,7 @@ Test(image, check_refuses_damaged_rows)
 {
     DAMAGE(memset(listener->name, 'x', sizeof(listener->name)));
     DAMAGE(memset(listener->congestion, 'x', sizeof(listener->congestion)));
+    DAMAGE(listener->zero_copy = 2);
     DAMAGE(listener->pool = 2);
     DAMAGE(listener->bind_first = 2);
     DAMAGE(listener->bind_first = UINT32_MAX);
@@ -132,6 +133,7 @@ Test(image, check_refuses_damaged_rows)
     DAMAGE(bind->endpoint.port = 0);
     DAMAGE(memset(pool->name, 'x', sizeof(pool->name)));
     DAMAGE(memset(pool->congestion, 'x', sizeof(pool->congestion)));
+    DAMAGE(pool->zero_copy = 2);
     DAMAGE(pool->balance = 2);
     DAMAGE(pool->retries = IMAGE_RETRIES_MAX + 1);
     DAMAGE(pool->server_count = 3);
@@ -139,6 +141,21 @@ Test(image, check_refuses_damaged_rows)
     DAMAGE(server->weight = IMAGE_WEIGHT_MAX + 1);
     DAMAGE(server->backup = 2);
     DAMAGE(memset(server->address.bytes, '/', sizeof(server->address.bytes)));
+}
+
+Test(image, zero_copy_can_be_done_without)
+{
+    struct image *image = image_make();
+    struct image_listener *listener = (struct image_listener *)image_listener(image, 1);
+    struct image_pool *pool = (struct image_pool *)image_pool(image, 1);
+
+    cr_expect_not(image_clear_zero_copy(image));
+    listener->zero_copy = 1;
+    cr_expect(image_clear_zero_copy(image));
+    pool->zero_copy = 1;
+    cr_expect(image_clear_zero_copy(image));
+    cr_expect_eq(listener->zero_copy + pool->zero_copy, 0);
+    free(image);
 }
 
 Test(image, timeouts_come_from_pool_then_listener_then_top)
@@ -161,5 +178,18 @@ Test(image, timeouts_come_from_pool_then_listener_then_top)
     cr_expect_eq(timeouts.connect_ms, 1);
     cr_expect_eq(timeouts.idle_ms, 2);
     cr_expect_eq(timeouts.half_closed_ms, 3);
+    free(image);
+}
+
+Test(image, rows_it_has)
+{
+    struct image *image = image_make();
+
+    ((struct image_listener *)image_listener(image, 1))->row = 7;
+    ((struct image_server *)image_server(image, 2))->row = 9;
+    cr_expect(image_has_rows(image, 7, 9));
+    cr_expect(image_has_rows(image, 7, ROW_NONE), "no server is chosen yet");
+    cr_expect_not(image_has_rows(image, 8, 9));
+    cr_expect_not(image_has_rows(image, 7, 8));
     free(image);
 }

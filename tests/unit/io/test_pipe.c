@@ -2,12 +2,10 @@
 #include "io/pipe.h"
 #include "io/sock.h"
 
-#include <arpa/inet.h>
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/sockios.h>
-#include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
@@ -15,6 +13,8 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include "tests/unit/io/connection.h"
 
 enum {
     BASE = 300,
@@ -25,34 +25,18 @@ enum {
 /* Two connections: what `writer` sends comes to `from`; what is sent to `to` comes to `reader`. */
 static int writer, from, to, reader;
 
-/* Both ends of a TCP connection; fds[1] was accepted. */
-static void connect_pair(int fds[2])
-{
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
-    socklen_t length = sizeof(address);
-    int one = 1;
-    int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-    cr_assert_eq(bind(listener, (struct sockaddr *)&address, length), 0);
-    cr_assert_eq(listen(listener, 1), 0);
-    cr_assert_eq(getsockname(listener, (struct sockaddr *)&address, &length), 0);
-    fds[0] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    cr_assert_eq(connect(fds[0], (struct sockaddr *)&address, length), 0);
-    fds[1] = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
-    cr_assert(fds[1] >= 0);
-    close(listener);
-    cr_assert_eq(setsockopt(fds[1], SOL_SOCKET, SO_OOBINLINE, &one, sizeof(one)), 0); /* as io/sock.c */
-}
-
 static void setup(void)
 {
     int pair[2];
+    int one = 1;
 
     signal(SIGPIPE, SIG_IGN);
-    connect_pair(pair);
+    connection_isolate();
+    connection_make(pair, 0);
     writer = pair[0];
     from = pair[1];
-    connect_pair(pair);
+    cr_assert_eq(setsockopt(from, SOL_SOCKET, SO_OOBINLINE, &one, sizeof(one)), 0); /* as io/sock.c */
+    connection_make(pair, 0);
     to = pair[0];
     reader = pair[1];
     sock_set_nonblocking(from);

@@ -153,3 +153,48 @@ Test(buffer_bank, rebuild_frees_what_nobody_holds)
     }
     cr_expect_null(memchr(held, 0, sizeof(held)));
 }
+
+/* --- A limit below what is reserved ------------------------------------------------------------------------- */
+
+Test(buffer_bank, a_limit_leaves_the_lowest_of_each_class)
+{
+    buffer_bank_limit(&bank, 512 * 1024);
+    buffer_bank_rebuild(&bank, NULL);
+    uint32_t large = bank.stacks[BUFFER_LARGE].total;
+    uint32_t small = bank.stacks[BUFFER_SMALL].total;
+    cr_expect(large < 47 && small == 64, "%u large, %u small", large, small);
+    for (uint32_t i = 0; i < large; i++) {
+        cr_expect_eq(buffer_bank_acquire(&bank, BUFFER_LARGE), i);
+    }
+    for (uint32_t i = 0; i < small; i++) {
+        cr_expect_eq(buffer_bank_acquire(&bank, BUFFER_SMALL), 47 + i);
+    }
+    cr_expect_eq(buffer_bank_acquire(&bank, BUFFER_LARGE), BUFFER_NONE);
+    cr_expect_eq(buffer_bank_acquire(&bank, BUFFER_SMALL), BUFFER_NONE);
+}
+
+Test(buffer_bank, what_is_lent_beyond_a_limit_rests_when_it_comes_back)
+{
+    uint8_t *held = calloc(bank.table.count, 1);
+    uint32_t last = BUFFER_NONE;
+
+    for (uint32_t i = 0; i < 47; i++) {
+        last = buffer_bank_acquire(&bank, BUFFER_LARGE);
+        held[last] = 1;
+    }
+    buffer_bank_limit(&bank, 512 * 1024);
+    buffer_bank_rebuild(&bank, held);
+    cr_expect_eq(bank.stacks[BUFFER_LARGE].count, 0);
+    buffer_bank_release(&bank, last);
+    held[last] = 0;
+    cr_expect_eq(buffer_bank_acquire(&bank, BUFFER_LARGE), BUFFER_NONE);
+    buffer_bank_release(&bank, 0);
+    held[0] = 0;
+    cr_expect_eq(buffer_bank_acquire(&bank, BUFFER_LARGE), 0);
+    held[0] = 1;
+    buffer_bank_limit(&bank, UINT64_MAX / 2);
+    buffer_bank_rebuild(&bank, held);
+    cr_expect_eq(bank.stacks[BUFFER_LARGE].total, 47, "no more than is reserved");
+    cr_expect_eq(buffer_bank_acquire(&bank, BUFFER_LARGE), last);
+    free(held);
+}

@@ -83,3 +83,21 @@ Test(image_box, one_too_large_is_refused)
     cr_expect_eq(image_box_publish(&region, &image), -EFBIG);
     cr_expect_eq(image_box_current(&region)->magic, 0);
 }
+
+/* A reload that wants more workers is through when they serve. */
+Test(image_box, taken_when_every_wanted_worker_serves)
+{
+    struct image image = {.magic = IMAGE_MAGIC, .generation = 1, .workers = 2};
+
+    (void)image_layout(&image, 0, 0, 0, 0);
+    region.header->slots_used = 0;
+    cr_assert_eq(image_box_publish(&region, &image), 0);
+    cr_expect_eq(region.header->slots_used, 2);
+    take(0, SLOT_SERVING);
+    cr_expect(image_box_is_free(&region));
+    cr_expect_not(image_box_taken(&region));
+    take(1, SLOT_ADOPTING);
+    cr_expect_not(image_box_taken(&region));
+    take(1, SLOT_SERVING);
+    cr_expect(image_box_taken(&region));
+}

@@ -198,6 +198,20 @@ Test(region, attached_for_reading_it_cannot_be_written)
     cr_expect_eq(errno, EFAULT);
 }
 
+Test(region, taken_over_all_of_it_can_be_written)
+{
+    struct region one = region_make();
+    struct region two;
+
+    cr_assert_eq(region_take_over(&two, one.fds), 0);
+    two.header->supervisor_pid = 4712;
+    cr_expect_eq(one.header->supervisor_pid, 4712);
+    region_slot(&two, 2)->pid = 4711;
+    cr_expect_eq(region_slot(&one, 2)->pid, 4711);
+    *(uint32_t *)region_row(&two, TABLE_BANK, 5) = 99;
+    cr_expect_eq(*(uint32_t *)region_row(&one, TABLE_BANK, 5), 99);
+}
+
 #define REFUSED(damage)                                                                   \
     do {                                                                                  \
         struct region region = region_make();                                             \
@@ -219,7 +233,7 @@ Test(region, damaged_header_is_refused)
     REFUSED(header->slot_count = 0);
     REFUSED(header->slot_count = IMAGE_WORKERS_MAX + 1);
     REFUSED(header->slot_count++);
-    REFUSED(header->run_state = RUN_STOP + 1);
+    REFUSED(header->run_state = RUN_HANDOVER + 1);
     REFUSED(header->image_current = 2);
     REFUSED(header->sessions_per_slot++);
     REFUSED(header->large_per_slot++);
@@ -264,6 +278,22 @@ Test(region, its_size_is_sealed)
         cr_expect_eq(ftruncate(region.fds[i], 4096), -1);
         cr_expect_eq(errno, EPERM);
     }
+}
+
+/* Whatever its layout version: what is the same in all can be read and written. */
+Test(region, header_of_another_version_is_mapped)
+{
+    struct region region = region_make();
+    struct region_header *header;
+
+    region.header->layout_version++;
+    cr_assert_eq(region_map_header(region.fds[SEGMENT_HEAD], &header), 0);
+    header->run_state = RUN_HANDOVER;
+    cr_expect_eq(region.header->run_state, RUN_HANDOVER);
+    region_unmap_header(header);
+    region.header->magic++;
+    cr_expect_eq(region_map_header(region.fds[SEGMENT_HEAD], &header), -EPROTO);
+    cr_expect_eq(region_map_header(memfd_create("none", 0), &header), -EPROTO);
 }
 
 /* A process that confined itself, and whatever has its memory and descriptors, cannot write the head again. */

@@ -1,0 +1,287 @@
+/* Another program takes the place of the one that runs: no connection is lost, and one that is no good changes nothing. */
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/sendfile.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "tests/e2e/harness.h"
+#include "tests/e2e/harness_json.h"
+#include "tests/e2e/harness_net.h"
+#include "tests/e2e/harness_penstock.h"
+
+enum { SESSIONS = 10 };
+
+static int listener;
+static struct net_pair pairs[SESSIONS];
+
+/* Puts a copy of the program where the instance's is, as a package manager would. */
+static void install(const char *from)
+{
+    const char *new = bed_path("penstock.new");
+    int in = open(from, O_RDONLY | O_CLOEXEC);
+    int out = open(new, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0755);
+    struct stat stat;
+
+    cr_assert(in >= 0 && out >= 0 && fstat(in, &stat) == 0);
+    for (off_t at = 0; at < stat.st_size;) {
+        cr_assert_gt(sendfile(out, in, &at, (size_t)(stat.st_size - at)), 0);
+    }
+    close(in);
+    close(out);
+    cr_assert_eq(rename(new, bed_path("penstock")), 0);
+}
+
+static void install_text(const char *text)
+{
+    const char *new = bed_path("penstock.new");
+
+    bed_write_file(new, text);
+    cr_assert_eq(chmod(new, 0755), 0);
+    cr_assert_eq(rename(new, bed_path("penstock")), 0);
+}
+
+static const char *other_layout(void)
+{
+    const char *path = getenv("PENSTOCK_OTHER_LAYOUT");
+
+    return path != NULL ? path : "build/tests/penstock-other-layout";
+}
+
+static void begin(void)
+{
+    uint16_t port;
+
+    bed_begin();
+    listener = net_listen(&port, 64);
+    install(bed_penstock_path());
+    penstock_use(bed_path("penstock"));
+    penstock_start_to(port);
+    for (int i = 0; i < SESSIONS; i++) {
+        pairs[i] = net_pair(listener);
+    }
+}
+
+TestSuite(upgrade, .init = begin, .fini = bed_fini, .timeout = 90);
+
+static void exchange(const struct net_pair *pair)
+{
+    net_write_text(pair->client, "question");
+    net_read_text(pair->server, "question");
+    net_write_text(pair->server, "answer");
+    net_read_text(pair->client, "answer");
+}
+
+static void exchange_all(void)
+{
+    for (int i = 0; i < SESSIONS; i++) {
+        exchange(&pairs[i]);
+    }
+}
+
+static void exchange_new(void)
+{
+    for (int i = 0; i < SESSIONS; i++) {
+        struct net_pair new = net_pair(listener);
+        exchange(&new);
+        close(new.client);
+        close(new.server);
+    }
+}
+
+static void close_all(void)
+{
+    for (int i = 0; i < SESSIONS; i++) {
+        close(pairs[i].client);
+        net_expect_eof(pairs[i].server);
+        close(pairs[i].server);
+    }
+}
+
+static int upgrade(void)
+{
+    struct bed_process process;
+    const char *argv[] = {bed_penstock_path(), "upgrade", "-n", bed.name, NULL};
+
+    return bed_run(argv, &process);
+}
+
+static bool runs(pid_t pid, const char *path)
+{
+    char exe[PATH_BYTES * 2];
+    ssize_t length = readlink(bed_format("/proc/%d/exe", pid), exe, sizeof(exe) - 1);
+
+    exe[length > 0 ? length : 0] = '\0';
+    return strcmp(exe, path) == 0;
+}
+
+Test(upgrade, replaces_all_and_loses_nothing)
+{
+    pid_t supervisor = bed.penstock;
+    pid_t workers[2] = {penstock_worker(0), penstock_worker(1)};
+    pid_t writer = net_write_behind(pairs[0].client, 7, 64 << 20);
+
+    install(bed_penstock_path()); /* the old file is gone */
+    cr_assert_eq(upgrade(), 0, "%s", penstock_log());
+    net_read_pattern(pairs[0].server, 7, 64 << 20);
+    cr_assert_eq(bed_wait(writer), 0);
+    exchange_all();
+    exchange_new();
+    cr_assert_eq(penstock_number("upgrades"), 1);
+    for (unsigned i = 0; i < 2; i++) {
+        cr_assert_neq(penstock_worker(i), workers[i]);
+        cr_assert(runs(penstock_worker(i), bed_path("penstock")));
+        cr_assert(runs(penstock_keeper(i), bed_path("penstock")));
+        cr_assert_eq(bed_proc_status(penstock_keeper(i), "PPid"), (uint64_t)supervisor);
+    }
+    cr_assert(runs(supervisor, bed_path("penstock")));
+    cr_assert_eq(penstock_reload(), 0, "%s", penstock_log());
+    cr_assert_eq(kill(penstock_worker(0), SIGKILL), 0);
+    exchange_all();
+    exchange_new();
+    close_all();
+    WAIT_UNTIL(bed_count_lines(bed_path("access.log")) == 3 * SESSIONS);
+    bed_end();
+}
+
+static void refuse(void)
+{
+    pid_t workers[2] = {penstock_worker(0), penstock_worker(1)};
+
+    cr_assert_eq(upgrade(), 1);
+    cr_assert(strstr(penstock_log(), "event=upgrade_failed") != NULL);
+    for (unsigned i = 0; i < 2; i++) {
+        cr_assert_eq(penstock_worker(i), workers[i]);
+    }
+    cr_assert_eq(penstock_number("upgrades"), 0);
+    exchange_all();
+    exchange_new();
+}
+
+Test(upgrade, to_what_does_not_run_is_refused)
+{
+    install_text("#!/bin/sh\necho it is broken >&2\nexit 1\n");
+    refuse();
+    cr_assert(strstr(penstock_log(), "it is broken") != NULL, "%s", penstock_log());
+    install_text("\177ELF and nothing else");
+    refuse();
+    install_text("");
+    refuse();
+    cr_assert_eq(unlink(bed_path("penstock")), 0);
+    refuse();
+    install(bed_penstock_path()); /* and one that is good is taken afterwards */
+    cr_assert_eq(upgrade(), 0, "%s", penstock_log());
+    exchange_all();
+    close_all();
+    bed_end();
+}
+
+Test(upgrade, to_what_refuses_the_file_is_refused)
+{
+    const char *right = bed_read_file(bed_path("penstock.yaml"));
+
+    bed_write_file(bed_path("penstock.yaml"), bed_format("%s\nlimitz: 1\n", right));
+    refuse();
+    cr_assert(strstr(penstock_log(), "limitz") != NULL, "%s", penstock_log());
+    bed_write_file(bed_path("penstock.yaml"), right);
+    close_all();
+    bed_end();
+}
+
+Test(upgrade, again_and_again_by_signal)
+{
+    for (unsigned i = 1; i <= 10; i++) {
+        cr_assert_eq(kill(bed.penstock, SIGUSR2), 0);
+        WAIT_UNTIL(penstock_number("upgrades") == i);
+        exchange_all();
+    }
+    exchange_new();
+    close_all();
+    bed_end();
+}
+
+/* It dies in the middle: whoever comes next finds keepers and workers of both. */
+Test(upgrade, is_survived_by_those_who_serve)
+{
+    for (unsigned i = 0; i < 20; i++) {
+        cr_assert_eq(kill(bed.penstock, SIGUSR2), 0);
+        bed_pause_ms(i * 5);
+        penstock_kill();
+        penstock_start_again();
+        exchange_all();
+    }
+    exchange_new();
+    close_all();
+    bed_end();
+}
+
+/* The elder generation serves its sessions to their end; the new one all others. */
+Test(upgrade, to_another_layout)
+{
+    pid_t workers[2] = {penstock_worker(0), penstock_worker(1)};
+    pid_t writer = net_write_behind(pairs[0].client, 7, 64 << 20);
+
+    install(other_layout());
+    cr_assert_eq(upgrade(), 0, "%s", penstock_log());
+    cr_assert(strstr(penstock_log(), "event=elder ") != NULL, "%s", penstock_log());
+    exchange_new();
+    net_read_pattern(pairs[0].server, 7, 64 << 20);
+    cr_assert_eq(bed_wait(writer), 0);
+    exchange_all();
+    for (unsigned i = 0; i < 2; i++) {
+        cr_assert_eq(kill(workers[i], 0), 0, "it serves its sessions");
+    }
+    close_all();
+    WAIT_UNTIL(strstr(penstock_log(), "event=elder_ended") != NULL);
+    exchange_new();
+    WAIT_UNTIL(bed_count_lines(bed_path("access.log")) == 3 * SESSIONS);
+    cr_assert_eq(kill(bed.penstock, SIGTERM), 0);
+    cr_assert_eq(bed_wait(bed.penstock), 0);
+    bed.penstock = 0;
+    bed_end();
+}
+
+/* A stop ends both generations; the supervisor of the new one may have died meanwhile. */
+Test(upgrade, to_another_layout_and_stop)
+{
+    pid_t workers[2] = {penstock_worker(0), penstock_worker(1)};
+
+    install(other_layout());
+    cr_assert_eq(upgrade(), 0, "%s", penstock_log());
+    penstock_kill();
+    penstock_start_again();
+    exchange_all();
+    exchange_new();
+    cr_assert_eq(kill(bed.penstock, SIGINT), 0);
+    cr_assert_eq(bed_wait(bed.penstock), 0);
+    bed.penstock = 0;
+    for (int i = 0; i < SESSIONS; i++) {
+        net_expect_reset(pairs[i].client);
+    }
+    for (unsigned i = 0; i < 2; i++) {
+        WAIT_UNTIL(kill(workers[i], 0) != 0);
+    }
+    bed_end();
+}
+
+/* Connections that come while one generation hands over to the other. */
+Test(upgrade, to_another_layout_loses_no_connection)
+{
+    install(other_layout());
+    cr_assert_eq(kill(bed.penstock, SIGUSR2), 0);
+    for (unsigned i = 0; i < 300 && strstr(penstock_log(), "event=elder ") == NULL; i++) {
+        exchange_new();
+    }
+    for (unsigned i = 0; i < 100; i++) {
+        exchange_new();
+    }
+    close_all();
+    WAIT_UNTIL(strstr(penstock_log(), "event=elder_ended") != NULL);
+    cr_assert_eq(kill(bed.penstock, SIGINT), 0);
+    cr_assert_eq(bed_wait(bed.penstock), 0);
+    bed.penstock = 0;
+    bed_end();
+}
