@@ -30,6 +30,11 @@ static const char *lines_of(const char *more)
     return bed_format("exporter: { listen: 127.0.0.1:%u }\n%s", port, more);
 }
 
+static pid_t exporter_pid(void)
+{
+    return bed_child_named(bed.penstock, "exporter");
+}
+
 static void start(uint16_t server_port, const char *more)
 {
     port = bed_reserve_port("127.0.0.1");
@@ -37,11 +42,7 @@ static void start(uint16_t server_port, const char *more)
         .servers = bed_format("127.0.0.1:%u", server_port),
         .more = lines_of(more),
     });
-}
-
-static pid_t exporter_pid(void)
-{
-    return bed_child_named(bed.penstock, "exporter");
+    WAIT_UNTIL(exporter_pid() != 0); /* it takes its name some moments after it was forked */
 }
 
 static double metric(const char *series)
