@@ -36,7 +36,6 @@ enum {
     SLOTS_MIN = 8,
     SESSION_GROWTH = 4, /* a reload may raise limits.sessions this much; unused records cost nothing */
     EXPORTER_TRIES = 50,
-    FLOWS_MIN = 256 * 1024,
     FLOW_LOAD_PERCENT = 60, /* of the flow table; its buckets rarely overflow below that */
 };
 
@@ -57,14 +56,6 @@ static uint32_t slots_to_reserve(const struct image *image)
     return wanted < IMAGE_WORKERS_MAX ? wanted : IMAGE_WORKERS_MAX;
 }
 
-/* Room for every connection, and for those in TIME_WAIT where few live but many come and go. */
-static uint64_t flows_to_reserve(const struct image *image)
-{
-    uint64_t living = image->sessions_limit * SIDE_COUNT * 100 / FLOW_LOAD_PERCENT;
-
-    return living > FLOWS_MIN ? living : FLOWS_MIN;
-}
-
 static void init_header(struct region_header *header)
 {
     header->supervisor_pid = (uint32_t)getpid();
@@ -81,7 +72,7 @@ static int create_region(struct supervisor *supervisor)
         .name = image->name,
         .slots = slots_to_reserve(image),
         .sessions_per_slot = (uint32_t)(image->sessions_limit * SESSION_GROWTH + SESSION_MARGIN),
-        .flows = flows_to_reserve(image),
+        .flows = image->sessions_limit * SIDE_COUNT * 100 / FLOW_LOAD_PERCENT,
         .bank_bytes = image->buffer_bytes_limit * slots_to_reserve(image), /* one may come to have it all */
         .monotonic_us = clock_now_us(),
         .realtime_us = realtime_us(),

@@ -89,12 +89,13 @@ static const char *more_binds(void)
     return binds;
 }
 
-/* One worker, so that all of the load passes it. Every other connect is refused first; buffers are scarce. */
+/* One worker, so that all of the load passes it. Every other connect is refused first; buffers are scarce. The flow table,
+ * sized for the sessions, has room for the TIME_WAITs of a whole test. */
 static struct penstock_config configuration(bool more)
 {
     return (struct penstock_config){
         .workers = 1,
-        .limits = "sessions: 4000, buffers: 2MiB",
+        .limits = "sessions: 9000, buffers: 2MiB",
         .servers = bed_format("\"127.0.0.1:%u\", \"127.0.0.1:%u\"", scene.refusing_port, scene.origin.port),
         .bind = bed_format("127.0.0.1:%u%s%s", bed.port, more ? ", " : "", more ? more_binds() : ""),
         .more_listeners = bed_format(
@@ -121,8 +122,8 @@ static void begin_round(void)
                                   "--slow-origin 20 --early-fin 20 --late-fin 20";
     static const char *const loads[LOADS] = {
         streams,
-        "connect --connections 1 --seconds 5",
-        "connect --connections 1 --seconds 5 --close-first origin",
+        "connect --connections 1 --count 300",
+        "connect --connections 1 --count 300 --close-first origin",
         "pingpong --connections 60 --seconds 5 --pause 5.5",
         "idle --connections 300 --seconds 5 --touch --verify",
     };
