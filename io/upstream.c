@@ -161,15 +161,12 @@ static const struct endpoint *address_of(const struct worker *worker, const stru
     return NULL;
 }
 
-void upstream_init_ports(struct worker *worker)
+void upstream_share_ports(struct worker *worker)
 {
-    uint16_t low;
-    uint16_t high;
     uint32_t slots = worker->image->workers;
+    uint32_t each = ((uint32_t)worker->host_port_high - worker->host_port_low + 1) / slots;
 
-    sock_port_range(&low, &high);
-    uint32_t each = ((uint32_t)high - low + 1) / slots;
-    worker->port_low = (uint16_t)(low + each * (worker->slot_index % slots));
+    worker->port_low = (uint16_t)(worker->host_port_low + each * (worker->slot_index % slots));
     worker->port_high = (uint16_t)(worker->port_low + (each > 0 ? each - 1 : 0));
     /* Where an earlier incarnation left off is not known: begin anywhere, so that its newest TIME_WAITs rest. */
     worker->port_next = (uint16_t)(worker->port_low + (each > 0 ? worker->now_us % each : 0));

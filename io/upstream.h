@@ -31,6 +31,6 @@ void upstream_drop(struct worker *worker, struct session *session);
 void upstream_leave(struct worker *worker, const struct session *session);
 
 /* Splits the host's range of source ports among the slots. */
-void upstream_init_ports(struct worker *worker);
+void upstream_share_ports(struct worker *worker);
 
 #endif

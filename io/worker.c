@@ -88,7 +88,7 @@ static void take_image(struct worker *worker)
     worker->image = image;
     worker->image_drained = false;
     worker->sweep_cursor = worker->slot_index;
-    upstream_init_ports(worker);
+    upstream_share_ports(worker);
     worker->congestion_warned = false;
     log_set_level(image->log_level);
     memset(worker->pool_index, 0xff, sizeof(worker->pool_index)); /* ROW_NONE */
@@ -217,6 +217,7 @@ int worker_start(struct worker *worker, const struct worker_setup *setup)
     slot->pid = (uint32_t)getpid();
     __atomic_store_n(&slot->state, SLOT_ADOPTING, __ATOMIC_RELEASE);
     FAULT_POINT(START_ANNOUNCED);
+    sock_port_range(&worker->host_port_low, &worker->host_port_high); /* later the sandbox forbids it */
     take_image(worker);
     flow_table_open(&worker->flows, &worker->region);
     session_slab_open(&worker->slab, &worker->region, setup->slot);

@@ -113,6 +113,7 @@ struct worker {
 
     struct worker_splices splices;
 
+    uint16_t host_port_low, host_port_high;  /* source ports of the host */
     uint16_t port_low, port_high, port_next; /* this slot's part of the source ports */
     uint32_t sweep_cursor;
     uint32_t accept_kick; /* of the region's header, as last seen */

@@ -231,6 +231,8 @@ void sock_close_range(uint32_t first, uint32_t last)
 
 void sock_port_range(uint16_t *low, uint16_t *high)
 {
+    SIM_CHECK(sim.slot->state == SLOT_ADOPTING,
+              "a file is read, which the sandbox forbids"); /* cmd/sandbox.c */
     *low = 20000;
     *high = (uint16_t)(20000 + sim.config->ports - 1);
 }
