@@ -86,8 +86,6 @@ struct worker {
     uint32_t listeners_open, listeners_leaving;
     int listener_base; /* descriptor of place 0 */
     int inbox_fd;
-    bool image_complete;      /* the sockets of all its binds have come */
-    bool image_drained;       /* what it has no place for any more was ended */
     uint64_t bank_bytes;      /* this worker's part of the bank */
     uint64_t accept_after_ms; /* accepting is paused until then */
     uint64_t pause_log_after_ms;
@@ -129,6 +127,8 @@ struct worker {
     bool watch_crowded;     /* more sockets had become writable than were served */
     uint64_t completed_us;  /* when the last completion was handled: spinning ends some time after */
     bool congestion_warned; /* since the current image was taken */
+    bool image_complete;    /* the sockets of all its binds have come */
+    bool image_drained;     /* what it has no place for any more was ended */
 };
 
 /* What the process gives a worker to begin with. Descriptor numbers are the keeper's (cmd/descriptors.h). */
