@@ -108,8 +108,8 @@ static void settle_descriptors(struct worker *worker, struct session *session)
     }
     for (int side = 0; side < SIDE_COUNT; side++) { /* a splice may have taken the error of a reset */
         struct conn *conn = &session->conn[side];
-        if (session->phase == SESSION_OPEN && (conn->flags & CONN_NONBLOCKING) && conn->sink == SINK_OPEN &&
-            sock_is_closed(conn->fd)) {
+        if (session->phase == SESSION_OPEN && (conn->flags & CONN_NONBLOCKING) &&
+            conn->source == SOURCE_OPEN && sock_was_reset(conn->fd, conn->received_bytes)) {
             conn->sink = SINK_DEAD;
         }
     }

@@ -3,8 +3,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/sockios.h>
+#include <linux/tcp.h> /* not <netinet/tcp.h>, whose tcp_info ends too early */
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
@@ -18,6 +18,8 @@
 
 /* Bytes accepted by the kernel and not yet sent: more would only fill kernel memory behind a slow reader. */
 enum { UNSENT_MAX = 64 * 1024 };
+
+enum { TCP_CLOSE = 7 }; /* of the kernel's states; only <netinet/tcp.h> has them */
 
 socklen_t sock_address(const struct endpoint *endpoint, struct sockaddr_storage *address)
 {
@@ -266,12 +268,23 @@ void sock_set_nonblocking(int fd)
     (void)fcntl(fd, F_SETFL, O_RDWR | O_NONBLOCK);
 }
 
-bool sock_is_closed(int fd)
+/* False where it is no TCP socket, or TCP still has something to do with it. */
+static bool is_closed(int fd, struct tcp_info *info)
 {
-    uint8_t state = 0; /* tcpi_state, the first byte of struct tcp_info */
-    socklen_t length = sizeof(state);
+    socklen_t length = sizeof(*info);
 
-    return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &state, &length) == 0 && state == TCP_CLOSE;
+    memset(info, 0, sizeof(*info));
+    return getsockopt(fd, IPPROTO_TCP, TCP_INFO, info, &length) == 0 && info->tcpi_state == TCP_CLOSE;
+}
+
+/* The kernel counts a FIN as a byte received, and not as one to be read: tcp_rcv_nxt_update(), tcp_inq(). */
+bool sock_was_reset(int fd, uint64_t received_bytes)
+{
+    struct tcp_info info;
+    int unread = 0;
+
+    return is_closed(fd, &info) && ioctl(fd, SIOCINQ, &unread) == 0 &&
+           info.tcpi_bytes_received == received_bytes + (uint64_t)unread;
 }
 
 void sock_abort(int fd)
@@ -297,7 +310,9 @@ uint32_t sock_unacknowledged(int fd)
 
 bool sock_is_drained(int fd)
 {
-    return sock_unacknowledged(fd) == 0 || sock_is_closed(fd); /* a closed one keeps its count */
+    struct tcp_info info;
+
+    return sock_unacknowledged(fd) == 0 || is_closed(fd, &info); /* a closed one keeps its count */
 }
 
 void sock_close(int fd)

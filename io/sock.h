@@ -46,8 +46,9 @@ void sock_shutdown(int fd);
 
 void sock_set_nonblocking(int fd);
 
-/* Whether TCP has nothing more to do with the socket: it was reset, or both ends have ended. */
-bool sock_is_closed(int fd);
+/* Whether the connection was reset before its peer's FIN, though a receive may say 0 now: the error of a reset is told
+ * once. `received_bytes`: all that was ever received from it, by which a FIN that waits unread is known. */
+bool sock_was_reset(int fd, uint64_t received_bytes);
 
 /* Makes close() send RST. */
 void sock_abort(int fd);

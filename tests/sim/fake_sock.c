@@ -113,11 +113,14 @@ void sock_set_nonblocking(int fd)
     store_point();
 }
 
-bool sock_is_closed(int fd)
+bool sock_was_reset(int fd, uint64_t received_bytes)
 {
     const struct net_conn *conn = net_at(fd);
 
-    return conn != NULL && conn->reset;
+    SIM_CHECK(conn == NULL || received_bytes == conn->in_read,
+              "connection %u: %lu bytes received, %lu recorded", conn->id, (unsigned long)conn->in_read,
+              (unsigned long)received_bytes);
+    return conn != NULL && conn->reset && !conn->peer_fin;
 }
 
 void sock_abort(int fd)

@@ -176,11 +176,11 @@ Test(pipe, a_reset_is_told_once)
     reset(writer);
     await(from, POLLRDHUP);
     cr_expect_eq(pipe_fill(BASE, 0, from), 4); /* what came before is there */
-    cr_expect_not(sock_is_closed(to));
-    cr_expect(sock_is_closed(from));
+    cr_expect_not(sock_was_reset(to, 0));
+    cr_expect(sock_was_reset(from, 4));
     cr_expect_eq(pipe_fill(BASE, 0, from), -ECONNRESET);
     cr_expect_eq(recv(from, &byte, 1, MSG_DONTWAIT), 0); /* an end, for who does not know */
-    cr_expect(sock_is_closed(from));
+    cr_expect(sock_was_reset(from, 4));
 }
 
 /* An urgent byte stands in the stream for a receive; a splice ends before it and then sees nothing. */
