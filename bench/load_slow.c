@@ -7,7 +7,8 @@
 
 #include <errno.h>
 
-#define TICK_MS 100
+#define TICK_MS_MIN 100
+#define TICK_MS_MAX 1000
 
 struct slow_conn {
     struct load_conn conn;
@@ -49,6 +50,14 @@ static void send_header(struct load_conn *conn)
     (void)load_conn_watch(conn, slow->sent < STREAM_HEADER_BYTES ? EPOLLOUT : EPOLLERR);
 }
 
+/* As long as the rate makes wait for about 1,000 bytes: thousands of readers would else keep a CPU by reading little. */
+static uint64_t tick_ms(uint64_t rate)
+{
+    uint64_t tick = 1000 * 1000 / rate;
+
+    return tick < TICK_MS_MIN ? TICK_MS_MIN : tick > TICK_MS_MAX ? TICK_MS_MAX : tick;
+}
+
 static void opened(struct load_conn *conn)
 {
     struct load *load = conn->load;
@@ -63,7 +72,7 @@ static void opened(struct load_conn *conn)
     }
     slow->since_ns = loop_clock_ns();
     if (load->options.read_rate > 0)
-        load_conn_sleep(conn, (1 + rng_below(&load->rng, TICK_MS)) * LOOP_NS_PER_MS);
+        load_conn_sleep(conn, (1 + rng_below(&load->rng, tick_ms(load->options.read_rate))) * LOOP_NS_PER_MS);
     send_header(conn);
 }
 
@@ -91,7 +100,7 @@ static void woken(struct load_conn *conn)
     uint64_t due = due_bytes(slow, load->options.read_rate);
     size_t length = due < LOAD_SCRATCH_BYTES ? (size_t)due : LOAD_SCRATCH_BYTES;
 
-    load_conn_sleep(conn, TICK_MS * LOOP_NS_PER_MS);
+    load_conn_sleep(conn, tick_ms(load->options.read_rate) * LOOP_NS_PER_MS);
     if (length == 0)
         return;
     ssize_t received = load_conn_receive(conn, load->scratch, length);

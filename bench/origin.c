@@ -21,13 +21,15 @@ struct program {
     unsigned address_count;
     const struct origin_service *service;
     int ready_fd;
+    int send_buffer; /* 0: default */
     uint64_t run_ms; /* 0: until a signal */
 };
 
 static const char usage[] =
-    "usage: origin --listen ADDR [--listen ADDR...] [--mode MODE] [--ready-fd N] [--seconds S]\n"
+    "usage: origin --listen ADDR [--listen ADDR...] [--mode MODE] [--send-buffer B] [--ready-fd N] [--seconds S]\n"
     "  ADDR  127.0.0.1:9001, [::1]:9001, unix:/path; port 0 takes a free one\n"
     "  MODE  auto (default), echo, http, stream, pingpong, endless, sink, close, reset, silent\n"
+    "  B     SO_SNDBUF of the connections\n"
     "Prints \"listening ADDR\" for each listener, and its totals as JSON on SIGUSR1 and at the end.\n";
 
 static int fail_usage(const char *what, const char *value)
@@ -50,6 +52,11 @@ static int parse_option(struct program *program, int option, const char *value)
     case 'm':
         program->service = origin_service_find(value);
         return program->service != NULL ? 0 : fail_usage("no such mode", value);
+    case 'b':
+        if (number_parse(value, INT32_MAX, &number) != 0)
+            return fail_usage("not a number of bytes", value);
+        program->send_buffer = (int)number;
+        return 0;
     case 'r':
         if (number_parse(value, 65535, &number) != 0)
             return fail_usage("not a descriptor", value);
@@ -67,9 +74,13 @@ static int parse_option(struct program *program, int option, const char *value)
 static int parse_arguments(struct program *program, int argc, char **argv)
 {
     static const struct option options[] = {
-        {"listen", required_argument, NULL, 'l'},   {"mode", required_argument, NULL, 'm'},
-        {"ready-fd", required_argument, NULL, 'r'}, {"seconds", required_argument, NULL, 's'},
-        {"help", no_argument, NULL, 'h'},           {NULL, 0, NULL, 0},
+        {"listen", required_argument, NULL, 'l'},
+        {"mode", required_argument, NULL, 'm'},
+        {"send-buffer", required_argument, NULL, 'b'},
+        {"ready-fd", required_argument, NULL, 'r'},
+        {"seconds", required_argument, NULL, 's'},
+        {"help", no_argument, NULL, 'h'},
+        {NULL, 0, NULL, 0},
     };
     int option;
 
@@ -110,7 +121,7 @@ static int open_listeners(struct program *program)
     char text[ADDRESS_TEXT_MAX];
 
     for (unsigned i = 0; i < program->address_count; i++) {
-        int error = origin_listen(&program->origin, &program->addresses[i]);
+        int error = origin_listen(&program->origin, &program->addresses[i], program->send_buffer);
         if (error != 0) {
             address_format(&program->addresses[i], text);
             fprintf(stderr, "origin: cannot listen on %s: %s\n", text, strerror(-error));

@@ -171,13 +171,13 @@ static void listener_ready(struct loop_source *source, uint32_t events)
     }
 }
 
-int origin_listen(struct origin *origin, const struct address *address)
+int origin_listen(struct origin *origin, const struct address *address, int send_buffer)
 {
     if (origin->listener_count == ORIGIN_LISTENERS_MAX)
         return -E2BIG;
     struct origin_listener *listener = &origin->listeners[origin->listener_count];
     listener->address = *address;
-    int fd = socket_listen(&listener->address);
+    int fd = socket_listen(&listener->address, send_buffer);
     if (fd < 0)
         return fd;
     listener->origin = origin;

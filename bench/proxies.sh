@@ -13,12 +13,12 @@ choose_ports() {
     port[penstock-spin]=10006
 }
 
-# origin NAME PREFIX LISTENERS: an origin, its listeners' ports in the order of the names.
+# origin NAME PREFIX LISTENERS ARGS...: an origin, its listeners' ports in the order of the names.
 origin() {
     local file=$work/origin.$1 name listen=()
     for name in $3; do listen+=(--listen 127.0.0.1:0); done
     # shellcheck disable=SC2086 # a list
-    $2 "$build/bench/origin" "${listen[@]}" >"$file" 2>&1 &
+    $2 "$build/bench/origin" "${listen[@]}" "${@:4}" >"$file" 2>&1 &
     started[$!]=origin
     for _ in $(seq 50); do
         [ "$(grep -c ^listening "$file")" -lt ${#listen[@]} ] || break
@@ -34,7 +34,7 @@ origin() {
 start_origins() {
     origin fast "taskset -c 1" "$proxies penstock-spin"
     port[direct]=${origin_port[direct]}
-    [ "$quick" ] || origin slow "taskset -c 1 chrt -i 0" slow
+    [ "$quick" ] || origin slow "taskset -c 1 chrt -i 0" slow --send-buffer 16384
     [ "${origin_port[slow]:-}" ] || origin_port[slow]=${origin_port[penstock]}
 }
 

@@ -69,8 +69,11 @@ $([ ! -s "$work/notes" ] || { echo; sort -u "$work/notes"; })
   its processes, files left out, by all sessions; and by the second half of them, without what is taken into use once.
   Kernel objects: growth of what lives in the slab caches (\`/proc/slabinfo\`, without TIME_WAIT and directory entries), less
   the same growth without a proxy; that is two sockets and what watches them. Hard limit of open files: $limit.
-- Slow readers and an origin of their own run as SCHED_IDLE on CPU 1 behind a second listener and pool, so that the load
-  they are is not what is measured. *Past Penstock*: the same readers connected to that origin directly.
+- Slow readers and an origin of their own run as SCHED_IDLE on CPU 1 behind a second listener and pool, with small socket
+  buffers, so that the load they are is not what is measured. *Past Penstock*: the same readers connected to that origin
+  directly. TCP's memory in the last round with readers through Penstock: $tcp_mib MiB; from
+  $(awk '{printf "%.0f", $2 * 4 / 1024}' /proc/sys/net/ipv4/tcp_mem) MiB on (\`net.ipv4.tcp_mem\`) the kernel would close everybody's receive windows between exchanges, which is what
+  slow readers first cost the others on a host that lets it come to that.
 
 ## Where the ratio is not what we want
 

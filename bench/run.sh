@@ -213,14 +213,16 @@ beside_idle() {
 }
 
 # Twenty busy connections beside 5,000 that read 1,000 bytes/s each of endless streams. The slow load and an origin of
-# its own run on CPU 1 only when nobody else wants it (SCHED_IDLE), so that what they use is not what is measured.
+# its own run on CPU 1 only when nobody else wants it (SCHED_IDLE) and their own sockets have small buffers, so that what
+# they use is not what is measured: their half of the bytes would else bring the host under TCP's memory pressure.
 beside_slow() {
     local what=$1 to=$2
-    load_begin slow "$to" "taskset -c 1 chrt -i 0" slow --connections "$slow" --read-rate 1000 --seconds 60 \
+    load_begin slow "$to" "taskset -c 1 chrt -i 0" slow --connections "$slow" --read-rate 1000 --receive-buffer 16384 --seconds 60 \
         --source-range 127.0.0.10-127.0.0.20
     local reader=$loader reader_phases=$phases
     phase running
     sleep 4 # the streams fill what buffers there are
+    [ "$to" != "${port[slow]}" ] || tcp_mib=$(awk '/^TCP:/ {printf "%.0f", $NF * 4 / 1024}' /proc/net/sockstat)
     measure "$what" penstock "${port[penstock]}" us pingpong --connections 20 --size 64
     loader=$reader phases=$reader_phases
     kill -INT "$loader"

@@ -33,7 +33,7 @@ static void remove_stale(const struct address *address)
         unlink(address->un.sun_path);
 }
 
-int socket_listen(struct address *address)
+int socket_listen(struct address *address, int send_buffer)
 {
     int error;
     int fd = socket(address->any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -41,6 +41,8 @@ int socket_listen(struct address *address)
         return -errno;
     remove_stale(address);
     set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+    if (send_buffer > 0)
+        set_option(fd, SOL_SOCKET, SO_SNDBUF, send_buffer);
     if (address->any.sa_family == AF_INET6)
         set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
     if (bind(fd, &address->any, address->length) < 0 || listen(fd, BACKLOG) < 0)

@@ -10,8 +10,9 @@
 #include <stddef.h>
 #include <sys/types.h>
 
-/* A listening socket; a stale unix socket file is removed first. On success *address is the actual one. */
-int socket_listen(struct address *address);
+/* A listening socket; a stale unix socket file is removed first. On success *address is the actual one. send_buffer (0:
+ * default) is SO_SNDBUF of what is accepted. */
+int socket_listen(struct address *address, int send_buffer);
 
 /* The next connection with TCP_NODELAY set, or -errno. */
 int socket_accept(int listener);
