@@ -118,11 +118,11 @@ tail_of() {
     printf '%-58s p50 %s us, p99 %s us\n' "$1" "$(value latency_p50_us "$work/player.json")" "$(value latency_p99_us "$work/player.json")"
 }
 
-# Ten reloads a second, until killed.
-reload_on() {
+# reload_every SECONDS: until killed.
+reload_every() {
     while :; do
         reload
-        sleep 0.1
+        sleep "$1"
     done
 }
 
@@ -133,9 +133,11 @@ scene '300 busy streams' streams --connections 300 --max-bytes 16M
 begin idle --connections 10
 for _ in 1 2 3; do
     tail_of '64 x 64 B, nothing'
-    reload_on &
-    started[$!]=reloads
-    tail_of '64 x 64 B, ten reloads a second'
-    kill "$!" && wait "$!" 2>/dev/null || true
-    unset "started[$!]"
+    for pause in 1 0.1; do
+        reload_every "$pause" &
+        started[$!]=reloads
+        tail_of "64 x 64 B, a reload every $pause s"
+        kill "$!" && wait "$!" 2>/dev/null || true
+        unset "started[$!]"
+    done
 done
