@@ -10,6 +10,7 @@
 
 #define SESSIONS_MAX        10000000u
 #define SESSIONS_DEFAULT    8000u
+#define FLOWS_MAX           1000000000u
 #define BUFFERS_MIN         (1024u * 1024)
 #define BUFFERS_MAX         (1024ull * 1024 * 1024 * 1024)
 #define BUFFERS_DEFAULT     (256u * 1024 * 1024)
@@ -374,6 +375,14 @@ static const struct config_key limit_keys[] = {
         .place = offsetof(struct config_draft, positions.sessions),
         .min = 1,
         .max = SESSIONS_MAX,
+    },
+    {
+        .name = "flows",
+        .read = config_read_u64,
+        .offset = offsetof(struct config_draft, head.flows_limit),
+        .place = offsetof(struct config_draft, positions.flows),
+        .min = 1,
+        .max = FLOWS_MAX,
     },
     {
         .name = "buffers",

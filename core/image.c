@@ -62,6 +62,13 @@ struct image_timeouts image_timeouts_of(const struct image *image, uint32_t list
     return timeouts_inherit(image_pool(image, pool)->timeouts, timeouts);
 }
 
+uint64_t image_flows(const struct image *image)
+{
+    uint64_t by_sessions = image->sessions_limit * 2 * 100 / IMAGE_FLOW_LOAD_PERCENT;
+
+    return image->flows_limit > 0 ? image->flows_limit : by_sessions;
+}
+
 bool image_has_rows(const struct image *image, uint16_t listener_row, uint16_t server_row)
 {
     bool listener = false;

@@ -15,6 +15,7 @@ enum {
     IMAGE_PATH_MAX = 256,
     IMAGE_CONGESTION_MAX = 16, /* of a congestion control with its NUL: the kernel's TCP_CA_NAME_MAX */
     IMAGE_SPIN_MAX_US = 1000,
+    IMAGE_FLOW_LOAD_PERCENT = 60,      /* of the flow table; its buckets rarely overflow below that */
     IMAGE_WORKER_SESSIONS_MAX = 14336, /* what the completion queue of a worker's ring allows: io/worker.c */
     IMAGE_WATCHDOG_MIN_MS = 2000,      /* loops turn at least once a second */
     IMAGE_LISTENERS_MAX = 64,
@@ -100,6 +101,7 @@ struct image {
     uint32_t workers;            /* slots; "auto" is resolved to the number of usable CPUs */
     uint32_t backlog;            /* of every listening socket */
     uint64_t sessions_limit;     /* all workers together */
+    uint64_t flows_limit;        /* entries of the flow table; 0: by the sessions, see image_flows() */
     uint64_t buffer_bytes_limit; /* buffer bank, all workers together */
     struct image_timeouts timeouts;
     uint32_t log_level; /* enum log_level */
@@ -137,6 +139,9 @@ uint32_t image_layout(struct image *image, uint32_t listeners, uint32_t binds, u
 /* The timeouts of a session that came by `listener` and goes to `pool`: the pool's own where it sets one, else the
  * listener's, else those of the top level. Never IMAGE_INHERIT. */
 struct image_timeouts image_timeouts_of(const struct image *image, uint32_t listener, uint32_t pool);
+
+/* Entries of the flow table that are wanted. By default the living sessions, two each, fill IMAGE_FLOW_LOAD_PERCENT. */
+uint64_t image_flows(const struct image *image);
 
 /* Whether the image has a listener of this row and a server of that; ROW_NONE is any. */
 bool image_has_rows(const struct image *image, uint16_t listener_row, uint16_t server_row);

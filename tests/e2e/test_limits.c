@@ -202,3 +202,49 @@ Test(limits, room_for_less_than_a_queue)
     load_finish(&load);
     bed_end();
 }
+
+/* Connections that end are in TIME_WAIT for a minute. Those without a place are served all the same. */
+static void end_many(const char *limits)
+{
+    struct origin origin = origin_start("auto");
+
+    penstock_start(
+        &(struct penstock_config){.servers = bed_format("127.0.0.1:%u", origin.port), .limits = limits});
+    load_run(bed_format("connect --connections 1 --count %d", 2 * CLIENTS));
+    WAIT_UNTIL(penstock_number("sessions") == 0);
+    cr_expect_eq(penstock_number("stats.accepted"), 2 * CLIENTS);
+}
+
+Test(limits, flows_for_all_time_waits)
+{
+    end_many("sessions: 10, flows: 1000, buffers: 64MiB");
+    cr_expect_eq(penstock_number("stats.flow_failures"), 0);
+    cr_expect_eq(penstock_number("flows.time_wait"), 2 * CLIENTS);
+    bed_end();
+}
+
+Test(limits, flows_for_some_time_waits)
+{
+    end_many("sessions: 10, flows: 20, buffers: 64MiB");
+    uint64_t capacity = penstock_number("flows.capacity");
+    cr_expect_lt(capacity, 2 * CLIENTS);
+    cr_expect_leq(penstock_number("flows.time_wait"), capacity);
+    cr_expect_gt(penstock_number("stats.flow_failures"), 0);
+    bed_end();
+}
+
+Test(limits, flows_above_the_load_advised)
+{
+    bed_write_file(bed_path("penstock.yaml"),
+                   bed_format("name: %s\nlimits: { sessions: 100, flows: 250 }\n"
+                              "listeners: [ { name: in, bind: 127.0.0.1:1, routes: [ { pool: out } ] } ]\n"
+                              "pools: [ { name: out, servers: [ 127.0.0.1:2 ] } ]\n",
+                              bed.name));
+    const char *argv[] = {bed_penstock_path(), "check", "-c", bed_path("penstock.yaml"), NULL};
+    struct bed_process process;
+    cr_expect_eq(bed_run(argv, &process), 0, "%s", bed_read_file(process.err));
+    cr_expect_not_null(
+        strstr(bed_read_file(process.out), "advice: limits.flows: living sessions alone may fill 80 %"), "%s",
+        bed_read_file(process.out));
+    bed_end();
+}

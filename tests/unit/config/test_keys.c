@@ -105,6 +105,8 @@ Test(config_keys, top_level_values)
          "5:13: limits.sessions: '10k' is not a whole number; write one from 1 to 10000000\n"
          "6:12: limits.buffers: '256' has no unit; write it with KiB, MiB or GiB, as in 256MiB\n"
          "7:12: limits.backlog: 0 is out of range; write a whole number from 1 to 65535\n"},
+        {PARSE_REST "limits: { flows: 0 }\n",
+         "4:18: limits.flows: 0 is out of range; write a whole number from 1 to 1000000000\n"},
         {PARSE_REST "limits: { buffers: 1023KiB }\n",
          "4:20: limits.buffers: 1023KiB is out of range; write a size from 1MiB to 1024GiB\n"},
         {PARSE_REST "log: { level: loud, format: json, access: a.log }\n",
