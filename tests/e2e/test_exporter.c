@@ -185,6 +185,9 @@ Test(exporter, has_no_rights)
     pid_t pid = exporter_pid();
     cr_expect_eq(http_status(port, "/healthz"), 200, "it is through with its beginning");
     cr_expect_eq(bed_proc_status(pid, "NoNewPrivs"), 1);
+#ifndef PENSTOCK_NO_JEMALLOC
+    cr_expect_eq(bed_proc_status(pid, "Seccomp"), 2);
+#endif
     cr_expect_eq(bed_proc_status(pid, "CapEff"), 0);
     cr_expect_eq(bed_proc_status(pid, "CapPrm"), 0);
     if (geteuid() == 0) {
