@@ -31,6 +31,7 @@ quiet = $(if $(filter 0,$(V)),@echo "  $(1)	$@";)
 # --- Packages (Debian) --------------------------------------------------------------------------------------
 
 DEPS_BUILD = gcc libc6-dev make pkg-config liburing-dev libjemalloc-dev libyaml-dev libcap-dev libseccomp-dev libmicrohttpd-dev libcriterion-dev iproute2
+DEPS_TEST  = chromium jq prometheus
 DEPS_TIDY  = clang clang-format clang-tidy cppcheck shellcheck
 DEPS_FUZZ  = clang libclang-rt-14-dev
 DEPS_BENCH = haproxy nginx libnginx-mod-stream iproute2
@@ -195,7 +196,7 @@ $(BUILD)/version: FORCE
 RUN_SUITES = PENSTOCK=$(abspath $(BUILD)/penstock) PENSTOCK_OTHER_LAYOUT=$(abspath $(OTHER_LAYOUT)) BENCH_DIR=$(abspath $(BUILD)/bench) tests/run-suites $(BUILD)
 
 .PHONY: test check check-unit check-sim check-e2e check-faults check-chaos check-long
-test: deps
+test: deps-test
 	@$(MAKE) check
 
 # All suites there are, one after the other, and one summary.
@@ -298,12 +299,14 @@ clean:
 	rm -rf $(BUILD)
 
 # Installs what is missing, once: a stamp per list in build/ remembers.
-.PHONY: deps deps-tidy deps-fuzz deps-bench
+.PHONY: deps deps-test deps-tidy deps-fuzz deps-bench
 deps: build/stamp/build
+deps-test: build/stamp/test
 deps-tidy: build/stamp/tidy
 deps-fuzz: build/stamp/fuzz
 deps-bench: build/stamp/bench
 build/stamp/build: PACKAGES = $(DEPS_BUILD)
+build/stamp/test: PACKAGES = $(DEPS_BUILD) $(DEPS_TEST)
 build/stamp/tidy: PACKAGES = $(DEPS_BUILD) $(DEPS_TIDY)
 build/stamp/fuzz: PACKAGES = $(DEPS_BUILD) $(DEPS_FUZZ)
 build/stamp/bench: PACKAGES = $(DEPS_BUILD) $(DEPS_BENCH)
@@ -330,6 +333,6 @@ help:
 	@echo 'make bench-scale     100,000 sessions at once: memory, CPU, adoption, to bench/SCALING.md'
 	@echo 'make doc             check the links of all documents'
 	@echo 'make install         PREFIX=$(PREFIX) DESTDIR='
-	@echo 'make deps            install missing packages (also deps-tidy, deps-fuzz, deps-bench)'
+	@echo 'make deps            install missing packages (also deps-test, deps-tidy, deps-fuzz, deps-bench)'
 	@echo 'make clean           remove build/'
 	@echo 'Variables: V=1 BUILD CC CFLAGS EXTRA_CFLAGS LDFLAGS; FILTER="suite/test" and JOBS=N for a suite'

@@ -2,7 +2,12 @@
 
 #ifdef PENSTOCK_NO_JEMALLOC
 
-int sandbox_enter(void)
+int sandbox_enter_worker(void)
+{
+    return 0;
+}
+
+int sandbox_enter_exporter(void)
 {
     return 0;
 }
@@ -13,26 +18,13 @@ int sandbox_enter(void)
 #include <seccomp.h>
 #include <stddef.h>
 
-static const int allowed[] = {
-    /* the data path */
-    SCMP_SYS(io_uring_enter),
-    SCMP_SYS(socket),
-    SCMP_SYS(setsockopt),
-    SCMP_SYS(getsockopt),
-    SCMP_SYS(getpeername),
-    SCMP_SYS(getsockname),
-    SCMP_SYS(shutdown),
-    SCMP_SYS(connect), /* AF_UNSPEC: a reset */
-    SCMP_SYS(ioctl),   /* SIOCOUTQ, SIOCINQ, FIONREAD */
-    SCMP_SYS(splice),
-    SCMP_SYS(fcntl), /* O_NONBLOCK */
+static const int always[] = {
     SCMP_SYS(close),
-    SCMP_SYS(dup3),
-    SCMP_SYS(recvmsg), /* listening sockets */
+    SCMP_SYS(shutdown),
+    SCMP_SYS(setsockopt),
     SCMP_SYS(epoll_ctl),
     SCMP_SYS(epoll_wait),
     SCMP_SYS(epoll_pwait),
-    SCMP_SYS(read),
     SCMP_SYS(write),
     SCMP_SYS(clock_gettime),
     /* the heap */
@@ -51,13 +43,45 @@ static const int allowed[] = {
     SCMP_SYS(tgkill),
 };
 
-int sandbox_enter(void)
+/* The data path. */
+static const int of_worker[] = {
+    SCMP_SYS(io_uring_enter),
+    SCMP_SYS(socket),
+    SCMP_SYS(getsockopt),
+    SCMP_SYS(getpeername),
+    SCMP_SYS(getsockname),
+    SCMP_SYS(connect), /* AF_UNSPEC: a reset */
+    SCMP_SYS(ioctl),   /* SIOCOUTQ, SIOCINQ, FIONREAD */
+    SCMP_SYS(splice),
+    SCMP_SYS(fcntl), /* O_NONBLOCK */
+    SCMP_SYS(dup3),
+    SCMP_SYS(recvmsg), /* listening sockets */
+    SCMP_SYS(read),
+};
+
+/* libmicrohttpd on sockets that are there: it opens no file and connects to nobody. */
+static const int of_exporter[] = {
+    SCMP_SYS(accept4),  SCMP_SYS(recvfrom), SCMP_SYS(sendto), SCMP_SYS(sendmsg),
+    SCMP_SYS(getrandom), /* the page's nonce */
+};
+
+static int allow(scmp_filter_ctx filter, const int *calls, size_t count)
+{
+    int result = 0;
+
+    for (size_t i = 0; i < count && result == 0; i++) {
+        result = seccomp_rule_add(filter, SCMP_ACT_ALLOW, calls[i], 0);
+    }
+    return result;
+}
+
+static int enter(const int *calls, size_t count)
 {
     scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ERRNO(EPERM));
-    int result = filter == NULL ? -ENOMEM : 0;
+    int result = filter == NULL ? -ENOMEM : allow(filter, always, sizeof(always) / sizeof(always[0]));
 
-    for (size_t i = 0; i < sizeof(allowed) / sizeof(allowed[0]) && result == 0; i++) {
-        result = seccomp_rule_add(filter, SCMP_ACT_ALLOW, allowed[i], 0);
+    if (result == 0) {
+        result = allow(filter, calls, count);
     }
     if (result == 0) {
         result = seccomp_load(filter);
@@ -66,6 +90,16 @@ int sandbox_enter(void)
         seccomp_release(filter);
     }
     return result;
+}
+
+int sandbox_enter_worker(void)
+{
+    return enter(of_worker, sizeof(of_worker) / sizeof(of_worker[0]));
+}
+
+int sandbox_enter_exporter(void)
+{
+    return enter(of_exporter, sizeof(of_exporter) / sizeof(of_exporter[0]));
 }
 
 #endif

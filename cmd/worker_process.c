@@ -90,7 +90,7 @@ void worker_process_main(const struct worker_process *process)
         die("starting", -result);
     }
     privileges_finish(); /* the ring is there */
-    result = sandbox_enter();
+    result = sandbox_enter_worker();
     if (result < 0) {
         log_line(LOG_LEVEL_WARNING, "event=no_sandbox error=\"%s\"", strerror(-result));
     }

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "cmd/exporter/http.h"
+#include "cmd/sandbox.h"
 #include "io/log.h"
 #include "shm/image_box.h"
 
@@ -72,8 +73,15 @@ void exporter_main(struct region *region, int fd, const struct identity *identit
     privileges_finish();
     end_with_supervisor(region->header->supervisor_pid);
     result = http_start(&http, region, FD_LISTEN);
-    while (result == 0) {
-        result = http_turn(&http);
+    if (result < 0) {
+        die("starting the HTTP server", -result);
     }
+    result = sandbox_enter_exporter();
+    if (result < 0) {
+        log_line(LOG_LEVEL_WARNING, "event=no_sandbox error=\"%s\"", strerror(-result));
+    }
+    do {
+        result = http_turn(&http);
+    } while (result == 0);
     die("serving HTTP", -result);
 }

@@ -21,7 +21,7 @@
 
 BED_SUITE(exporter, 120);
 
-enum { VISITORS_MAX = 64, SCRAPES = 1000 };
+enum { VISITORS_MAX = 64, SCRAPES = 1000, MEMORY_MAX_KIB = 24 * 1024 };
 
 static uint16_t port;
 
@@ -185,6 +185,9 @@ Test(exporter, has_no_rights)
     pid_t pid = exporter_pid();
     cr_expect_eq(http_status(port, "/healthz"), 200, "it is through with its beginning");
     cr_expect_eq(bed_proc_status(pid, "NoNewPrivs"), 1);
+#ifndef PENSTOCK_NO_JEMALLOC
+    cr_expect_eq(bed_proc_status(pid, "Seccomp"), 2);
+#endif
     cr_expect_eq(bed_proc_status(pid, "CapEff"), 0);
     cr_expect_eq(bed_proc_status(pid, "CapPrm"), 0);
     if (geteuid() == 0) {
@@ -410,6 +413,9 @@ Test(exporter, a_thousand_scrapes_at_once_are_served_within_its_limits)
     }
     cr_expect_eq(crowd.served, SCRAPES);
     cr_expect_leq(most, VISITORS_MAX + 8);
+#ifndef PENSTOCK_NO_JEMALLOC
+    cr_expect_leq(bed_proc_status(pid, "VmHWM"), MEMORY_MAX_KIB);
+#endif
     fprintf(stderr, "exporter: %u scrapes, at most %u descriptors, %lu KiB at most\n", SCRAPES, most,
             (unsigned long)bed_proc_status(pid, "VmHWM"));
     load_totals_add(&totals, load_finish(&load));

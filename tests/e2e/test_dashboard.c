@@ -1,0 +1,149 @@
+/* The dashboard in a real browser: it shows what is there, follows what happens, and complains about nothing. */
+#include <signal.h>
+
+#include "tests/e2e/harness.h"
+#include "tests/e2e/harness_browser.h"
+#include "tests/e2e/harness_net.h"
+#include "tests/e2e/harness_penstock.h"
+#include "tests/e2e/harness_tools.h"
+
+BED_SUITE(dashboard, 120);
+
+enum { PHONE_WIDTH = 360 };
+
+#define TEXT_OF(selector) "document.querySelector('" selector "').textContent"
+
+static void open_dashboard(uint16_t server_port)
+{
+    uint16_t port = bed_reserve_port("127.0.0.1");
+
+    browser_start();
+    penstock_start(&(struct penstock_config){
+        .servers = bed_format("127.0.0.1:%u", server_port),
+        .more = bed_format("watchdog: off\nexporter: { listen: 127.0.0.1:%u }\n", port),
+    });
+    browser_open(bed_format("http://127.0.0.1:%u/", port));
+    WAIT_UNTIL(browser_is("document.body.dataset.mood == 'good'"));
+}
+
+static void close_dashboard(void)
+{
+    cr_expect_str_eq(browser_complaints(), "");
+    browser_stop();
+    bed_end();
+}
+
+static bool mood_is(const char *mood)
+{
+    return browser_is(bed_format("document.body.dataset.mood == '%s'", mood));
+}
+
+/* What a row of the table of ended sessions counts; 0: there is no such row. */
+static uint64_t closes_shown(const char *reason)
+{
+    return browser_number(bed_format("Number([...document.querySelectorAll('#closes tbody tr')]"
+                                     ".find((row) => row.cells[0].textContent == '%s')?.cells[2].textContent "
+                                     "?? 0)",
+                                     reason));
+}
+
+Test(dashboard, shows_what_there_is)
+{
+    static const char *const charts[] = {"sessions", "accepts", "up", "down"};
+    static const char *const meters[] = {"sessions", "buffers", "flows"};
+
+    open_dashboard(bed_reserve_port("127.0.0.1"));
+    for (int i = 0; i < 4; i++) {
+        WAIT_UNTIL(browser_is(
+            bed_format("document.querySelector('#chart-%s path.trace').getTotalLength() > 0", charts[i])));
+    }
+    for (int i = 0; i < 3; i++) {
+        cr_expect(browser_is(bed_format(TEXT_OF("#meter-%s output") ".includes(' of ')", meters[i])));
+    }
+    cr_expect(browser_is(bed_format(TEXT_OF("#name") " == '%s'", bed.name)));
+    cr_expect(browser_is(TEXT_OF("#workers") " == '2 of 2'"));
+    cr_expect(browser_is(TEXT_OF("#verdict") " == 'All is well'"));
+    cr_expect_eq(browser_number("document.querySelectorAll('#worker-rows tbody tr').length"), 2);
+    cr_expect_eq(browser_number("document.querySelectorAll('#servers tbody tr').length"), 1);
+    cr_expect_eq(browser_number("document.querySelectorAll('#listeners tbody tr').length"), 1);
+    cr_expect(browser_is("document.getElementById('notes').hidden"));
+    cr_expect(browser_is("performance.getEntriesByType('resource')"
+                         ".every((from) => new URL(from.name).origin == location.origin)"));
+    close_dashboard();
+}
+
+Test(dashboard, follows_what_happens)
+{
+    struct origin origin = origin_start("auto");
+
+    open_dashboard(origin.port);
+    struct bed_process load = load_start("idle --connections 30 --touch --verify --seconds 4");
+    WAIT_UNTIL(browser_is(TEXT_OF("#chart-sessions b") " == '30'"));
+    WAIT_UNTIL(browser_is("Number(" TEXT_OF("#chart-accepts b") ") > 0"));
+    WAIT_UNTIL(browser_is(TEXT_OF("#servers tbody td:nth-child(3)") " == '30'"));
+    pid_t worker = penstock_worker(1);
+    cr_assert_eq(kill(worker, SIGKILL), 0);
+    WAIT_UNTIL(browser_is(TEXT_OF("#notes") ".includes('Workers died')"));
+    cr_expect(mood_is("warn"));
+    (void)load_finish(&load);
+    WAIT_UNTIL(browser_is(TEXT_OF("#chart-sessions b") " == '0'"));
+    WAIT_UNTIL(closes_shown("client closed") == 30);
+
+    worker = penstock_worker(0);
+    cr_assert_eq(kill(worker, SIGSTOP), 0);
+    WAIT_UNTIL(mood_is("bad"));
+    cr_expect(browser_is(TEXT_OF("#detail") ".includes('worker 0 hangs')"));
+    cr_expect_eq(browser_number("document.querySelectorAll('#worker-rows tr.bad').length"), 1);
+    cr_assert_eq(kill(worker, SIGCONT), 0);
+    WAIT_UNTIL(!mood_is("bad"));
+    close_dashboard();
+}
+
+/* Red, green and blue, added: 0 is black, 765 white. */
+static uint64_t brightness(const char *property)
+{
+    return browser_number(bed_format("getComputedStyle(document.body).%s.match(/[0-9]+/g).slice(0, 3)"
+                                     ".reduce((sum, part) => sum + Number(part), 0)",
+                                     property));
+}
+
+static void prefer(const char *scheme)
+{
+    (void)browser_call(
+        "Emulation.setEmulatedMedia",
+        bed_format("{\"features\":[{\"name\":\"prefers-color-scheme\",\"value\":\"%s\"}]}", scheme));
+}
+
+Test(dashboard, is_readable_by_day_and_by_night)
+{
+    open_dashboard(bed_reserve_port("127.0.0.1"));
+    prefer("light");
+    cr_expect_gt(brightness("backgroundColor"), 600);
+    cr_expect_lt(brightness("color"), 200);
+    prefer("dark");
+    cr_expect_lt(brightness("backgroundColor"), 200);
+    cr_expect_gt(brightness("color"), 600);
+    close_dashboard();
+}
+
+/* Tables may be scrolled by themselves. */
+Test(dashboard, fits_a_phone)
+{
+    uint16_t server_port;
+    int listener = net_listen(&server_port, 10);
+
+    open_dashboard(server_port);
+    struct net_pair pair = net_pair(listener);
+    (void)browser_call(
+        "Emulation.setDeviceMetricsOverride",
+        bed_format("{\"width\":%d,\"height\":740,\"deviceScaleFactor\":2,\"mobile\":true}", PHONE_WIDTH));
+    WAIT_UNTIL(browser_is(TEXT_OF("#chart-sessions b") " == '1'"));
+    cr_expect_eq(browser_number("window.innerWidth"), PHONE_WIDTH, "wider than the screen");
+    cr_expect_eq(browser_number("document.documentElement.scrollWidth"), PHONE_WIDTH);
+    cr_expect(browser_is("[...document.querySelectorAll('figure, .meter, .scroll, h1, dl')].every((part) => "
+                         "{ const box = part.getBoundingClientRect();"
+                         " return box.width > 0 && box.left >= 0 && box.right <= window.innerWidth; })"));
+    net_write_text(pair.client, "hello");
+    net_read_text(pair.server, "hello");
+    close_dashboard();
+}

@@ -1,0 +1,61 @@
+/* System call filters: what is not needed is refused. */
+#include "cmd/sandbox.h"
+
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#ifndef PENSTOCK_NO_JEMALLOC
+
+static bool is_refused(int result)
+{
+    return result == -1 && errno == EPERM;
+}
+
+static bool refuses_files_and_programs(void)
+{
+    char *const argv[] = {"/bin/true", NULL};
+
+    return is_refused(open("/dev/null", O_RDONLY | O_CLOEXEC)) && is_refused(fork()) &&
+           is_refused(execv(argv[0], argv)) && is_refused(kill(getppid(), 0)) &&
+           write(STDERR_FILENO, "", 0) == 0;
+}
+
+static bool refuses_connections(void)
+{
+    return is_refused(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) &&
+           is_refused(connect(STDERR_FILENO, NULL, 0));
+}
+
+/* Whether it is so in a process of its own, behind the filter. */
+static bool holds_behind(int (*enter)(void), bool (*check)(void))
+{
+    int status = -1;
+    pid_t pid = fork();
+
+    if (pid == 0) {
+        (void)prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+        _exit(enter() == 0 && check() ? 0 : 1);
+    }
+    cr_assert_eq(waitpid(pid, &status, 0), pid);
+    return status == 0;
+}
+
+Test(sandbox, nobody_opens_files_or_starts_programs)
+{
+    cr_expect(holds_behind(sandbox_enter_worker, refuses_files_and_programs));
+    cr_expect(holds_behind(sandbox_enter_exporter, refuses_files_and_programs));
+}
+
+Test(sandbox, the_exporter_connects_to_nobody)
+{
+    cr_expect(holds_behind(sandbox_enter_exporter, refuses_connections));
+    cr_expect_not(holds_behind(sandbox_enter_worker, refuses_connections));
+}
+
+#endif
