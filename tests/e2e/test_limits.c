@@ -28,14 +28,6 @@ static bool allow_few_descriptors(void)
     return setrlimit(RLIMIT_NOFILE, &limit) == 0;
 }
 
-static void exchange(const struct net_pair *pair)
-{
-    net_write_text(pair->client, "question");
-    net_read_text(pair->server, "question");
-    net_write_text(pair->server, "answer");
-    net_read_text(pair->client, "answer");
-}
-
 /* Accepts what comes until accepting is paused; returns how many. The order of servers is that of clients. */
 static unsigned accept_until_paused(int listener, int *servers)
 {
@@ -55,7 +47,7 @@ static void serve_all(int listener, const int *clients, int *servers, unsigned s
 {
     for (unsigned i = 0; i < CLIENTS; i++) {
         struct net_pair pair = {clients[i], servers[i]};
-        exchange(&pair);
+        net_exchange(&pair);
         close(pair.client);
         net_expect_eof(pair.server);
         close(pair.server);
@@ -126,11 +118,11 @@ Test(limits, descriptors_taken_away)
     int client = net_connect(bed.port); /* the armed accept has the former limit */
     net_expect_reset(client);
     WAIT_UNTIL(penstock_number("closes.no_resources") == 1);
-    exchange(&first);
+    net_exchange(&first);
     cr_assert_eq(prlimit(penstock_worker(0), RLIMIT_NOFILE, &before, NULL), 0);
     struct net_pair second = net_pair(listener);
-    exchange(&second);
-    exchange(&first);
+    net_exchange(&second);
+    net_exchange(&first);
     bed_end();
 }
 
@@ -175,7 +167,7 @@ Test(limits, sessions_of_all_workers_together)
     cr_assert_leq(penstock_number("sessions"), LIMIT + 1);
     for (int i = 0; i < LIMIT; i++) {
         struct net_pair pair = {clients[i], servers[i]};
-        exchange(&pair);
+        net_exchange(&pair);
         close(clients[i]);
         close(servers[i]);
     }
