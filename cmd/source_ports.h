@@ -19,7 +19,7 @@ struct source_ports {
 /* Servers by address: a hash table with linear probing. */
 struct source_ports_map {
     const struct image *image;
-    uint16_t places[SOURCE_PORTS_PLACES];     /* index of the first server of the address and 1; 0: none */
+    uint16_t places[SOURCE_PORTS_PLACES];        /* index of the first server of the address and 1; 0: none */
     struct source_ports used[IMAGE_SERVERS_MAX]; /* by that index */
 };
 

@@ -123,7 +123,7 @@ struct listener_counters {
     uint64_t accepted;
     uint64_t closes[CLOSE_REASON_COUNT];
     _Alignas(64) struct time_histogram first_bytes; /* from accepting to the server's first byte */
-    struct time_histogram durations;   /* of sessions that ended, but for damaged ones */
+    struct time_histogram durations;                /* of sessions that ended, but for damaged ones */
 };
 
 /* One ended session for the access log. Times are CLOCK_MONOTONIC microseconds, 0 where it never came to that. */
