@@ -70,7 +70,7 @@ static void add_slot(struct summary *summary, const struct region *region, uint3
     summary->buffer_lent_bytes += (uint64_t)load32(&slot->buffers_large_lent) * BUFFER_LARGE_BYTES +
                                   (uint64_t)load32(&slot->buffers_small_lent) * BUFFER_SMALL_BYTES;
     add_stats(&summary->stats, &slot->stats);
-    add_times(&summary->adoptions, &slot->adoptions);
+    add_times(&summary->adoptions, region_adoption_times(region, index));
 }
 
 static void mark_named(struct named *named, const struct image *image)

@@ -248,7 +248,7 @@ int worker_start(struct worker *worker, const struct worker_setup *setup)
     slot->adoption_us = worker->now_us - started_us;
     if (!first) {
         undo_begin(&slot->undo);
-        relay_count_time(worker, &slot->adoptions, slot->adoption_us);
+        relay_count_time(worker, region_adoption_times(&worker->region, setup->slot), slot->adoption_us);
         undo_commit(&slot->undo);
     }
     publish(worker); /* whoever sees it serve may read it */

@@ -101,7 +101,6 @@ struct worker_slot {
     struct slot_listener listeners[IMAGE_BINDS_MAX];
 
     _Alignas(64) struct slot_stats stats;
-    _Alignas(64) struct time_histogram adoptions; /* how long they took, but for the slot's first start */
     _Alignas(4096) struct undo_log undo;
 };
 
@@ -122,8 +121,8 @@ _Static_assert(sizeof(struct server_counters) == 64, "one cache line a server an
 struct listener_counters {
     uint64_t accepted;
     uint64_t closes[CLOSE_REASON_COUNT];
-    _Alignas(64) struct time_histogram first_bytes; /* from accepting to the server's first byte */
-    struct time_histogram durations;                /* of sessions that ended, but for damaged ones */
+    struct time_histogram first_bytes; /* from accepting to the server's first byte */
+    struct time_histogram durations;   /* of sessions that ended, but for damaged ones */
 };
 
 /* One ended session for the access log. Times are CLOCK_MONOTONIC microseconds, 0 where it never came to that. */
@@ -165,6 +164,12 @@ static inline struct time_histogram *region_connect_times(const struct region *r
                                                           uint16_t row)
 {
     return region_row(region, TABLE_CONNECT_TIMES, (uint64_t)slot * IMAGE_SERVERS_MAX + row);
+}
+
+/* How long adoptions of the slot took. */
+static inline struct time_histogram *region_adoption_times(const struct region *region, uint32_t slot)
+{
+    return region_row(region, TABLE_ADOPTION_TIMES, slot);
 }
 
 static inline struct listener_counters *region_listener_counters(const struct region *region, uint32_t slot,

@@ -100,7 +100,7 @@ Test(metrics, histograms_are_of_all_slots_and_cumulative)
     first->closes[CLOSE_CLIENT_RESET] = 5;
     region_server_counters(&made, 1, 0)->connects = 7;
     region_connect_times(&made, 1, 0)->buckets[0] = 7;
-    region_slot(&made, 0)->adoptions.buckets[5] = 1;
+    region_adoption_times(&made, 0)->buckets[5] = 1;
     const char *text = print(METRICS_PROMETHEUS);
 #define DURATION "penstock_session_duration_seconds"
     cr_expect_eq(metrics_value(text, DURATION "_bucket{listener=\"admin\",le=\"0.001\"}"), 1);
