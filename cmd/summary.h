@@ -6,7 +6,7 @@
 #ifndef PENSTOCK_CMD_SUMMARY_H
 #define PENSTOCK_CMD_SUMMARY_H
 
-#include "core/flow.h"
+#include "cmd/source_ports.h"
 #include "shm/worker_slot.h"
 
 struct summary_worker {
@@ -48,9 +48,13 @@ struct summary {
     uint32_t listener_rows; /* rows ever named */
     uint32_t server_rows;
     struct slot_stats stats; /* of all slots */
+    struct time_histogram adoptions;
     struct summary_worker worker[IMAGE_WORKERS_MAX];
     uint64_t listener_sessions[IMAGE_LISTENERS_MAX]; /* by row */
+    struct listener_counters listener[IMAGE_LISTENERS_MAX];
     struct server_counters server[IMAGE_SERVERS_MAX];
+    struct time_histogram connect_times[IMAGE_SERVERS_MAX];
+    struct source_ports ports[IMAGE_SERVERS_MAX];
 };
 
 /* Fills the summary. Values of different workers may be some moments apart. */

@@ -203,13 +203,15 @@ void upstream_connect(struct worker *worker, struct session *session, struct rin
     server->in_flight |= CONN_OP_CONNECT;
 }
 
-void upstream_connected(struct worker *worker, struct session *session)
+void upstream_connected(struct worker *worker, struct session *session, uint64_t took_us)
 {
     struct conn *server = &session->conn[SIDE_SERVER];
     struct flow_key key;
 
     relay_count(worker, &counters_of(worker, session->server_row)->connects, 1);
     relay_count(worker, &worker->slot->stats.connects, 1);
+    relay_count_time(worker, region_connect_times(&worker->region, worker->slot_index, session->server_row),
+                     took_us);
     FAULT_POINT(SERVER_CONNECTED);
     if (sock_flow_key(server->fd, &key)) {
         server->flow = flow_table_claim(&worker->flows, &key, worker->slot_index,

@@ -246,6 +246,11 @@ int worker_start(struct worker *worker, const struct worker_setup *setup)
     worker->rekick_ms = first ? 0 : worker->now_ms + REKICK_MS;
     slot->adopted_us = worker->now_us;
     slot->adoption_us = worker->now_us - started_us;
+    if (!first) {
+        undo_begin(&slot->undo);
+        relay_count_time(worker, region_adoption_times(&worker->region, setup->slot), slot->adoption_us);
+        undo_commit(&slot->undo);
+    }
     publish(worker); /* whoever sees it serve may read it */
     __atomic_store_n(&slot->state, SLOT_SERVING, __ATOMIC_RELEASE);
     FAULT_POINT(ADOPTED);

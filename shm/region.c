@@ -49,6 +49,9 @@ static void count_rows(const struct region_header *header, uint64_t counts[TABLE
         name_rows_max(NAME_LISTENER) + name_rows_max(NAME_POOL) + name_rows_max(NAME_SERVER);
     counts[TABLE_SLOTS] = slots;
     counts[TABLE_SERVER_COUNTERS] = slots * IMAGE_SERVERS_MAX;
+    counts[TABLE_ADOPTION_TIMES] = slots;
+    counts[TABLE_CONNECT_TIMES] = slots * IMAGE_SERVERS_MAX;
+    counts[TABLE_LISTENER_COUNTERS] = slots * IMAGE_LISTENERS_MAX;
     counts[TABLE_LOG_RECORDS] = slots * LOG_RING_RECORDS;
     counts[TABLE_FLOW_TAGS] = header->flow_groups;
     counts[TABLE_FLOW_ENTRIES] = header->flow_groups;

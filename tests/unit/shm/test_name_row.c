@@ -137,6 +137,7 @@ Test(name_row, a_retired_row_is_kept_while_any_slot_has_sessions_of_it)
     for (uint16_t row = 0; row < IMAGE_SERVERS_MAX; row++) {
         region_server_counters(&region, row % MAKE_SLOTS, row)->sessions = 1;
         region_server_counters(&region, 0, row)->connects = 9;
+        region_connect_times(&region, 0, row)->buckets[3] = 9;
     }
     cr_expect_eq(name_rows_assign(&region, next), -ENOSPC);
     cr_expect_str_eq(server_name(500), "127.0.0.1:1500");
@@ -145,7 +146,9 @@ Test(name_row, a_retired_row_is_kept_while_any_slot_has_sessions_of_it)
     cr_expect_eq(server_row(next, 0), 500);
     cr_expect_str_eq(server_name(500), "127.0.0.1:5000");
     cr_expect_eq(region_server_counters(&region, 0, 500)->connects, 0, "counts from 0");
+    cr_expect_eq(region_connect_times(&region, 0, 500)->buckets[3], 0);
     cr_expect_eq(region_server_counters(&region, 0, 501)->connects, 9);
+    cr_expect_eq(region_connect_times(&region, 0, 501)->buckets[3], 9);
 }
 
 /* A newcomer before them in the file must not get the row of a server that stays, however idle that is. */
