@@ -73,6 +73,7 @@ void exporter_main(struct region *region, int fd, const struct identity *identit
     end_with_supervisor(region->header->supervisor_pid);
     result = http_start(&http, region, FD_LISTEN);
     while (result == 0) {
+        log_set_level(image_box_current(region)->log_level);
         result = http_turn(&http);
     }
     die("serving HTTP", -result);
