@@ -262,6 +262,7 @@ static void follow_signals(struct supervisor *supervisor)
             if (supervisor->logger_pidfd >= 0) {
                 kill(supervisor->logger, SIGUSR1);
             }
+            supervisor_reopen_elder_logs(supervisor);
             break;
         case SIGUSR2:
             supervisor->upgrade_wanted = true;

@@ -101,6 +101,9 @@ void supervisor_hand_over(struct supervisor *supervisor);
 /* What holds for us holds for them: RUN_DRAIN, RUN_STOP. */
 void supervisor_tell_elders(struct supervisor *supervisor, enum run_state state);
 
+/* Lets their loggers open the access log again. */
+void supervisor_reopen_elder_logs(const struct supervisor *supervisor);
+
 /* Follows those who let go, forgets those who have ended. */
 void supervisor_watch_elders(struct supervisor *supervisor);
 

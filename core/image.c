@@ -133,9 +133,9 @@ static bool head_check(const struct image *image)
            text_check(image->name, sizeof(image->name)) && text_check(image->user, sizeof(image->user)) &&
            text_check(image->access_path, sizeof(image->access_path)) && image->workers >= 1 &&
            image->workers <= IMAGE_WORKERS_MAX && image->log_level <= LOG_LEVEL_DEBUG &&
-           image->spin_us <= IMAGE_SPIN_MAX_US && timeouts->connect_ms != IMAGE_INHERIT &&
-           timeouts->idle_ms != IMAGE_INHERIT && timeouts->half_closed_ms != IMAGE_INHERIT &&
-           timeouts->drain_ms != IMAGE_INHERIT;
+           image->access_format <= ACCESS_JSON && image->spin_us <= IMAGE_SPIN_MAX_US &&
+           timeouts->connect_ms != IMAGE_INHERIT && timeouts->idle_ms != IMAGE_INHERIT &&
+           timeouts->half_closed_ms != IMAGE_INHERIT && timeouts->drain_ms != IMAGE_INHERIT;
 }
 
 /* Whether the offsets are those that image_layout gives for the counts, and the whole lies within `size`. */

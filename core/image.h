@@ -30,6 +30,7 @@ enum {
 
 #define IMAGE_MAGIC   0x314547414d494e50ull /* "PNIMAGE1" */
 #define IMAGE_INHERIT UINT32_MAX            /* a timeout that this level does not set */
+#define IMAGE_SYSLOG  "syslog:"             /* begins an access path that is syslog's socket */
 #define ROW_NONE      UINT16_MAX            /* of the region's names */
 
 enum balance_kind {
@@ -42,6 +43,12 @@ enum log_level {
     LOG_LEVEL_WARNING = 1,
     LOG_LEVEL_INFO = 2,
     LOG_LEVEL_DEBUG = 3,
+};
+
+/* Of the access log's lines: README.md. */
+enum access_format {
+    ACCESS_TEXT = 0,
+    ACCESS_JSON = 1,
 };
 
 /* Milliseconds; 0 means "no limit", IMAGE_INHERIT "as one level up" (never so in struct image itself). */
@@ -104,9 +111,11 @@ struct image {
     uint64_t flows_limit;        /* entries of the flow table; 0: by the sessions, see image_flows() */
     uint64_t buffer_bytes_limit; /* buffer bank, all workers together */
     struct image_timeouts timeouts;
-    uint32_t log_level; /* enum log_level */
-    uint32_t spin_us;   /* looks for completions this long before it sleeps; 0: sleeps at once */
-    char access_path[IMAGE_PATH_MAX]; /* "" is stderr; "off" writes no access log */
+    uint32_t log_level;     /* enum log_level */
+    uint32_t spin_us;       /* looks for completions this long before it sleeps; 0: sleeps at once */
+    uint32_t access_format; /* enum access_format */
+    uint32_t reserved;
+    char access_path[IMAGE_PATH_MAX]; /* "" is stderr; "off" writes no access log; IMAGE_SYSLOG and a path */
     struct endpoint exporter;         /* where metrics are served; ENDPOINT_NONE: nowhere */
     uint32_t listener_count, bind_count, pool_count, server_count;
     uint32_t listener_offset, bind_offset, pool_offset, server_offset; /* bytes from the start of the image */

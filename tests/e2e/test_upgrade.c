@@ -210,6 +210,29 @@ Test(upgrade, to_another_layout)
     bed_end();
 }
 
+/* SIGUSR1 is for the logs of both generations. */
+Test(upgrade, to_another_layout_reopens_both_logs)
+{
+    install(other_layout());
+    cr_assert_eq(upgrade(), 0, "%s", penstock_log());
+    cr_assert_eq(rename(bed_path("access.log"), bed_path("access.log.1")), 0);
+    cr_assert_eq(kill(bed.penstock, SIGUSR1), 0);
+    WAIT_UNTIL(access(bed_path("access.log"), F_OK) == 0);
+    for (unsigned i = 0; i < SESSIONS; i++) {
+        close(pairs[i].client);
+        net_expect_eof(pairs[i].server);
+        close(pairs[i].server);
+        WAIT_UNTIL(bed_count_lines(bed_path("access.log")) + bed_count_lines(bed_path("access.log.1")) ==
+                   i + 1);
+    }
+    cr_assert_gt(bed_count_lines(bed_path("access.log")), 0, "the elder logger's");
+    WAIT_UNTIL(strstr(penstock_log(), "event=elder_ended") != NULL);
+    cr_assert_eq(kill(bed.penstock, SIGTERM), 0);
+    cr_assert_eq(bed_wait(bed.penstock), 0);
+    bed.penstock = 0;
+    bed_end();
+}
+
 /* A stop ends both generations; the supervisor of the new one may have died meanwhile. */
 Test(upgrade, to_another_layout_and_stop)
 {
