@@ -6,6 +6,7 @@
 #ifndef PENSTOCK_CMD_SUMMARY_H
 #define PENSTOCK_CMD_SUMMARY_H
 
+#include "core/admin.h"
 #include "core/flow.h"
 #include "shm/worker_slot.h"
 
@@ -51,6 +52,8 @@ struct summary {
     struct summary_worker worker[IMAGE_WORKERS_MAX];
     uint64_t listener_sessions[IMAGE_LISTENERS_MAX]; /* by row */
     struct server_counters server[IMAGE_SERVERS_MAX];
+    uint16_t server_orders[IMAGE_SERVERS_MAX];  /* core/admin.h */
+    uint32_t server_weights[IMAGE_SERVERS_MAX]; /* while it is up; 0: not in the configuration */
 };
 
 /* Fills the summary. Values of different workers may be some moments apart. */

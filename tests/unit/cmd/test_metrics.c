@@ -4,6 +4,7 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
+#include "shm/order.h"
 #include "tests/e2e/harness_metrics.h"
 #include "tests/unit/cmd/instance_make.h"
 
@@ -81,6 +82,19 @@ Test(metrics, values_are_the_regions)
     cr_expect_eq(
         metrics_value(text, "penstock_server_connects_total{pool=\"app\",server=\"unix:/run/a\\\"b\\\\c\"}"),
         8);
+}
+
+#define SERVER_STATE(state) \
+    "penstock_server_state{pool=\"app\",server=\"127.0.0.1:9001\",state=\"" state "\"}"
+
+Test(metrics, a_server_has_one_state)
+{
+    order_server_state(&made, 0, ADMIN_DRAIN);
+    const char *text = print(METRICS_PROMETHEUS);
+
+    cr_expect_eq(metrics_value(text, SERVER_STATE("up")), 0);
+    cr_expect_eq(metrics_value(text, SERVER_STATE("drain")), 1);
+    cr_expect_eq(metrics_value(text, SERVER_STATE("down")), 0);
 }
 
 /* A scraper takes a counter that falls for one that began anew, and adds all of it. */
