@@ -7,6 +7,7 @@
 #include "shm/flow_table.h"
 #include "shm/image_box.h"
 #include "shm/name_row.h"
+#include "shm/order.h"
 #include "shm/session_slab.h"
 
 /* What the current image names, by row. */
@@ -173,6 +174,21 @@ static void add_server(struct summary *summary, const struct region *region, uin
     }
 }
 
+static void read_orders(struct summary *summary, const struct region *region)
+{
+    const struct image *image = image_box_current(region);
+
+    for (uint32_t row = 0; row < summary->server_rows; row++) {
+        summary->server_orders[row] = order_server(region, (uint16_t)row);
+    }
+    for (uint32_t i = 0; i < image->server_count; i++) {
+        const struct image_server *server = image_server(image, i);
+        uint32_t row = server->row % IMAGE_SERVERS_MAX;
+        uint32_t ordered = admin_weight_of(summary->server_orders[row]);
+        summary->server_weights[row] = ordered != 0 ? ordered : server->weight;
+    }
+}
+
 void summary_read(struct summary *summary, const struct region *region)
 {
     const struct region_header *header = region->header;
@@ -201,6 +217,7 @@ void summary_read(struct summary *summary, const struct region *region)
     for (uint32_t i = 0; i < summary->server_rows; i++) {
         add_server(summary, region, (uint16_t)i);
     }
+    read_orders(summary, region);
     summary->client_bytes = summary->stats.client_bytes;
     summary->server_bytes = summary->stats.server_bytes;
     add_sessions(summary, region);

@@ -7,6 +7,7 @@
 #define PENSTOCK_CMD_SUMMARY_H
 
 #include "cmd/source_ports.h"
+#include "core/admin.h"
 #include "shm/worker_slot.h"
 
 struct summary_worker {
@@ -55,6 +56,8 @@ struct summary {
     struct server_counters server[IMAGE_SERVERS_MAX];
     struct time_histogram connect_times[IMAGE_SERVERS_MAX];
     struct source_ports ports[IMAGE_SERVERS_MAX];
+    uint16_t server_orders[IMAGE_SERVERS_MAX];  /* core/admin.h */
+    uint32_t server_weights[IMAGE_SERVERS_MAX]; /* while it is up; 0: not in the configuration */
 };
 
 /* Fills the summary. Values of different workers may be some moments apart. */

@@ -94,7 +94,7 @@ static int create_region(struct supervisor *supervisor)
 
 static int open_signals(struct supervisor *supervisor)
 {
-    static const int signals[] = {SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2, SIGCHLD};
+    static const int signals[] = {SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2, SIGCONT, SIGCHLD};
     sigset_t set;
 
     sigemptyset(&set);
@@ -266,6 +266,9 @@ static void follow_signals(struct supervisor *supervisor)
             break;
         case SIGUSR2:
             supervisor->upgrade_wanted = true;
+            break;
+        case SIGCONT:
+            supervisor_wake_all(supervisor);
             break;
         default:
             break;

@@ -4,6 +4,7 @@
  *
  *     SIGTERM  drain; a second one, SIGINT or SIGQUIT: stop now        SIGHUP  reload
  *     SIGUSR1  open the access log again                       SIGUSR2  upgrade
+ *     SIGCONT  wake the workers: an order waits (shm/order.h)
  *
  * It serves no connection itself, so nothing it waits for delays one. When it dies the others serve on, and the next one of
  * the same name takes over: cmd/supervisor_takeover.c.

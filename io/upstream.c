@@ -7,6 +7,7 @@
 #include "io/log.h"
 #include "io/relay.h"
 #include "io/sock.h"
+#include "shm/order.h"
 
 static const struct image_pool *pool_of(const struct worker *worker, const struct session *session)
 {
@@ -72,7 +73,7 @@ static const struct image_server *pick(struct worker *worker, const struct sessi
         bool usable = (server->backup != 0) == backup && !was_tried(session, server->row);
         bool counts = usable && pool->balance == BALANCE_LEAST_SESSIONS;
         candidates[i] = (struct balance_candidate){
-            .weight = usable ? server->weight : 0,
+            .weight = usable ? admin_weight(order_server(&worker->region, server->row), server->weight) : 0,
             .sessions = counts ? server_sessions(worker, server->row) : 0,
             .credit = &worker->credit[server->row],
         };

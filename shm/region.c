@@ -244,6 +244,16 @@ int region_take_over(struct region *region, const int fds[SEGMENT_COUNT])
     return attach(region, fds, SEGMENT_COUNT, SEGMENT_HEAD);
 }
 
+int region_write_head(const struct region *region, int head_fd)
+{
+    void *head = region->segments[SEGMENT_HEAD];
+
+    return mmap(head, region->header->segment_bytes[SEGMENT_HEAD], PROT_READ | PROT_WRITE,
+                MAP_SHARED | MAP_FIXED, head_fd, 0) == MAP_FAILED
+               ? -errno
+               : 0;
+}
+
 uint32_t region_layout_version(void)
 {
     return REGION_LAYOUT_VERSION;

@@ -487,8 +487,25 @@ static void print_source_ports(struct metrics *metrics)
     }
 }
 
+/* One of the states is 1. */
+static void print_server_states(struct metrics *metrics)
+{
+    begin(metrics, GAUGE, "server_state", "1 for the state that the operator has given the server, else 0");
+    for (uint32_t row = 0; row < metrics->summary->server_rows; row++) {
+        const struct name_row *name = region_name(metrics->region, NAME_SERVER, (uint16_t)row);
+        for (int state = 0; state < ADMIN_STATE_COUNT; state++) {
+            begin_sample(metrics);
+            add_label(metrics, "pool", name->pool);
+            add_label(metrics, "server", name->name);
+            add_label(metrics, "state", admin_state_text((enum admin_state)state));
+            end_sample(metrics, (int)admin_state_of(metrics->summary->server_orders[row]) == state);
+        }
+    }
+}
+
 static void print_servers(struct metrics *metrics)
 {
+    print_server_states(metrics);
     print_per_server(metrics, GAUGE, "server_sessions", "sessions of the server", server_sessions_of);
     print_per_server(metrics, COUNTER, "server_connects", "connections to the server that were established",
                      connects_of);

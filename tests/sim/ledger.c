@@ -8,17 +8,25 @@
 
 struct ledger ledger;
 static uint8_t *serials; /* by serial: lines */
+static bool *kills;      /* by serial: an operator wanted its end */
 
 void ledger_init(void)
 {
     memset(&ledger, 0, sizeof(ledger));
     serials = calloc(sim.config->sessions + 1, 1);
-    SIM_CHECK(serials != NULL, "no memory");
+    kills = calloc(sim.config->sessions + 1, sizeof(*kills));
+    SIM_CHECK(serials != NULL && kills != NULL, "no memory");
 }
 
 void ledger_free(void)
 {
     free(serials);
+    free(kills);
+}
+
+void ledger_note_kill(uint64_t serial)
+{
+    kills[serial] = true;
 }
 
 /* The client of a line: by its address, which only TCP has; by the serial noted at its connect. */
@@ -170,6 +178,9 @@ static void check_reason(const struct log_record *record, const struct net_conn 
         LINE_CHECK(client->our_fin || server->our_fin || client->reset || server->reset,
                    "nothing was half closed");
         break;
+    case CLOSE_KILLED:
+        LINE_CHECK(kills[record->serial], "nobody killed it");
+        break;
     case CLOSE_STOPPED:
         LINE_CHECK(sim.region.header->run_state != RUN_SERVE, "nobody stopped Penstock");
         break;
@@ -189,7 +200,8 @@ static void read_line(const struct log_record *record)
               "session %lu is in the log twice", (unsigned long)record->serial);
     if (client == NULL) {
         ledger.unmapped++;
-        SIM_CHECK(record->reason == CLOSE_NO_RESOURCES || record->reason == CLOSE_STOPPED,
+        SIM_CHECK(record->reason == CLOSE_NO_RESOURCES || record->reason == CLOSE_STOPPED ||
+                      kills[record->serial],
                   "a session of nobody: %s", close_reason_text(record->reason));
         return;
     }
@@ -320,7 +332,7 @@ void ledger_close(void)
     check_sum("server bytes", stats->server_bytes, server_bytes);
     check_listeners(first_bytes);
     check_sum("buffers refused", stats->buffers_refused, net.refused_buffers);
-    if (sim.config->ending != RUN_STOP) { /* what a stop cuts off is neither */
+    if (sim.config->ending != RUN_STOP && sim.config->kills == 0) { /* what is cut off is neither */
         check_sum("connects", stats->connects, connects);
         check_sum("connect failures", stats->connect_failures, failures);
         check_servers((uint64_t[]){connects, failures, client_bytes, server_bytes});

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "shm/flow_table.h"
+#include "shm/order.h"
 #include "tests/e2e/harness_metrics.h"
 #include "tests/unit/cmd/instance_make.h"
 
@@ -161,6 +162,19 @@ Test(metrics, source_ports_are_those_towards_the_server)
     cr_expect_eq(metrics_value(text, PORTS "{pool=\"app\",server=\"127.0.0.1:9001\",state=\"time_wait\"}"),
                  1);
     cr_expect_eq(metrics_value(text, PORTS "{pool=\"side\",server=\"[::1]:9002\",state=\"active\"}"), 1);
+}
+
+#define SERVER_STATE(state) \
+    "penstock_server_state{pool=\"app\",server=\"127.0.0.1:9001\",state=\"" state "\"}"
+
+Test(metrics, a_server_has_one_state)
+{
+    order_server_state(&made, 0, ADMIN_DRAIN);
+    const char *text = print(METRICS_PROMETHEUS);
+
+    cr_expect_eq(metrics_value(text, SERVER_STATE("up")), 0);
+    cr_expect_eq(metrics_value(text, SERVER_STATE("drain")), 1);
+    cr_expect_eq(metrics_value(text, SERVER_STATE("down")), 0);
 }
 
 /* A scraper takes a counter that falls for one that began anew, and adds all of it. */
