@@ -45,24 +45,18 @@ static const int always[] = {
 
 /* The data path. */
 static const int of_worker[] = {
-    SCMP_SYS(io_uring_enter),
-    SCMP_SYS(socket),
-    SCMP_SYS(getsockopt),
-    SCMP_SYS(getpeername),
-    SCMP_SYS(getsockname),
-    SCMP_SYS(connect), /* AF_UNSPEC: a reset */
-    SCMP_SYS(ioctl),   /* SIOCOUTQ, SIOCINQ, FIONREAD */
-    SCMP_SYS(splice),
-    SCMP_SYS(fcntl), /* O_NONBLOCK */
-    SCMP_SYS(dup3),
-    SCMP_SYS(recvmsg), /* listening sockets */
+    SCMP_SYS(io_uring_enter), SCMP_SYS(socket),      SCMP_SYS(getsockopt),
+    SCMP_SYS(getpeername),    SCMP_SYS(getsockname), SCMP_SYS(connect), /* AF_UNSPEC: a reset */
+    SCMP_SYS(ioctl),                                                    /* SIOCOUTQ, SIOCINQ, FIONREAD */
+    SCMP_SYS(splice),         SCMP_SYS(fcntl),                          /* O_NONBLOCK */
+    SCMP_SYS(dup3),           SCMP_SYS(recvmsg),                        /* listening sockets */
     SCMP_SYS(read),
 };
 
 /* libmicrohttpd on sockets that are there: it opens no file and connects to nobody. */
 static const int of_exporter[] = {
-    SCMP_SYS(accept4),  SCMP_SYS(recvfrom), SCMP_SYS(sendto), SCMP_SYS(sendmsg),
-    SCMP_SYS(getrandom), /* the page's nonce */
+    SCMP_SYS(accept4), SCMP_SYS(recvfrom),  SCMP_SYS(sendto),
+    SCMP_SYS(sendmsg), SCMP_SYS(getrandom), /* the page's nonce */
 };
 
 static int allow(scmp_filter_ctx filter, const int *calls, size_t count)
