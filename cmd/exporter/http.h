@@ -7,6 +7,7 @@
 #ifndef PENSTOCK_CMD_EXPORTER_HTTP_H
 #define PENSTOCK_CMD_EXPORTER_HTTP_H
 
+#include "cmd/exporter/leaders.h"
 #include "cmd/summary.h"
 
 struct MHD_Daemon;
@@ -28,6 +29,7 @@ struct http {
     struct summary summaries[2]; /* the last two that were read */
     uint32_t newest;             /* of them */
     uint64_t cost_us;            /* what reading it took */
+    struct leaders leaders;
     struct http_visitor visitors[HTTP_VISITORS_MAX];
 };
 
