@@ -15,8 +15,10 @@ int sandbox_enter_exporter(void)
 #else
 
 #include <errno.h>
+#include <linux/netlink.h>
 #include <seccomp.h>
 #include <stddef.h>
+#include <sys/socket.h>
 
 static const int always[] = {
     SCMP_SYS(close),
@@ -69,13 +71,17 @@ static int allow(scmp_filter_ctx filter, const int *calls, size_t count)
     return result;
 }
 
-static int enter(const int *calls, size_t count)
+/* `more`, if not NULL, allows what depends on arguments. */
+static int enter(const int *calls, size_t count, int (*more)(scmp_filter_ctx filter))
 {
     scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ERRNO(EPERM));
     int result = filter == NULL ? -ENOMEM : allow(filter, always, sizeof(always) / sizeof(always[0]));
 
     if (result == 0) {
         result = allow(filter, calls, count);
+    }
+    if (result == 0 && more != NULL) {
+        result = more(filter);
     }
     if (result == 0) {
         result = seccomp_load(filter);
@@ -86,14 +92,21 @@ static int enter(const int *calls, size_t count)
     return result;
 }
 
+/* The kernel knows the accept queues. */
+static int allow_sock_diag(scmp_filter_ctx filter)
+{
+    return seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 2, SCMP_A0(SCMP_CMP_EQ, AF_NETLINK),
+                            SCMP_A2(SCMP_CMP_EQ, NETLINK_SOCK_DIAG));
+}
+
 int sandbox_enter_worker(void)
 {
-    return enter(of_worker, sizeof(of_worker) / sizeof(of_worker[0]));
+    return enter(of_worker, sizeof(of_worker) / sizeof(of_worker[0]), NULL);
 }
 
 int sandbox_enter_exporter(void)
 {
-    return enter(of_exporter, sizeof(of_exporter) / sizeof(of_exporter[0]));
+    return enter(of_exporter, sizeof(of_exporter) / sizeof(of_exporter[0]), allow_sock_diag);
 }
 
 #endif

@@ -3,6 +3,7 @@
   const EVERY_MS = 1000;
   const TIMEOUT_MS = 3000;
   const KEPT = 121; // two minutes and the moment before
+  const EVENTS = 20;
   const kept = []; // the last answers, oldest first
   let silentSince = 0;
 
@@ -143,6 +144,33 @@
       .sort((a, b) => b[1] - a[1] || b[2] - a[2])
       .map(([reason, now, total]) => ({ cells: [reason.replaceAll("_", " "), count.format(now), count.format(total)] })),
     "none has ended yet");
+    fill("flow-rows", Object.entries(status.flows).filter(([state]) => state !== "capacity")
+      .map(([state, entries]) => ({ cells: [state.replaceAll("_", " "), count.format(entries)] })), "none");
+  };
+
+  const fillSessions = (id, sessions) => fill(id, sessions.map((s) => ({
+    cells: [s.source, `${s.pool}/${s.server}`, s.state, span(Math.floor(s.age_ms / 1000)), span(Math.floor(s.idle_ms / 1000)),
+      bytesText(s.client_bytes), bytesText(s.server_bytes)],
+  })), "none");
+
+  // --- Events ----------------------------------------------------------------------------------------------
+
+  const events = []; // newest first
+
+  const noteEvents = (then, now) => {
+    const note = (what) => events.unshift([new Date().toLocaleTimeString(), what]);
+    const were = new Map(then.workers.map((worker) => [worker.worker, worker]));
+    for (const worker of now.workers) {
+      const was = were.get(worker.worker);
+      if (was && worker.deaths > was.deaths) note(`worker ${worker.worker} died; its sessions went on`);
+    }
+    if (now.generation > then.generation) note(`configuration no. ${now.generation} is in use`);
+    if (now.reloads_failed > then.reloads_failed) note("a reload was refused");
+    if (now.upgrades > then.upgrades) note(`upgraded to ${now.version}`);
+    if (now.live !== then.live) note(now.live ? "every worker serves again" : now.reason);
+    if (now.state !== then.state) note(now.state);
+    if (now.accept_paused !== then.accept_paused) note(now.accept_paused ? "accepting is paused: a limit is reached" : "accepting again");
+    events.length = Math.min(events.length, EVENTS);
   };
 
   // --- The verdict -----------------------------------------------------------------------------------------
@@ -202,6 +230,8 @@
     drawMeter("meter-buffers", status.buffer_lent_bytes, status.buffer_budget_bytes, bytesText);
     drawMeter("meter-flows", status.flows.active + status.flows.fin_wait2 + status.flows.time_wait, status.flows.capacity, (v) => count.format(v));
     fillTables(status, then, old);
+    if (kept.length > 1) noteEvents(kept[kept.length - 2], status);
+    fill("events", events.map((cells) => ({ cells })), "none yet");
     at("seen").textContent = `as of ${new Date().toLocaleTimeString()}, every second`;
   };
 
@@ -209,10 +239,17 @@
 
   const restarted = (status) => kept.length > 0 && status.up_seconds < kept[kept.length - 1].up_seconds;
 
-  const ask = async () => {
-    const response = await fetch("/api/status", { cache: "no-store", signal: AbortSignal.timeout(TIMEOUT_MS) });
+  const get = async (path) => {
+    const response = await fetch(path, { cache: "no-store", signal: AbortSignal.timeout(TIMEOUT_MS) });
     if (!response.ok) throw new Error(`HTTP ${response.status}`);
-    const status = await response.json();
+    return response.json();
+  };
+
+  const ask = async () => {
+    const status = await get("/api/status");
+    const top = await get("/api/top");
+    fillSessions("biggest", top.bytes);
+    fillSessions("oldest", top.age);
     if (restarted(status)) kept.length = 0;
     if (kept.length > 0 && kept[kept.length - 1].read_us === status.read_us) return;
     kept.push(status);

@@ -163,6 +163,17 @@ static enum MHD_Result answer_servers(struct http *http, struct MHD_Connection *
     return answer(connection, MHD_HTTP_OK, type_json, body_end(&body));
 }
 
+static enum MHD_Result answer_top(struct http *http, struct MHD_Connection *connection)
+{
+    struct body body;
+
+    if (leaders_read(&http->leaders, http->region) < 0 || !body_begin(&body)) {
+        return MHD_NO;
+    }
+    leaders_print(body.out, &http->leaders, http->region);
+    return answer(connection, MHD_HTTP_OK, type_json, body_end(&body));
+}
+
 static ssize_t read_stream(void *context, uint64_t position, char *buffer, size_t size)
 {
     size_t got = session_stream_read(context, buffer, size);
@@ -253,6 +264,7 @@ static const struct route {
     {"/api/status", answer_status},
     {"/api/servers", answer_servers},
     {"/api/sessions", answer_sessions},
+    {"/api/top", answer_top},
 };
 
 /* Called when the headers are there. A body, which no request here needs, is not waited for. */
@@ -275,8 +287,9 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *connecti
         }
         return routes[i].answer(http, connection);
     }
-    return answer_line(connection, MHD_HTTP_NOT_FOUND,
-                       "there is: / /metrics /healthz /readyz /api/status /api/servers /api/sessions");
+    return answer_line(
+        connection, MHD_HTTP_NOT_FOUND,
+        "there is: / /metrics /healthz /readyz /api/status /api/servers /api/sessions /api/top");
 }
 
 /* --- Visitors ----------------------------------------------------------------------------------------------- */

@@ -8,6 +8,7 @@
 #define PENSTOCK_CMD_EXPORTER_HTTP_H
 
 #include "cmd/exporter/accept_queue.h"
+#include "cmd/exporter/leaders.h"
 #include "cmd/summary.h"
 
 struct MHD_Daemon;
@@ -30,6 +31,7 @@ struct http {
     uint32_t newest;                                 /* of them */
     struct accept_queue queues[IMAGE_LISTENERS_MAX]; /* as they were then */
     uint64_t cost_us;                                /* what reading it took */
+    struct leaders leaders;
     struct http_visitor visitors[HTTP_VISITORS_MAX];
 };
 

@@ -66,6 +66,10 @@ Test(dashboard, shows_what_there_is)
     cr_expect_eq(browser_number("document.querySelectorAll('#worker-rows tbody tr').length"), 2);
     cr_expect_eq(browser_number("document.querySelectorAll('#servers tbody tr').length"), 1);
     cr_expect_eq(browser_number("document.querySelectorAll('#listeners tbody tr').length"), 1);
+    cr_expect_eq(browser_number("document.querySelectorAll('#flow-rows tbody tr').length"), 3);
+    cr_expect(browser_is(TEXT_OF("#biggest tbody") " == 'none'"));
+    cr_expect(browser_is(TEXT_OF("#oldest tbody") " == 'none'"));
+    cr_expect(browser_is(TEXT_OF("#events tbody") " == 'none yet'"));
     cr_expect(browser_is("document.getElementById('notes').hidden"));
     cr_expect(browser_is("performance.getEntriesByType('resource')"
                          ".every((from) => new URL(from.name).origin == location.origin)"));
@@ -85,6 +89,9 @@ Test(dashboard, follows_what_happens)
     cr_assert_eq(kill(worker, SIGKILL), 0);
     WAIT_UNTIL(browser_is(TEXT_OF("#notes") ".includes('Workers died')"));
     cr_expect(mood_is("warn"));
+    cr_expect(browser_is(TEXT_OF("#events tbody") ".includes('worker 1 died')"));
+    WAIT_UNTIL(browser_number("document.querySelectorAll('#biggest tbody tr').length") == 8);
+    cr_expect(browser_is(TEXT_OF("#oldest tbody td:nth-child(3)") " == 'open'"));
     (void)load_finish(&load);
     WAIT_UNTIL(browser_is(TEXT_OF("#chart-sessions b") " == '0'"));
     WAIT_UNTIL(closes_shown("client closed") == 30);
@@ -96,6 +103,7 @@ Test(dashboard, follows_what_happens)
     cr_expect_eq(browser_number("document.querySelectorAll('#worker-rows tr.bad').length"), 1);
     cr_assert_eq(kill(worker, SIGCONT), 0);
     WAIT_UNTIL(!mood_is("bad"));
+    cr_expect(browser_is(TEXT_OF("#events tbody") ".includes('every worker serves again')"));
     close_dashboard();
 }
 

@@ -232,6 +232,11 @@ Test(exporter, answers_what_it_is_asked)
                  5);
     cr_expect_str_eq(http_body(port, "/api/sessions?state=closing"), "[]\n");
 
+    const char *top = http_body(port, "/api/top");
+    cr_expect_eq(json_number(top, "bytes.0.client_bytes"), 5);
+    cr_expect_eq(json_number(top, "age.0.serial"), json_number(sessions, "0.serial"));
+    cr_expect_null(json_find(top, "bytes.1"));
+
     answer = http_get(port, "/", NULL);
     cr_expect_eq(answer.status, 200);
     cr_expect_not_null(strstr(answer.head, "Content-Security-Policy: default-src 'none';"));
