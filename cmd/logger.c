@@ -30,7 +30,7 @@ struct logger {
     char path[IMAGE_PATH_MAX];
     uint64_t retry_ms; /* when what failed is tried again */
     uint64_t pause_ms; /* 0: nothing has failed since the last line */
-    bool cut;          /* the batch begins within a line */
+    size_t cut;        /* bytes of the batch's first line that are written already */
     char batch[BATCH_BYTES];
     size_t used;
 };
@@ -70,7 +70,14 @@ static void fail(struct logger *logger, int error)
     uint64_t pause_ms = logger->pause_ms == 0 ? LOOK_EVERY_MS : 2 * logger->pause_ms;
     logger->pause_ms = pause_ms < PAUSE_MAX_MS ? pause_ms : PAUSE_MAX_MS;
     logger->retry_ms = clock_now_us() / 1000 + logger->pause_ms;
-    close_log(logger);
+    if (logger->to_syslog) { /* a file is another one only when we are told so */
+        close_log(logger);
+    }
+}
+
+static bool may_retry(const struct logger *logger)
+{
+    return clock_now_us() / 1000 >= logger->retry_ms;
 }
 
 static void note_success(struct logger *logger)
@@ -101,20 +108,24 @@ static bool wait_writable(const struct logger *logger)
     return poll(&writable, 1, LOOK_EVERY_MS) == 1;
 }
 
-/* Takes what has been written, or is given up, off the batch. */
-static void consume(struct logger *logger, size_t length)
+/* Takes whole lines off the batch and remembers what is written of the next. */
+static void consume(struct logger *logger, size_t written)
 {
-    logger->used -= length;
-    memmove(logger->batch, logger->batch + length, logger->used);
+    const char *last = memrchr(logger->batch, '\n', written);
+    size_t whole = last != NULL ? (size_t)(last - logger->batch) + 1 : 0;
+
+    logger->cut = written - whole;
+    logger->used -= whole;
+    memmove(logger->batch, logger->batch + whole, logger->used);
 }
 
 /* What cannot be written now stays in the batch. */
 static void flush(struct logger *logger)
 {
-    size_t done = 0;
+    size_t done = logger->cut;
     ssize_t wrote = 0;
 
-    while (logger->fd >= 0 && done < logger->used) {
+    while (logger->fd >= 0 && done < logger->used && may_retry(logger)) {
         wrote = write_some(logger, logger->batch + done, logger->used - done);
         if (wrote >= 0) {
             done += (size_t)wrote;
@@ -122,8 +133,7 @@ static void flush(struct logger *logger)
             break;
         }
     }
-    if (done > 0) {
-        logger->cut = logger->batch[done - 1] != '\n';
+    if (done > logger->cut) {
         consume(logger, done);
         note_success(logger);
     }
@@ -133,15 +143,6 @@ static void flush(struct logger *logger)
 }
 
 /* --- Where to ----------------------------------------------------------------------------------------------- */
-
-/* Another file does not begin with the end of a line. */
-static void drop_cut_line(struct logger *logger)
-{
-    if (logger->cut) {
-        consume(logger, (size_t)((char *)memchr(logger->batch, '\n', logger->used) - logger->batch) + 1);
-    }
-    logger->cut = false;
-}
 
 static bool is_off(const struct logger *logger)
 {
@@ -179,10 +180,10 @@ static void follow_configuration(struct logger *logger)
         logger->to_syslog = strncmp(logger->path, IMAGE_SYSLOG, sizeof(IMAGE_SYSLOG) - 1) == 0;
         logger->pause_ms = 0;
         logger->retry_ms = 0;
-        drop_cut_line(logger);
+        logger->cut = 0; /* there it is begun again */
         logger->used = is_off(logger) ? 0 : logger->used;
     }
-    if (logger->fd < 0 && clock_now_us() / 1000 >= logger->retry_ms) {
+    if (logger->fd < 0 && may_retry(logger)) {
         open_log(logger);
     }
 }

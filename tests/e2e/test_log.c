@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -113,6 +114,51 @@ Test(log, lines_wait_for_their_file)
     WAIT_UNTIL(bed_count_lines(bed_path("logs/access.log")) == 10);
     WAIT_UNTIL(strstr(penstock_log(), "event=access_log_resumed") != NULL);
     cr_assert_eq(bed_count(penstock_log(), "event=access_log_failed"), 1, "told once");
+    cr_assert_eq(penstock_number("stats.log_dropped"), 0);
+    bed_end();
+}
+
+static bool survive_full_files(void)
+{
+    return signal(SIGXFSZ, SIG_IGN) != SIG_ERR;
+}
+
+static void limit_files(pid_t pid, rlim_t bytes)
+{
+    const struct rlimit limit = {.rlim_cur = bytes, .rlim_max = RLIM_INFINITY};
+
+    cr_assert_eq(prlimit(pid, RLIMIT_FSIZE, &limit, NULL), 0);
+}
+
+/* The line at which the file is full is whole in the next, or in the same once there is room. */
+Test(log, lines_wait_for_room)
+{
+    enum { SESSIONS = 50 };
+    uint16_t port;
+    int listener = net_listen(&port, 64);
+
+    penstock_start(&(struct penstock_config){
+        .servers = bed_format("127.0.0.1:%u", port),
+        .log = bed_format("access: %s, format: json", bed_path("access.log")),
+        .before_exec = survive_full_files,
+    });
+    pid_t logger = bed_child_named(bed.penstock, "logger");
+    limit_files(logger, 4000); /* more than standard error needs */
+    for (int i = 0; i < SESSIONS; i++) {
+        (void)hold_session(listener);
+    }
+    WAIT_UNTIL(bed_count(penstock_log(), "event=access_log_failed") == 1);
+    cr_assert_eq(rename(bed_path("access.log"), bed_path("access.log.1")), 0);
+    cr_assert_eq(kill(bed.penstock, SIGUSR1), 0);
+    WAIT_UNTIL(bed_count(penstock_log(), "event=access_log_failed") == 2);
+    limit_files(logger, RLIM_INFINITY);
+    uint64_t before = bed_count_lines(bed_path("access.log.1"));
+    WAIT_UNTIL(before + bed_count_lines(bed_path("access.log")) == SESSIONS);
+    const char *log = penstock_access_log();
+    cr_assert_eq(bed_count(log, "{\"time\":"), SESSIONS - before);
+    cr_assert_eq(bed_count(log, "}\n{") + 1, SESSIONS - before);
+    cr_assert_eq(bed_count(log, ",\"serial\":"), SESSIONS - before);
+    cr_assert_eq(bed_count_lines(bed_path("access.log.1")), before);
     cr_assert_eq(penstock_number("stats.log_dropped"), 0);
     bed_end();
 }
