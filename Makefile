@@ -216,12 +216,13 @@ check-chaos: all $(if $(CHAOS_SRCS),$(BUILD)/tests/chaos)
 check-long: all $(if $(LONG_SRCS),$(BUILD)/tests/long)
 	@$(RUN_SUITES) $(if $(LONG_SRCS),long)
 
-# The same tests under gcc's sanitizers, each in a build of its own.
+# The same tests under gcc's sanitizers, each in a build of its own; those for hours: make asan SUITES=long. What the
+# second adds to the first is the simulation with a death at every store.
 .PHONY: asan ubsan tsan fuzz-smoke fuzzers
 asan:
-	@$(MAKE) check BUILD=$(BUILD)/asan SANITIZE=address,undefined SUITES="$(filter-out faults chaos,$(SUITES))"
+	@$(MAKE) check BUILD=$(BUILD)/asan SANITIZE=address,undefined
 ubsan:
-	@$(MAKE) check BUILD=$(BUILD)/ubsan SANITIZE=undefined SUITES="$(filter-out faults chaos,$(SUITES))"
+	@$(MAKE) check BUILD=$(BUILD)/ubsan SANITIZE=undefined
 tsan:
 	@$(MAKE) check-unit BUILD=$(BUILD)/tsan SANITIZE=thread UNIT=shm
 
@@ -324,7 +325,7 @@ help:
 	@echo 'make check-faults    a death at every step of a build with fault points'
 	@echo 'make check-chaos     kills and faults, every byte checked'
 	@echo 'make check-long      hours'
-	@echo 'make asan|ubsan|tsan the suites under a sanitizer (tsan: unit tests of shm)'
+	@echo 'make asan|ubsan|tsan the suites under a sanitizer (tsan: unit tests of shm); SUITES=long'
 	@echo 'make fuzz-smoke      each fuzzer for $(FUZZ_SECONDS) s'
 	@echo 'make tidy            layering, layout, format, static analysis'
 	@echo 'make fmt             format the source'

@@ -88,6 +88,6 @@ The aims are 0.65 for 1000 x 64 B, 0.75 for 64 x 16 KiB, 1.0 for bulk over one c
   spliced with five calls a message 11.8, with the two there are now 10.3 to 11. The p99 is that of a load which takes all
   of CPU 1 to make and compare 16 KiB patterns: the less the proxy works the oftener it sleeps, and each wake-up is an
   interrupt that CPU 1 pays (14 % of its time against 6 % beside HAProxy).
-- *bulk, one connection*: between 0.85 and 1.2 from run to run; HAProxy's own values spread as far. 512 KiB a splice was the
+- *bulk, one connection*: between 0.85 and 1.26 from run to run; HAProxy's own values spread as far. 512 KiB a splice was the
   best of 32 KiB to 1 MiB.
 MD

@@ -32,6 +32,20 @@ struct image *command_load(const char *path, bool starting)
     return image;
 }
 
+/* Above that load new connections begin to find no place: their TIME_WAITs are not recorded. */
+static void advise_flows(const char *path, const struct image *image)
+{
+    uint64_t living = 2 * image->sessions_limit;
+
+    if (image->flows_limit > 0 && living * 100 > image->flows_limit * IMAGE_FLOW_LOAD_PERCENT) {
+        printf(
+            "%s: advice: limits.flows: living sessions alone may fill %lu %% of the entries, and TIME_WAITs come on "
+            "top; write %lu or more, or leave it out\n",
+            path, (unsigned long)(living * 100 / image->flows_limit),
+            (unsigned long)(living * 100 / IMAGE_FLOW_LOAD_PERCENT));
+    }
+}
+
 int command_check(const struct command_options *options)
 {
     struct image *image = command_load(options->config, false);
@@ -42,6 +56,7 @@ int command_check(const struct command_options *options)
     printf("%s: good: %u listeners, %u pools, %u servers, %u workers, %lu sessions, %lu MiB of buffers\n",
            options->config, image->listener_count, image->pool_count, image->server_count, image->workers,
            (unsigned long)image->sessions_limit, (unsigned long)(image->buffer_bytes_limit >> 20));
+    advise_flows(options->config, image);
     free(image);
     return EXIT_SUCCESS;
 }

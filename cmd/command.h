@@ -10,6 +10,7 @@
 
 enum {
     EXIT_USAGE = 2, /* the command line was not understood */
+    COMMAND_WORDS_MAX = 3,
 };
 
 /* What the command line said. */
@@ -23,6 +24,8 @@ struct command_options {
     const char *state;
     const char *older_than;
     const char *source;
+    const char *limit;                    /* of `flows` */
+    const char *words[COMMAND_WORDS_MAX]; /* what the command acts on; NULL: not given */
 };
 
 int command_run(const struct command_options *options);
@@ -30,6 +33,9 @@ int command_check(const struct command_options *options);
 int command_status(const struct command_options *options);
 int command_sessions(const struct command_options *options);
 int command_servers(const struct command_options *options);
+int command_flows(const struct command_options *options);
+int command_kill(const struct command_options *options);
+int command_server(const struct command_options *options);
 int command_top(const struct command_options *options);
 int command_reload(const struct command_options *options);
 int command_drain(const struct command_options *options);

@@ -218,25 +218,28 @@ static bool is_claimed(int fd)
     return true;
 }
 
-static int open_theirs(pid_t pid, int fd)
+static int open_theirs(pid_t pid, int fd, bool writable)
 {
     char path[64];
 
     snprintf(path, sizeof(path), "/proc/%d/fd/%d", pid, fd);
-    int ours = open(path, O_RDONLY | O_CLOEXEC);
+    int ours = open(path, (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC);
     return ours < 0 ? -errno : ours;
 }
 
-static int map_region(struct region *region, pid_t pid, const int theirs[SEGMENT_COUNT])
+static int map_region(struct region *region, pid_t pid, const int theirs[SEGMENT_COUNT], bool orders)
 {
     int fds[SEGMENT_COUNT] = {-1, -1, -1};
     int result = 0;
 
     for (int i = 0; i < SEGMENT_BANK && result >= 0; i++) {
-        result = fds[i] = open_theirs(pid, theirs[i]);
+        result = fds[i] = open_theirs(pid, theirs[i], orders && i == SEGMENT_HEAD);
     }
     if (result >= 0) {
         result = region_attach(region, fds, false);
+    }
+    if (result >= 0 && orders) {
+        result = region_write_head(region, fds[SEGMENT_HEAD]);
     }
     for (int i = 0; i < SEGMENT_BANK; i++) {
         if (fds[i] >= 0) {
@@ -265,7 +268,7 @@ static int open_file(const struct instance *instance)
 }
 
 /* Through a keeper, or a worker that has lost its own. */
-static int map_kin(struct region *region, const struct kin_memory *memory)
+static int map_kin(struct region *region, const struct kin_memory *memory, bool orders)
 {
     static const int numbers[SEGMENT_COUNT] = {FD_HEAD, FD_TABLES, FD_BANK};
     static struct kin found[KIN_MAX];
@@ -274,14 +277,14 @@ static int map_kin(struct region *region, const struct kin_memory *memory)
 
     for (int i = 0; i < count; i++) {
         if (result < 0 && found[i].role != KIN_LOGGER) {
-            result = map_region(region, found[i].pid, numbers);
+            result = map_region(region, found[i].pid, numbers, orders);
         }
         close(found[i].pidfd);
     }
     return result;
 }
 
-static int map_instance(struct instance *instance, struct region *region, int fd)
+static int map_instance(struct instance *instance, struct region *region, int fd, bool orders)
 {
     struct content content;
     int result = read_file(fd, &content);
@@ -290,12 +293,12 @@ static int map_instance(struct instance *instance, struct region *region, int fd
         return -ESRCH;
     }
     instance->pid = is_claimed(fd) ? content.pid : 0;
-    result = instance->pid != 0 ? map_region(region, content.pid, content.fds) : -ESRCH;
+    result = instance->pid != 0 ? map_region(region, content.pid, content.fds, orders) : -ESRCH;
     /* A supervisor that is just taking over has not written its own numbers yet. */
-    return result == 0 ? 0 : map_kin(region, &content.memories[0]);
+    return result == 0 ? 0 : map_kin(region, &content.memories[0], orders);
 }
 
-static int open_named(struct instance *instance, struct region *region, const char *name)
+static int open_named(struct instance *instance, struct region *region, const char *name, bool orders)
 {
     *instance = (struct instance){.fd = -1};
     set_path(instance, name);
@@ -305,7 +308,7 @@ static int open_named(struct instance *instance, struct region *region, const ch
                 strerror(-fd));
         return -1;
     }
-    int result = map_instance(instance, region, fd);
+    int result = map_instance(instance, region, fd, orders);
     close(fd);
     if (result == -ESRCH) {
         fprintf(stderr, "penstock: instance '%s' does not run; %s is left over from one that died\n", name,
@@ -318,16 +321,28 @@ static int open_named(struct instance *instance, struct region *region, const ch
     return result < 0 ? -1 : 0;
 }
 
-int instance_open(struct instance *instance, struct region *region, const struct command_options *options)
+static int open_chosen(struct instance *instance, struct region *region,
+                       const struct command_options *options, bool orders)
 {
     if (options->name != NULL) {
-        return open_named(instance, region, options->name);
+        return open_named(instance, region, options->name, orders);
     }
     struct image *image = command_load(options->config, false);
     if (image == NULL) {
         return -1;
     }
-    int result = open_named(instance, region, image->name);
+    int result = open_named(instance, region, image->name, orders);
     free(image);
     return result;
+}
+
+int instance_open(struct instance *instance, struct region *region, const struct command_options *options)
+{
+    return open_chosen(instance, region, options, false);
+}
+
+int instance_open_for_orders(struct instance *instance, struct region *region,
+                             const struct command_options *options)
+{
+    return open_chosen(instance, region, options, true);
 }

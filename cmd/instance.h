@@ -49,4 +49,8 @@ void instance_release(struct instance *instance, bool ended);
  * a message on standard error. */
 int instance_open(struct instance *instance, struct region *region, const struct command_options *options);
 
+/* The same with a head that can be written: shm/order.h. Only for the supervisor's user and root. */
+int instance_open_for_orders(struct instance *instance, struct region *region,
+                             const struct command_options *options);
+
 #endif

@@ -183,6 +183,7 @@ static bool wait_for_worker(struct keeper *keeper, pid_t pid)
     siginfo_t info = wait_for_end(keeper, pid);
     char text[64];
 
+    log_set_level(image_box_current(keeper->setup->region)->log_level); /* of now */
     if (info.si_code == CLD_EXITED && info.si_status == 0) {
         return true;
     }
@@ -241,7 +242,7 @@ void keeper_main(const struct keeper_setup *setup)
 
     kin_bind(setup->supervisor);
     snprintf(name, sizeof(name), "keeper.%u", setup->slot);
-    log_init(LOG_LEVEL_INFO, name);
+    log_init(image_box_current(setup->region)->log_level, name);
     (void)prctl(PR_SET_NAME, name, 0, 0, 0);
     signal(SIGINT, SIG_IGN); /* the terminal's Ctrl-C is the supervisor's business */
     signal(SIGTERM, SIG_IGN);

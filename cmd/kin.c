@@ -125,17 +125,32 @@ static void end_logger(const struct kin *logger)
     }
 }
 
-void kin_end_loggers(const struct kin_memory *memory)
+static void reopen_log(const struct kin *logger)
+{
+    (void)kill(logger->pid, SIGUSR1);
+}
+
+static void for_loggers(const struct kin_memory *memory, void (*act)(const struct kin *logger))
 {
     static struct kin found[KIN_MAX];
     int count = kin_find(memory, found, KIN_MAX);
 
     for (int i = 0; i < count; i++) {
         if (found[i].role == KIN_LOGGER) {
-            end_logger(&found[i]);
+            act(&found[i]);
         }
         close(found[i].pidfd);
     }
+}
+
+void kin_end_loggers(const struct kin_memory *memory)
+{
+    for_loggers(memory, end_logger);
+}
+
+void kin_reopen_logs(const struct kin_memory *memory)
+{
+    for_loggers(memory, reopen_log);
 }
 
 int kin_find_worker(const struct kin_memory *memory, uint32_t slot, pid_t hint, struct kin *worker)

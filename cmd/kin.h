@@ -43,6 +43,9 @@ int kin_find_worker(const struct kin_memory *memory, uint32_t slot, pid_t hint, 
 /* Ends the instance's loggers: each writes what there is, then it is gone. */
 void kin_end_loggers(const struct kin_memory *memory);
 
+/* Lets them open the access log again. */
+void kin_reopen_logs(const struct kin_memory *memory);
+
 /* A pidfd or -errno. */
 int kin_open(pid_t pid);
 

@@ -2,35 +2,35 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "cmd/access_line.h"
 #include "cmd/kin.h"
-#include "cmd/source.h"
+#include "cmd/syslog.h"
 #include "io/clock.h"
 #include "io/log.h"
 #include "shm/image_box.h"
-#include "shm/name_row.h"
 
 enum {
-    LINE_MAX_BYTES = 640,
     BATCH_BYTES = 64 * 1024,
     LOOK_EVERY_MS = 100,
-    RETRY_OPEN_MS = 5000,
+    PAUSE_MAX_MS = 5000,
 };
 
 struct logger {
     const struct region *region;
     int fd; /* -1: none */
+    bool to_syslog;
     char path[IMAGE_PATH_MAX];
-    uint64_t retry_ms;
+    uint64_t retry_ms; /* when what failed is tried again */
+    uint64_t pause_ms; /* 0: nothing has failed since the last line */
+    bool cut;          /* the batch begins within a line */
     char batch[BATCH_BYTES];
     size_t used;
 };
@@ -47,99 +47,155 @@ static void on_signal(int signal)
     }
 }
 
-static const char *name_of(const struct region *region, enum name_kind kind, uint16_t row)
+/* --- Writing ------------------------------------------------------------------------------------------------ */
+
+static void close_log(struct logger *logger)
 {
-    const struct name_row *entry = region_name(region, kind, row);
-
-    return entry != NULL && entry->name[0] != '\0' ? entry->name : "-";
-}
-
-/* Milliseconds from `from_us` to `to_us`, or "-" where it never came to that. */
-static const char *format_span(char *text, size_t size, uint64_t from_us, uint64_t to_us)
-{
-    if (to_us == 0) {
-        return "-";
-    }
-    snprintf(text, size, "%" PRIu64 ".%03" PRIu64, (to_us - from_us) / 1000, (to_us - from_us) % 1000);
-    return text;
-}
-
-size_t logger_format(char *line, size_t size, const struct region *region, uint32_t slot,
-                     const struct log_record *record)
-{
-    const struct region_header *header = region->header;
-    uint64_t real_us = record->accepted_us - header->created_monotonic_us + header->created_realtime_us;
-    time_t seconds = (time_t)(real_us / 1000000);
-    struct tm utc;
-    char source[ENDPOINT_TEXT_MAX];
-    char spans[3][32];
-
-    gmtime_r(&seconds, &utc);
-    size_t used = strftime(line, size, "%Y-%m-%dT%H:%M:%S", &utc);
-    int rest = snprintf(line + used, size - used,
-                        ".%06" PRIu64 "Z %s %s %s/%s %s/%s/%s %" PRIu64 " %" PRIu64 " %s %u %u %" PRIu64 "\n",
-                        real_us % 1000000,
-                        source_format(source, sizeof(source), record->source_family, record->source_port,
-                                      record->source_address),
-                        name_of(region, NAME_LISTENER, record->listener_row),
-                        name_of(region, NAME_POOL, record->pool_row),
-                        name_of(region, NAME_SERVER, record->server_row),
-                        format_span(spans[0], sizeof(spans[0]), record->accepted_us, record->connected_us),
-                        format_span(spans[1], sizeof(spans[1]), record->accepted_us, record->first_byte_us),
-                        format_span(spans[2], sizeof(spans[2]), record->accepted_us, record->closed_us),
-                        record->bytes_from_client, record->bytes_from_server,
-                        close_reason_text(record->reason), record->tries, slot, record->serial);
-    if (rest < 0) {
-        return 0;
-    }
-    used += (size_t)rest;
-    return used < size ? used : size - 1;
-}
-
-static void flush(struct logger *logger)
-{
-    size_t done = 0;
-
-    while (logger->fd >= 0 && done < logger->used) {
-        ssize_t wrote = write(logger->fd, logger->batch + done, logger->used - done);
-        if (wrote < 0 && errno != EINTR) {
-            log_line(LOG_LEVEL_ERROR, "event=access_log_failed path=\"%s\" error=\"%s\"", logger->path,
-                     strerror(errno));
-            break;
-        }
-        done += wrote > 0 ? (size_t)wrote : 0;
-    }
-    logger->used = 0;
-}
-
-/* Opens what the current configuration names. */
-static void open_log(struct logger *logger)
-{
-    const struct image *image = image_box_current(logger->region);
-    const char *path = image->access_path;
-    bool same = strcmp(path, logger->path) == 0;
-
-    log_set_level(image->log_level);
-    if (same && !reopen_wanted && (logger->fd >= 0 || clock_now_us() / 1000 < logger->retry_ms)) {
-        return;
-    }
-    reopen_wanted = 0;
     if (logger->fd > STDERR_FILENO) {
         close(logger->fd);
     }
-    snprintf(logger->path, sizeof(logger->path), "%s", path);
-    logger->retry_ms = clock_now_us() / 1000 + RETRY_OPEN_MS;
     logger->fd = -1;
-    if (path[0] == '\0') {
-        logger->fd = STDERR_FILENO;
-    } else if (strcmp(path, "off") != 0) {
-        logger->fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0640);
-        if (logger->fd < 0) {
-            log_line(LOG_LEVEL_ERROR,
-                     "event=access_log_failed path=\"%s\" error=\"%s\" what=\"tried again in 5 s\"", path,
-                     strerror(errno));
+}
+
+/* The lines stay. Tried again soon at first, then ever more seldom. */
+static void fail(struct logger *logger, int error)
+{
+    if (logger->pause_ms == 0) {
+        log_line(
+            LOG_LEVEL_ERROR,
+            "event=access_log_failed path=\"%s\" error=\"%s\" what=\"tried again; lines wait meanwhile, and what "
+            "workers have no room for is dropped and counted\"",
+            logger->path, strerror(error));
+    }
+    uint64_t pause_ms = logger->pause_ms == 0 ? LOOK_EVERY_MS : 2 * logger->pause_ms;
+    logger->pause_ms = pause_ms < PAUSE_MAX_MS ? pause_ms : PAUSE_MAX_MS;
+    logger->retry_ms = clock_now_us() / 1000 + logger->pause_ms;
+    close_log(logger);
+}
+
+static void note_success(struct logger *logger)
+{
+    if (logger->pause_ms != 0) {
+        log_line(LOG_LEVEL_INFO, "event=access_log_resumed path=\"%s\"", logger->path);
+    }
+    logger->pause_ms = 0;
+}
+
+/* One message of the batch, or as much as a file takes. Bytes or -errno. */
+static ssize_t write_some(const struct logger *logger, const char *from, size_t length)
+{
+    if (!logger->to_syslog) {
+        ssize_t wrote = write(logger->fd, from, length);
+        return wrote < 0 ? -errno : wrote;
+    }
+    size_t line = (size_t)((const char *)memchr(from, '\n', length) - from);
+    int result = syslog_send(logger->fd, from, line);
+    return result < 0 ? result : (ssize_t)line + 1;
+}
+
+/* Gives who is behind the time that there is until the rings are looked at again. */
+static bool wait_writable(const struct logger *logger)
+{
+    struct pollfd writable = {.fd = logger->fd, .events = POLLOUT};
+
+    return poll(&writable, 1, LOOK_EVERY_MS) == 1;
+}
+
+/* Takes what has been written, or is given up, off the batch. */
+static void consume(struct logger *logger, size_t length)
+{
+    logger->used -= length;
+    memmove(logger->batch, logger->batch + length, logger->used);
+}
+
+/* What cannot be written now stays in the batch. */
+static void flush(struct logger *logger)
+{
+    size_t done = 0;
+    ssize_t wrote = 0;
+
+    while (logger->fd >= 0 && done < logger->used) {
+        wrote = write_some(logger, logger->batch + done, logger->used - done);
+        if (wrote >= 0) {
+            done += (size_t)wrote;
+        } else if (wrote != -EINTR && (wrote != -EAGAIN || !wait_writable(logger))) {
+            break;
         }
     }
+    if (done > 0) {
+        logger->cut = logger->batch[done - 1] != '\n';
+        consume(logger, done);
+        note_success(logger);
+    }
+    if (wrote < 0 && wrote != -EAGAIN) {
+        fail(logger, (int)-wrote);
+    }
+}
+
+/* --- Where to ----------------------------------------------------------------------------------------------- */
+
+/* Another file does not begin with the end of a line. */
+static void drop_cut_line(struct logger *logger)
+{
+    if (logger->cut) {
+        consume(logger, (size_t)((char *)memchr(logger->batch, '\n', logger->used) - logger->batch) + 1);
+    }
+    logger->cut = false;
+}
+
+static bool is_off(const struct logger *logger)
+{
+    return strcmp(logger->path, "off") == 0;
+}
+
+static void open_log(struct logger *logger)
+{
+    if (is_off(logger)) {
+        return;
+    }
+    if (logger->path[0] == '\0') {
+        logger->fd = STDERR_FILENO;
+    } else if (logger->to_syslog) {
+        logger->fd = syslog_connect(logger->path + sizeof(IMAGE_SYSLOG) - 1);
+    } else {
+        logger->fd = open(logger->path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0640);
+        logger->fd = logger->fd < 0 ? -errno : logger->fd;
+    }
+    if (logger->fd < 0) {
+        fail(logger, -logger->fd);
+    }
+}
+
+/* Opens what the current configuration names. */
+static void follow_configuration(struct logger *logger)
+{
+    const struct image *image = image_box_current(logger->region);
+
+    log_set_level(image->log_level);
+    if (reopen_wanted || strcmp(image->access_path, logger->path) != 0) {
+        reopen_wanted = 0;
+        close_log(logger);
+        snprintf(logger->path, sizeof(logger->path), "%s", image->access_path);
+        logger->to_syslog = strncmp(logger->path, IMAGE_SYSLOG, sizeof(IMAGE_SYSLOG) - 1) == 0;
+        logger->pause_ms = 0;
+        logger->retry_ms = 0;
+        drop_cut_line(logger);
+        logger->used = is_off(logger) ? 0 : logger->used;
+    }
+    if (logger->fd < 0 && clock_now_us() / 1000 >= logger->retry_ms) {
+        open_log(logger);
+    }
+}
+
+/* --- Reading ------------------------------------------------------------------------------------------------ */
+
+/* Whether a line fits the batch. */
+static bool make_room(struct logger *logger)
+{
+    if (sizeof(logger->batch) - logger->used < ACCESS_LINE_MAX) {
+        flush(logger);
+    }
+    return sizeof(logger->batch) - logger->used >= ACCESS_LINE_MAX;
 }
 
 /* Takes what is in a slot's ring, one round of it at most: head and records are a worker's word. A record is copied
@@ -148,17 +204,16 @@ static void take_records(struct logger *logger, uint32_t index)
 {
     struct worker_slot *slot = region_slot(logger->region, index);
     uint64_t head = __atomic_load_n(&slot->log_head, __ATOMIC_ACQUIRE); /* pairs with the worker's release */
+    enum access_format format = image_box_current(logger->region)->access_format;
 
     /* Signed: a worker's death may take the head back behind a record that was read already. */
     uint64_t tail = slot->log_tail;
-    for (uint32_t i = 0; i < LOG_RING_RECORDS && (int64_t)(head - tail) > 0; i++, tail++) {
+    for (uint32_t i = 0; i < LOG_RING_RECORDS && (int64_t)(head - tail) > 0 && make_room(logger);
+         i++, tail++) {
         struct log_record record = *region_log_record(logger->region, index, tail);
-        if (sizeof(logger->batch) - logger->used < LINE_MAX_BYTES) {
-            flush(logger);
-        }
-        if (logger->fd >= 0) {
+        if (!is_off(logger)) {
             logger->used +=
-                logger_format(logger->batch + logger->used, LINE_MAX_BYTES, logger->region, index, &record);
+                access_line_format(logger->batch + logger->used, format, logger->region, index, &record);
         }
         __atomic_store_n(&slot->log_tail, tail + 1, __ATOMIC_RELEASE); /* pairs with the worker's acquire */
     }
@@ -184,7 +239,7 @@ void logger_main(const struct region *region)
     logger = (struct logger){.region = region, .fd = -1, .path = "?"};
     for (bool last = false; !last;) {
         last = end_wanted != 0;
-        open_log(&logger);
+        follow_configuration(&logger);
         for (uint32_t i = 0; i < region_slots_used(region); i++) {
             take_records(&logger, i);
         }

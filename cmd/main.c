@@ -9,29 +9,40 @@
 
 #include "cmd/command.h"
 
+/* Which of the options that choose sessions or flow entries a command takes. */
+enum choice { CHOOSES_NOTHING, CHOOSES_FLOWS = 1, CHOOSES_SESSIONS = 2 };
+
 struct command {
     const char *name;
     int (*run)(const struct command_options *options);
+    const char *words; /* what it acts on; NULL: nothing */
+    int words_min, words_max;
     bool needs_config; /* -c; otherwise -n will do */
-    bool chooses;      /* takes the options that say which sessions */
+    unsigned choices;  /* enum choice */
     const char *summary;
 };
 
 static const struct command commands[] = {
-    {"run", command_run, true, false, "run in the foreground"},
-    {"check", command_check, true, false,
-     "check the configuration: 0, or FILE:LINE:COLUMN and what is wrong"},
-    {"reload", command_reload, true, false,
-     "check, let the running instance take the configuration, wait for it"},
-    {"status", command_status, false, false, "print what a running instance does; --json for machines"},
-    {"servers", command_servers, false, false, "list the servers and what they get; --json"},
-    {"sessions", command_sessions, false, true, "list the sessions, or those that are chosen; --json"},
-    {"top", command_top, false, false,
-     "follow rates and the largest sessions; --json: an object each second"},
-    {"upgrade", command_upgrade, false, false,
-     "let the running instance become the program that is installed now"},
-    {"drain", command_drain, false, false, "accept nothing more, end when the last session has"},
-    {"stop", command_stop, false, false, "end now"},
+    {"run", command_run, .needs_config = true, .summary = "run in the foreground"},
+    {"check", command_check, .needs_config = true,
+     .summary = "check the configuration: 0, or FILE:LINE:COLUMN and what is wrong"},
+    {"reload", command_reload, .needs_config = true,
+     .summary = "check, let the running instance take the configuration, wait for it"},
+    {"status", command_status, .summary = "print what a running instance does; --json for machines"},
+    {"servers", command_servers, .summary = "list the servers and what they get; --json"},
+    {"sessions", command_sessions, .choices = CHOOSES_SESSIONS,
+     .summary = "list the sessions, or those that are chosen; --json"},
+    {"flows", command_flows, .choices = CHOOSES_FLOWS,
+     .summary = "list the flow table: connections and TIME_WAITs; --json"},
+    {"top", command_top, .summary = "follow rates and the largest sessions; --json: an object each second"},
+    {"kill", command_kill, .words = "WORKER/SERIAL", .words_min = 1, .words_max = 1,
+     .summary = "reset a session"},
+    {"server", command_server, .words = "POOL/SERVER up|drain|down|weight N", .words_min = 2, .words_max = 3,
+     .summary = "choose it for new sessions, or not, or by another weight"},
+    {"upgrade", command_upgrade,
+     .summary = "let the running instance become the program that is installed now"},
+    {"drain", command_drain, .summary = "accept nothing more, end when the last session has"},
+    {"stop", command_stop, .summary = "end now"},
 };
 
 enum { COMMANDS = sizeof(commands) / sizeof(commands[0]) };
@@ -41,13 +52,15 @@ static int usage(FILE *out)
     fprintf(out, "Penstock %s, a TCP proxy whose restarts cost no connection\n\n", penstock_version());
     fprintf(out, "usage: penstock COMMAND [-c FILE | -n NAME] [--json]\n\n");
     for (int i = 0; i < COMMANDS; i++) {
-        fprintf(out, "  %-8s %s\n", commands[i].name, commands[i].summary);
+        fprintf(out, "  %-8s %s%s%s\n", commands[i].name, commands[i].words != NULL ? commands[i].words : "",
+                commands[i].words != NULL ? ": " : "", commands[i].summary);
     }
     fprintf(out, "  %-8s %s\n\n", "version", "print the version");
     fprintf(out, "  -c FILE  the configuration; see config/README.md\n");
     fprintf(out, "  -n NAME  the running instance of that name\n\n");
     fprintf(out, "  sessions: --listener NAME --pool NAME --state choosing|connecting|open|closing\n");
     fprintf(out, "            --older-than DURATION --source ADDRESS\n");
+    fprintf(out, "  flows:    --state active|fin_wait2|time_wait --limit N\n");
     return out == stdout ? 0 : EXIT_USAGE;
 }
 
@@ -61,22 +74,25 @@ static int complain(const char *what, const char *about)
 static const struct value_option {
     const char *name;
     size_t offset;
-    bool chooses;
+    unsigned choices; /* for commands that take any of these; 0: for all */
 } value_options[] = {
-    {"-c", offsetof(struct command_options, config), false},
-    {"-n", offsetof(struct command_options, name), false},
-    {"--listener", offsetof(struct command_options, listener), true},
-    {"--pool", offsetof(struct command_options, pool), true},
-    {"--state", offsetof(struct command_options, state), true},
-    {"--older-than", offsetof(struct command_options, older_than), true},
-    {"--source", offsetof(struct command_options, source), true},
+    {"-c", offsetof(struct command_options, config), CHOOSES_NOTHING},
+    {"-n", offsetof(struct command_options, name), CHOOSES_NOTHING},
+    {"--listener", offsetof(struct command_options, listener), CHOOSES_SESSIONS},
+    {"--pool", offsetof(struct command_options, pool), CHOOSES_SESSIONS},
+    {"--state", offsetof(struct command_options, state), CHOOSES_SESSIONS | CHOOSES_FLOWS},
+    {"--older-than", offsetof(struct command_options, older_than), CHOOSES_SESSIONS},
+    {"--source", offsetof(struct command_options, source), CHOOSES_SESSIONS},
+    {"--limit", offsetof(struct command_options, limit), CHOOSES_FLOWS},
 };
 
 static const struct value_option *find_option(const struct command *command, const char *word)
 {
     for (size_t i = 0; i < sizeof(value_options) / sizeof(value_options[0]); i++) {
-        if (strcmp(value_options[i].name, word) == 0 && (command->chooses || !value_options[i].chooses)) {
-            return &value_options[i];
+        const struct value_option *option = &value_options[i];
+        if (strcmp(option->name, word) == 0 &&
+            (option->choices == CHOOSES_NOTHING || (option->choices & command->choices) != 0)) {
+            return option;
         }
     }
     return NULL;
@@ -84,6 +100,8 @@ static const struct value_option *find_option(const struct command *command, con
 
 static int parse(const struct command *command, int count, char **words, struct command_options *options)
 {
+    int given = 0;
+
     for (int i = 0; i < count; i++) {
         const struct value_option *option = find_option(command, words[i]);
         if (option != NULL && i + 1 == count) {
@@ -93,9 +111,14 @@ static int parse(const struct command *command, int count, char **words, struct 
             *(const char **)(void *)((char *)options + option->offset) = words[++i];
         } else if (strcmp(words[i], "--json") == 0) {
             options->json = true;
+        } else if (words[i][0] != '-' && given < command->words_max) {
+            options->words[given++] = words[i];
         } else {
             return complain("cannot understand", words[i]);
         }
+    }
+    if (given < command->words_min) {
+        return complain("what is meant is missing:", command->words);
     }
     return 0;
 }

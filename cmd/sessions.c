@@ -37,9 +37,11 @@ static void print_one(const struct session_walk *walk, const struct session *ses
     struct session_names names;
 
     session_names_find(&names, walk->region, session);
-    printf("%6u %10" PRIu64 " %-10s %7s %7s %10s %10s  %-22s %-12s %s/%s\n", walk->slot, session->serial,
-           session_phase_text(session->phase), text_duration(texts[0], age_ms),
-           text_duration(texts[1], idle_ms), text_bytes(texts[2], session->conn[SIDE_CLIENT].received_bytes),
+    char name[32];
+    snprintf(name, sizeof(name), "%u/%" PRIu64, walk->slot, session->serial);
+    printf("%-12s %-10s %7s %7s %10s %10s  %-22s %-12s %s/%s\n", name, session_phase_text(session->phase),
+           text_duration(texts[0], age_ms), text_duration(texts[1], idle_ms),
+           text_bytes(texts[2], session->conn[SIDE_CLIENT].received_bytes),
            text_bytes(texts[3], session->conn[SIDE_SERVER].received_bytes), names.source, names.listener,
            names.pool, names.server);
 }
@@ -50,8 +52,8 @@ static void print_text(const struct region *region, const struct session_filter 
     struct session_walk walk;
     struct session session;
 
-    printf("%6s %10s %-10s %7s %7s %10s %10s  %-22s %-12s %s\n", "WORKER", "SERIAL", "STATE", "AGE", "IDLE",
-           "UP", "DOWN", "SOURCE", "LISTENER", "POOL/SERVER");
+    printf("%-12s %-10s %7s %7s %10s %10s  %-22s %-12s %s\n", "SESSION", "STATE", "AGE", "IDLE", "UP", "DOWN",
+           "SOURCE", "LISTENER", "POOL/SERVER");
     session_walk_begin(&walk, region);
     while (session_filter_next(filter, &walk, now_us, &session)) {
         print_one(&walk, &session, now_us);

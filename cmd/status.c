@@ -24,11 +24,13 @@ static void print_number(const char *label, uint64_t value)
 
 static void print_servers(const struct summary *summary, const struct region *region)
 {
-    printf("\n%-16s %-28s %9s %10s %9s\n", "POOL", "SERVER", "SESSIONS", "CONNECTS", "FAILURES");
+    printf("\n%-16s %-28s %-5s %9s %10s %9s\n", "POOL", "SERVER", "STATE", "SESSIONS", "CONNECTS",
+           "FAILURES");
     for (uint32_t row = 0; row < summary->server_rows; row++) {
         const struct name_row *name = region_name(region, NAME_SERVER, (uint16_t)row);
         const struct server_counters *server = &summary->server[row];
-        printf("%-16s %-28s %9u %10" PRIu64 " %9" PRIu64 "%s\n", name->pool, name->name, server->sessions,
+        printf("%-16s %-28s %-5s %9u %10" PRIu64 " %9" PRIu64 "%s\n", name->pool, name->name,
+               admin_state_text(admin_state_of(summary->server_orders[row])), server->sessions,
                server->connects, server->failures, name->current ? "" : "  (no longer configured)");
     }
 }

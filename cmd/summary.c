@@ -7,6 +7,7 @@
 #include "shm/flow_table.h"
 #include "shm/image_box.h"
 #include "shm/name_row.h"
+#include "shm/order.h"
 #include "shm/session_slab.h"
 
 /* What the current image names, by row. */
@@ -24,6 +25,14 @@ static uint64_t load(const uint64_t *value)
 static uint32_t load32(const uint32_t *value)
 {
     return __atomic_load_n(value, __ATOMIC_RELAXED);
+}
+
+static void add_times(struct time_histogram *sum, const struct time_histogram *times)
+{
+    sum->sum_us += load(&times->sum_us);
+    for (int i = 0; i < TIME_BUCKETS; i++) {
+        sum->buckets[i] += load(&times->buckets[i]);
+    }
 }
 
 static void add_stats(struct slot_stats *sum, const struct slot_stats *stats)
@@ -62,6 +71,7 @@ static void add_slot(struct summary *summary, const struct region *region, uint3
     summary->buffer_lent_bytes += (uint64_t)load32(&slot->buffers_large_lent) * BUFFER_LARGE_BYTES +
                                   (uint64_t)load32(&slot->buffers_small_lent) * BUFFER_SMALL_BYTES;
     add_stats(&summary->stats, &slot->stats);
+    add_times(&summary->adoptions, region_adoption_times(region, index));
 }
 
 static void mark_named(struct named *named, const struct image *image)
@@ -108,15 +118,19 @@ static void add_sessions(struct summary *summary, const struct region *region)
 
 static void add_flows(struct summary *summary, const struct region *region)
 {
+    static struct source_ports_map map; /* large */
     struct flow_walk walk = {0};
     struct flow_table table;
     struct flow_entry entry;
 
     flow_table_open(&table, region);
     summary->flow_capacity = (uint64_t)table.groups * FLOW_GROUP;
+    source_ports_begin(&map, image_box_current(region));
     while (flow_walk_next(&walk, &table, &entry)) {
         summary->flows[entry.state]++;
+        source_ports_add(&map, &entry);
     }
+    source_ports_end(&map, summary->ports);
 }
 
 static uint32_t rows_used(const struct region *region, enum name_kind kind)
@@ -130,8 +144,23 @@ static uint32_t rows_used(const struct region *region, enum name_kind kind)
     return row;
 }
 
-static void add_server(struct server_counters *sum, const struct region *region, uint16_t row)
+static void add_listener(struct listener_counters *sum, const struct region *region, uint16_t row)
 {
+    for (uint32_t i = 0; i < region_slots_used(region); i++) {
+        const struct listener_counters *counters = region_listener_counters(region, i, row);
+        sum->accepted += load(&counters->accepted);
+        for (int k = 0; k < CLOSE_REASON_COUNT; k++) {
+            sum->closes[k] += load(&counters->closes[k]);
+        }
+        add_times(&sum->first_bytes, &counters->first_bytes);
+        add_times(&sum->durations, &counters->durations);
+    }
+}
+
+static void add_server(struct summary *summary, const struct region *region, uint16_t row)
+{
+    struct server_counters *sum = &summary->server[row];
+
     for (uint32_t i = 0; i < region_slots_used(region); i++) {
         const struct server_counters *counters = region_server_counters(region, i, row);
         sum->sessions += load32(&counters->sessions);
@@ -139,6 +168,24 @@ static void add_server(struct server_counters *sum, const struct region *region,
         sum->failures += load(&counters->failures);
         sum->bytes_to += load(&counters->bytes_to);
         sum->bytes_from += load(&counters->bytes_from);
+        if (load(&counters->connects) > 0) { /* else looking would make its page */
+            add_times(&summary->connect_times[row], region_connect_times(region, i, row));
+        }
+    }
+}
+
+static void read_orders(struct summary *summary, const struct region *region)
+{
+    const struct image *image = image_box_current(region);
+
+    for (uint32_t row = 0; row < summary->server_rows; row++) {
+        summary->server_orders[row] = order_server(region, (uint16_t)row);
+    }
+    for (uint32_t i = 0; i < image->server_count; i++) {
+        const struct image_server *server = image_server(image, i);
+        uint32_t row = server->row % IMAGE_SERVERS_MAX;
+        uint32_t ordered = admin_weight_of(summary->server_orders[row]);
+        summary->server_weights[row] = ordered != 0 ? ordered : server->weight;
     }
 }
 
@@ -164,9 +211,13 @@ void summary_read(struct summary *summary, const struct region *region)
     for (uint32_t i = 0; i < summary->slots; i++) {
         add_slot(summary, region, i);
     }
-    for (uint32_t i = 0; i < summary->server_rows; i++) {
-        add_server(&summary->server[i], region, (uint16_t)i);
+    for (uint32_t i = 0; i < summary->listener_rows; i++) {
+        add_listener(&summary->listener[i], region, (uint16_t)i);
     }
+    for (uint32_t i = 0; i < summary->server_rows; i++) {
+        add_server(summary, region, (uint16_t)i);
+    }
+    read_orders(summary, region);
     summary->client_bytes = summary->stats.client_bytes;
     summary->server_bytes = summary->stats.server_bytes;
     add_sessions(summary, region);
@@ -176,6 +227,33 @@ void summary_read(struct summary *summary, const struct region *region)
 static void lift(uint64_t *value, uint64_t least)
 {
     *value = *value < least ? least : *value;
+}
+
+static void lift_times(struct time_histogram *times, const struct time_histogram *least)
+{
+    lift(&times->sum_us, least->sum_us);
+    for (int i = 0; i < TIME_BUCKETS; i++) {
+        lift(&times->buckets[i], least->buckets[i]);
+    }
+}
+
+static void lift_listener(struct listener_counters *listener, const struct listener_counters *least)
+{
+    lift(&listener->accepted, least->accepted);
+    for (int i = 0; i < CLOSE_REASON_COUNT; i++) {
+        lift(&listener->closes[i], least->closes[i]);
+    }
+    lift_times(&listener->first_bytes, &least->first_bytes);
+    lift_times(&listener->durations, &least->durations);
+}
+
+static void lift_server(struct summary *summary, const struct summary *before, uint32_t row)
+{
+    lift(&summary->server[row].connects, before->server[row].connects);
+    lift(&summary->server[row].failures, before->server[row].failures);
+    lift(&summary->server[row].bytes_to, before->server[row].bytes_to);
+    lift(&summary->server[row].bytes_from, before->server[row].bytes_from);
+    lift_times(&summary->connect_times[row], &before->connect_times[row]);
 }
 
 void summary_keep_rising(struct summary *summary, const struct summary *before)
@@ -188,14 +266,15 @@ void summary_keep_rising(struct summary *summary, const struct summary *before)
     for (int i = 0; i < CLOSE_REASON_COUNT; i++) {
         lift(&summary->stats.closes[i], before->stats.closes[i]);
     }
+    lift_times(&summary->adoptions, &before->adoptions);
+    for (uint32_t i = 0; i < before->listener_rows; i++) {
+        lift_listener(&summary->listener[i], &before->listener[i]);
+    }
     if (summary->generation != before->generation) {
         return; /* rows may have got other servers */
     }
     for (uint32_t i = 0; i < before->server_rows; i++) {
-        lift(&summary->server[i].connects, before->server[i].connects);
-        lift(&summary->server[i].failures, before->server[i].failures);
-        lift(&summary->server[i].bytes_to, before->server[i].bytes_to);
-        lift(&summary->server[i].bytes_from, before->server[i].bytes_from);
+        lift_server(summary, before, i);
     }
 }
 

@@ -6,7 +6,8 @@
 #ifndef PENSTOCK_CMD_SUMMARY_H
 #define PENSTOCK_CMD_SUMMARY_H
 
-#include "core/flow.h"
+#include "cmd/source_ports.h"
+#include "core/admin.h"
 #include "shm/worker_slot.h"
 
 struct summary_worker {
@@ -48,9 +49,15 @@ struct summary {
     uint32_t listener_rows; /* rows ever named */
     uint32_t server_rows;
     struct slot_stats stats; /* of all slots */
+    struct time_histogram adoptions;
     struct summary_worker worker[IMAGE_WORKERS_MAX];
     uint64_t listener_sessions[IMAGE_LISTENERS_MAX]; /* by row */
+    struct listener_counters listener[IMAGE_LISTENERS_MAX];
     struct server_counters server[IMAGE_SERVERS_MAX];
+    struct time_histogram connect_times[IMAGE_SERVERS_MAX];
+    struct source_ports ports[IMAGE_SERVERS_MAX];
+    uint16_t server_orders[IMAGE_SERVERS_MAX];  /* core/admin.h */
+    uint32_t server_weights[IMAGE_SERVERS_MAX]; /* while it is up; 0: not in the configuration */
 };
 
 /* Fills the summary. Values of different workers may be some moments apart. */

@@ -36,7 +36,6 @@ enum {
     SLOTS_MIN = 8,
     SESSION_GROWTH = 4, /* a reload may raise limits.sessions this much; unused records cost nothing */
     EXPORTER_TRIES = 50,
-    FLOW_LOAD_PERCENT = 60, /* of the flow table; its buckets rarely overflow below that */
 };
 
 static uint64_t realtime_us(void)
@@ -72,7 +71,7 @@ static int create_region(struct supervisor *supervisor)
         .name = image->name,
         .slots = slots_to_reserve(image),
         .sessions_per_slot = (uint32_t)(image->sessions_limit * SESSION_GROWTH + SESSION_MARGIN),
-        .flows = image->sessions_limit * SIDE_COUNT * 100 / FLOW_LOAD_PERCENT,
+        .flows = image_flows(image),
         .bank_bytes = image->buffer_bytes_limit * slots_to_reserve(image), /* one may come to have it all */
         .monotonic_us = clock_now_us(),
         .realtime_us = realtime_us(),
@@ -95,7 +94,7 @@ static int create_region(struct supervisor *supervisor)
 
 static int open_signals(struct supervisor *supervisor)
 {
-    static const int signals[] = {SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2, SIGCHLD};
+    static const int signals[] = {SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2, SIGCONT, SIGCHLD};
     sigset_t set;
 
     sigemptyset(&set);
@@ -263,9 +262,13 @@ static void follow_signals(struct supervisor *supervisor)
             if (supervisor->logger_pidfd >= 0) {
                 kill(supervisor->logger, SIGUSR1);
             }
+            supervisor_reopen_elder_logs(supervisor);
             break;
         case SIGUSR2:
             supervisor->upgrade_wanted = true;
+            break;
+        case SIGCONT:
+            supervisor_wake_all(supervisor);
             break;
         default:
             break;

@@ -4,6 +4,7 @@
  *
  *     SIGTERM  drain; a second one, SIGINT or SIGQUIT: stop now        SIGHUP  reload
  *     SIGUSR1  open the access log again                       SIGUSR2  upgrade
+ *     SIGCONT  wake the workers: an order waits (shm/order.h)
  *
  * It serves no connection itself, so nothing it waits for delays one. When it dies the others serve on, and the next one of
  * the same name takes over: cmd/supervisor_takeover.c.
@@ -100,6 +101,9 @@ void supervisor_hand_over(struct supervisor *supervisor);
 
 /* What holds for us holds for them: RUN_DRAIN, RUN_STOP. */
 void supervisor_tell_elders(struct supervisor *supervisor, enum run_state state);
+
+/* Lets their loggers open the access log again. */
+void supervisor_reopen_elder_logs(const struct supervisor *supervisor);
 
 /* Follows those who let go, forgets those who have ended. */
 void supervisor_watch_elders(struct supervisor *supervisor);

@@ -164,6 +164,13 @@ void supervisor_tell_elders(struct supervisor *supervisor, enum run_state state)
     }
 }
 
+void supervisor_reopen_elder_logs(const struct supervisor *supervisor)
+{
+    for (uint32_t i = 0; i < supervisor->elder_count; i++) {
+        kin_reopen_logs(&supervisor->elders[i].memory);
+    }
+}
+
 static bool has_let_go(const struct elder *elder)
 {
     for (uint32_t i = 0; i < elder->count; i++) {

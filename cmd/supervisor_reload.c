@@ -50,6 +50,9 @@ static const char *needs_restart(const struct supervisor *supervisor, const stru
     if (!bank_suffices(supervisor, image)) {
         return "limits.buffers (raised beyond what was reserved at start)";
     }
+    if (old->flows_limit != image->flows_limit) {
+        return "limits.flows";
+    }
     if (image->sessions_limit > supervisor->region.header->sessions_per_slot) {
         return "limits.sessions (raised beyond what was reserved at start)";
     }

@@ -16,7 +16,7 @@ struct config_options {
 
 /* Where values stand that the machine may not be able to give; line 0 where the file leaves them to their default. */
 struct config_positions {
-    struct config_place sessions, buffers, workers;
+    struct config_place sessions, flows, buffers, workers;
     struct config_place listener_congestion[IMAGE_LISTENERS_MAX], pool_congestion[IMAGE_POOLS_MAX];
 };
 

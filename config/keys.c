@@ -10,6 +10,7 @@
 
 #define SESSIONS_MAX        10000000u
 #define SESSIONS_DEFAULT    8000u
+#define FLOWS_MAX           1000000000u
 #define BUFFERS_MIN         (1024u * 1024)
 #define BUFFERS_MAX         (1024ull * 1024 * 1024 * 1024)
 #define BUFFERS_DEFAULT     (256u * 1024 * 1024)
@@ -334,10 +335,29 @@ static CONFIG_READER(read_workers)
         config_read_u32(reader, key, value, target);
 }
 
-/* "off" and "stderr" are words; all else is a path. */
+/* "syslog" is short for the socket that is usual. */
+static void syslog_read(struct config_reader *reader, const struct config_node *value, const char *text,
+                        char *path)
+{
+    const size_t prefix = sizeof(IMAGE_SYSLOG) - 1;
+    char quote[CONFIG_QUOTE_MAX];
+    struct config_why why;
+
+    if (strcmp(text, "syslog") == 0)
+        text = IMAGE_SYSLOG "/dev/log";
+    if (config_value_path(text + prefix, path + prefix, ENDPOINT_PATH_MAX + 1, &why) == 0)
+        memcpy(path, IMAGE_SYSLOG, prefix);
+    else
+        config_reader_refuse(reader, value->place,
+                             "'%s' names no socket; write syslog, or syslog: and the absolute path of a "
+                             "socket of at most %d bytes, as in syslog:/dev/log",
+                             config_quote(quote, text), ENDPOINT_PATH_MAX);
+}
+
+/* "off", "stderr" and "syslog" are words; all else is a path. */
 static CONFIG_READER(read_access)
 {
-    const char *text = config_scalar_text(reader, value, "off, stderr or a path");
+    const char *text = config_scalar_text(reader, value, "off, stderr, syslog or a path");
     char *path = (char *)target + key->offset;
     struct config_why why;
 
@@ -347,23 +367,10 @@ static CONFIG_READER(read_access)
         memcpy(path, "off", sizeof("off"));
     else if (strcmp(text, "stderr") == 0)
         path[0] = '\0';
+    else if (strcmp(text, "syslog") == 0 || strncmp(text, IMAGE_SYSLOG, sizeof(IMAGE_SYSLOG) - 1) == 0)
+        syslog_read(reader, value, text, path);
     else if (config_value_path(text, path, IMAGE_PATH_MAX, &why) < 0)
-        config_reader_refuse(reader, value->place, "%s, or off, or stderr", why.text);
-}
-
-/* Nothing to keep: there is one format so far. */
-static CONFIG_READER(read_format)
-{
-    static const struct config_choice formats[] = {
-        {"text", 0}, {"json", CONFIG_CHOICE_UNSUPPORTED}, {NULL, 0}};
-    const char *text = config_scalar_text(reader, value, "text");
-    struct config_why why;
-    uint32_t format;
-
-    (void)key;
-    (void)target;
-    if (text && config_value_choice(text, formats, &format, &why) < 0)
-        config_reader_refuse(reader, value->place, "%s", why.text);
+        config_reader_refuse(reader, value->place, "%s, or off, stderr or syslog", why.text);
 }
 
 static const struct config_key limit_keys[] = {
@@ -374,6 +381,14 @@ static const struct config_key limit_keys[] = {
         .place = offsetof(struct config_draft, positions.sessions),
         .min = 1,
         .max = SESSIONS_MAX,
+    },
+    {
+        .name = "flows",
+        .read = config_read_u64,
+        .offset = offsetof(struct config_draft, head.flows_limit),
+        .place = offsetof(struct config_draft, positions.flows),
+        .min = 1,
+        .max = FLOWS_MAX,
     },
     {
         .name = "buffers",
@@ -401,6 +416,12 @@ static const struct config_choice log_levels[] = {
     {NULL, 0},
 };
 
+static const struct config_choice access_formats[] = {
+    {"text", ACCESS_TEXT},
+    {"json", ACCESS_JSON},
+    {NULL, 0},
+};
+
 static const struct config_key log_keys[] = {
     {
         .name = "level",
@@ -409,7 +430,12 @@ static const struct config_key log_keys[] = {
         .choices = log_levels,
     },
     {.name = "access", .read = read_access, .offset = offsetof(struct config_draft, head.access_path)},
-    {.name = "format", .read = read_format},
+    {
+        .name = "format",
+        .read = config_read_choice,
+        .offset = offsetof(struct config_draft, head.access_format),
+        .choices = access_formats,
+    },
 };
 static const struct config_schema log_schema = SCHEMA(log_keys);
 

@@ -9,7 +9,8 @@
 enum {
     SESSION_DESCRIPTORS = 2,
     WORKER_DESCRIPTORS = 320, /* listening sockets, pipes, rings, logs */
-    SESSION_BYTES = 448,      /* two connection blocks, two flow entries */
+    SESSION_BYTES = 256,      /* two connection blocks */
+    FLOW_BYTES = 65,          /* an entry and its tag */
     WORKER_RINGS = 2,         /* while a new worker takes over, the dead one's ring is still open */
     RING_BYTES = 1468006,     /* 1.4 MiB of locked memory */
     MIB = 1024 * 1024,
@@ -65,10 +66,16 @@ static void workers_check(const struct image *image, struct config_place place, 
 static void memory_check(const struct image *image, const struct config_positions *positions,
                          const struct machine_facts *facts, struct config_report *report)
 {
-    uint64_t sessions_bytes = image->sessions_limit * SESSION_BYTES;
+    uint64_t flows_bytes = image_flows(image) * FLOW_BYTES;
+    uint64_t sessions_bytes = image->sessions_limit * SESSION_BYTES + flows_bytes;
     uint64_t needed = sessions_bytes + image->buffer_bytes_limit;
 
-    if (sessions_bytes > facts->memory_bytes)
+    if (image->flows_limit > 0 && flows_bytes > facts->memory_bytes)
+        config_report_add(report, positions->flows,
+                          "limits.flows: %" PRIu64 " take %" PRIu64 " MiB, but there are %" PRIu64
+                          " MiB of memory; write fewer",
+                          image->flows_limit, mib_round_up(flows_bytes), facts->memory_bytes / MIB);
+    else if (sessions_bytes > facts->memory_bytes)
         config_report_add(report, positions->sessions,
                           "limits.sessions: %" PRIu64 " sessions take %" PRIu64 " MiB, but there are %" PRIu64
                           " MiB of memory; write fewer",

@@ -4,6 +4,7 @@
  */
 #include "config/draft.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 static void names_check_listeners(const struct config_draft *draft, struct config_report *report)
@@ -206,6 +207,18 @@ static void loops_check(const struct config_draft *draft, struct config_report *
     }
 }
 
+static void flows_check(const struct config_draft *draft, struct config_report *report)
+{
+    struct image by_sessions = {.sessions_limit = draft->head.sessions_limit};
+    uint64_t flows = draft->head.flows_limit;
+
+    if (flows > 0 && flows < 2 * draft->head.sessions_limit)
+        config_report_add(report, draft->positions.flows,
+                          "limits.flows: %" PRIu64 " are not enough for %" PRIu64
+                          " sessions of two connections each; write at least %" PRIu64 ", or leave it out",
+                          flows, draft->head.sessions_limit, image_flows(&by_sessions));
+}
+
 /* Those who scrape speak HTTP over TCP, at an address nobody else has. */
 static void exporter_check(const struct config_draft *draft, struct config_report *report)
 {
@@ -284,5 +297,6 @@ void config_rules_check(struct config_draft *draft, struct config_report *report
         servers_check(draft, i, report);
     loops_check(draft, report);
     tcp_keys_check(draft, report);
+    flows_check(draft, report);
     exporter_check(draft, report);
 }

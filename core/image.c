@@ -62,6 +62,13 @@ struct image_timeouts image_timeouts_of(const struct image *image, uint32_t list
     return timeouts_inherit(image_pool(image, pool)->timeouts, timeouts);
 }
 
+uint64_t image_flows(const struct image *image)
+{
+    uint64_t by_sessions = image->sessions_limit * 2 * 100 / IMAGE_FLOW_LOAD_PERCENT;
+
+    return image->flows_limit > 0 ? image->flows_limit : by_sessions;
+}
+
 bool image_has_rows(const struct image *image, uint16_t listener_row, uint16_t server_row)
 {
     bool listener = false;
@@ -126,9 +133,9 @@ static bool head_check(const struct image *image)
            text_check(image->name, sizeof(image->name)) && text_check(image->user, sizeof(image->user)) &&
            text_check(image->access_path, sizeof(image->access_path)) && image->workers >= 1 &&
            image->workers <= IMAGE_WORKERS_MAX && image->log_level <= LOG_LEVEL_DEBUG &&
-           image->spin_us <= IMAGE_SPIN_MAX_US && timeouts->connect_ms != IMAGE_INHERIT &&
-           timeouts->idle_ms != IMAGE_INHERIT && timeouts->half_closed_ms != IMAGE_INHERIT &&
-           timeouts->drain_ms != IMAGE_INHERIT;
+           image->access_format <= ACCESS_JSON && image->spin_us <= IMAGE_SPIN_MAX_US &&
+           timeouts->connect_ms != IMAGE_INHERIT && timeouts->idle_ms != IMAGE_INHERIT &&
+           timeouts->half_closed_ms != IMAGE_INHERIT && timeouts->drain_ms != IMAGE_INHERIT;
 }
 
 /* Whether the offsets are those that image_layout gives for the counts, and the whole lies within `size`. */

@@ -15,6 +15,7 @@ enum {
     IMAGE_PATH_MAX = 256,
     IMAGE_CONGESTION_MAX = 16, /* of a congestion control with its NUL: the kernel's TCP_CA_NAME_MAX */
     IMAGE_SPIN_MAX_US = 1000,
+    IMAGE_FLOW_LOAD_PERCENT = 60,      /* of the flow table; its buckets rarely overflow below that */
     IMAGE_WORKER_SESSIONS_MAX = 14336, /* what the completion queue of a worker's ring allows: io/worker.c */
     IMAGE_WATCHDOG_MIN_MS = 2000,      /* loops turn at least once a second */
     IMAGE_LISTENERS_MAX = 64,
@@ -29,6 +30,7 @@ enum {
 
 #define IMAGE_MAGIC   0x314547414d494e50ull /* "PNIMAGE1" */
 #define IMAGE_INHERIT UINT32_MAX            /* a timeout that this level does not set */
+#define IMAGE_SYSLOG  "syslog:"             /* begins an access path that is syslog's socket */
 #define ROW_NONE      UINT16_MAX            /* of the region's names */
 
 enum balance_kind {
@@ -41,6 +43,12 @@ enum log_level {
     LOG_LEVEL_WARNING = 1,
     LOG_LEVEL_INFO = 2,
     LOG_LEVEL_DEBUG = 3,
+};
+
+/* Of the access log's lines: README.md. */
+enum access_format {
+    ACCESS_TEXT = 0,
+    ACCESS_JSON = 1,
 };
 
 /* Milliseconds; 0 means "no limit", IMAGE_INHERIT "as one level up" (never so in struct image itself). */
@@ -100,11 +108,14 @@ struct image {
     uint32_t workers;            /* slots; "auto" is resolved to the number of usable CPUs */
     uint32_t backlog;            /* of every listening socket */
     uint64_t sessions_limit;     /* all workers together */
+    uint64_t flows_limit;        /* entries of the flow table; 0: by the sessions, see image_flows() */
     uint64_t buffer_bytes_limit; /* buffer bank, all workers together */
     struct image_timeouts timeouts;
-    uint32_t log_level; /* enum log_level */
-    uint32_t spin_us;   /* looks for completions this long before it sleeps; 0: sleeps at once */
-    char access_path[IMAGE_PATH_MAX]; /* "" is stderr; "off" writes no access log */
+    uint32_t log_level;     /* enum log_level */
+    uint32_t spin_us;       /* looks for completions this long before it sleeps; 0: sleeps at once */
+    uint32_t access_format; /* enum access_format */
+    uint32_t reserved;
+    char access_path[IMAGE_PATH_MAX]; /* "" is stderr; "off" writes no access log; IMAGE_SYSLOG and a path */
     struct endpoint exporter;         /* where metrics are served; ENDPOINT_NONE: nowhere */
     uint32_t listener_count, bind_count, pool_count, server_count;
     uint32_t listener_offset, bind_offset, pool_offset, server_offset; /* bytes from the start of the image */
@@ -137,6 +148,9 @@ uint32_t image_layout(struct image *image, uint32_t listeners, uint32_t binds, u
 /* The timeouts of a session that came by `listener` and goes to `pool`: the pool's own where it sets one, else the
  * listener's, else those of the top level. Never IMAGE_INHERIT. */
 struct image_timeouts image_timeouts_of(const struct image *image, uint32_t listener, uint32_t pool);
+
+/* Entries of the flow table that are wanted. By default the living sessions, two each, fill IMAGE_FLOW_LOAD_PERCENT. */
+uint64_t image_flows(const struct image *image);
 
 /* Whether the image has a listener of this row and a server of that; ROW_NONE is any. */
 bool image_has_rows(const struct image *image, uint16_t listener_row, uint16_t server_row);

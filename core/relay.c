@@ -155,7 +155,7 @@ static void on_no_server(struct session *session, const struct relay_event *even
     enum close_reason reason = CLOSE_NO_RESOURCES;
 
     if (event->result == 0) { /* all were tried: the reason of the last failure stands */
-        reason = session->reason != CLOSE_NONE ? session->reason : CLOSE_CONNECT_ERROR;
+        reason = session->reason != CLOSE_NONE ? session->reason : CLOSE_NO_SERVER;
     }
     session_close(session, reason, true, env->now_ms);
 }

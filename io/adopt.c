@@ -122,6 +122,9 @@ static void give_up(struct worker *worker, struct session *session, enum close_r
              close_reason_text(reason), (unsigned long)session->serial, relay_index(worker, session));
     worker->slot->stats.damaged += reason == CLOSE_LOST;
     worker->slot->stats.closes[reason]++;
+    if (session->listener_row < IMAGE_LISTENERS_MAX) {
+        relay_listener(worker, session)->closes[reason]++;
+    }
     for (int side = 0; side < SIDE_COUNT; side++) {
         uint32_t flow = session->conn[side].flow;
         if (holds(&session->conn[side])) {

@@ -117,6 +117,7 @@ static void accept_session(struct worker *worker, const struct worker_listener *
     }
     session_slab_publish(&worker->slab, index, &fresh);
     FAULT_POINT(ACCEPT_RECORDED);
+    relay_count(worker, &relay_listener(worker, session)->accepted, 1);
     relay_step_in(worker, session, &(struct relay_event){.kind = RELAY_PLAN});
 }
 

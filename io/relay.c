@@ -335,12 +335,15 @@ static void log_session(struct worker *worker, const struct session *session)
 static void count_session(struct worker *worker, const struct session *session)
 {
     struct slot_stats *stats = &worker->slot->stats;
+    struct listener_counters *listener = relay_listener(worker, session);
     uint64_t client_bytes = session->conn[SIDE_CLIENT].received_bytes;
     uint64_t server_bytes = session->conn[SIDE_SERVER].received_bytes;
 
     relay_count(worker, &stats->closes[session->reason], 1);
     relay_count(worker, &stats->client_bytes, client_bytes);
     relay_count(worker, &stats->server_bytes, server_bytes);
+    relay_count(worker, &listener->closes[session->reason], 1);
+    relay_count_time(worker, &listener->durations, worker->now_us - session->accepted_us);
     if (session->server_row != ROW_NONE) {
         struct server_counters *counters =
             region_server_counters(&worker->region, worker->slot_index, session->server_row);
@@ -511,7 +514,12 @@ static void complete_receive(struct worker *worker, struct session *session,
         relay_count(worker, &worker->slot->stats.buffers_refused, 1);
     }
     CHECK(completion->result <= 0 || completion->has_buffer);
+    bool first = session->first_byte_us == 0;
     relay_step_in(worker, session, &event);
+    if (first && session->first_byte_us != 0) {
+        relay_count_time(worker, &relay_listener(worker, session)->first_bytes,
+                         session->first_byte_us - session->accepted_us);
+    }
 }
 
 /* What may end a connect: that, or the poll which waits for it after an adoption. Counts the outcome. */
@@ -520,12 +528,14 @@ static void complete_connecting(struct worker *worker, struct session *session,
 {
     uint16_t row = session->server_row;
     uint8_t tries = session->tries;
+    /* Of another server than the first only the millisecond is known. */
+    uint64_t begun_us = tries == 0 ? session->accepted_us : session->active_ms * 1000;
 
     relay_step_in(worker, session, event);
     if (session->tries != tries) {
         upstream_failed(worker, row);
     } else if (session->phase == SESSION_OPEN) {
-        upstream_connected(worker, session);
+        upstream_connected(worker, session, session->connected_us - begun_us);
         if (!worker->adopting) {
             relay_schedule(worker, session);
         }

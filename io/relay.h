@@ -54,6 +54,19 @@ static inline void relay_count(struct worker *worker, uint64_t *counter, uint64_
     __atomic_store_n(counter, *counter + n, __ATOMIC_RELAXED);
 }
 
+/* Adds a time to a histogram under transaction. */
+static inline void relay_count_time(struct worker *worker, struct time_histogram *histogram, uint64_t us)
+{
+    relay_count(worker, &histogram->buckets[time_histogram_bucket(us)], 1);
+    relay_count(worker, &histogram->sum_us, us);
+}
+
+static inline struct listener_counters *relay_listener(const struct worker *worker,
+                                                       const struct session *session)
+{
+    return region_listener_counters(&worker->region, worker->slot_index, session->listener_row);
+}
+
 static inline uint32_t relay_index(const struct worker *worker, const struct session *session)
 {
     return (uint32_t)(session - worker->slab.sessions);

@@ -7,6 +7,7 @@
 #include "io/log.h"
 #include "io/relay.h"
 #include "io/sock.h"
+#include "shm/order.h"
 
 static const struct image_pool *pool_of(const struct worker *worker, const struct session *session)
 {
@@ -72,7 +73,7 @@ static const struct image_server *pick(struct worker *worker, const struct sessi
         bool usable = (server->backup != 0) == backup && !was_tried(session, server->row);
         bool counts = usable && pool->balance == BALANCE_LEAST_SESSIONS;
         candidates[i] = (struct balance_candidate){
-            .weight = usable ? server->weight : 0,
+            .weight = usable ? admin_weight(order_server(&worker->region, server->row), server->weight) : 0,
             .sessions = counts ? server_sessions(worker, server->row) : 0,
             .credit = &worker->credit[server->row],
         };
@@ -203,13 +204,15 @@ void upstream_connect(struct worker *worker, struct session *session, struct rin
     server->in_flight |= CONN_OP_CONNECT;
 }
 
-void upstream_connected(struct worker *worker, struct session *session)
+void upstream_connected(struct worker *worker, struct session *session, uint64_t took_us)
 {
     struct conn *server = &session->conn[SIDE_SERVER];
     struct flow_key key;
 
     relay_count(worker, &counters_of(worker, session->server_row)->connects, 1);
     relay_count(worker, &worker->slot->stats.connects, 1);
+    relay_count_time(worker, region_connect_times(&worker->region, worker->slot_index, session->server_row),
+                     took_us);
     FAULT_POINT(SERVER_CONNECTED);
     if (sock_flow_key(server->fd, &key)) {
         server->flow = flow_table_claim(&worker->flows, &key, worker->slot_index,

@@ -18,8 +18,8 @@ void upstream_choose(struct worker *worker, struct session *session);
 /* Submits the connect, from the next port of the window. */
 void upstream_connect(struct worker *worker, struct session *session, struct ring_tag tag);
 
-/* The server's connection is established: counts it and claims its flow entry. */
-void upstream_connected(struct worker *worker, struct session *session);
+/* The server's connection is established, `took_us` after connecting to it began: counts it and claims its flow entry. */
+void upstream_connected(struct worker *worker, struct session *session, uint64_t took_us);
 
 /* Counts a connect to the server of `row` that failed for good. */
 void upstream_failed(struct worker *worker, uint16_t row);

@@ -16,6 +16,7 @@
 #include "io/upstream.h"
 #include "io/watch.h"
 #include "shm/image_box.h"
+#include "shm/order.h"
 
 enum {
     REKICK_MS = 20, /* a ring that is being torn down may still take an accept's wake-up, on a busy machine */
@@ -246,6 +247,11 @@ int worker_start(struct worker *worker, const struct worker_setup *setup)
     worker->rekick_ms = first ? 0 : worker->now_ms + REKICK_MS;
     slot->adopted_us = worker->now_us;
     slot->adoption_us = worker->now_us - started_us;
+    if (!first) {
+        undo_begin(&slot->undo);
+        relay_count_time(worker, region_adoption_times(&worker->region, setup->slot), slot->adoption_us);
+        undo_commit(&slot->undo);
+    }
     publish(worker); /* whoever sees it serve may read it */
     __atomic_store_n(&slot->state, SLOT_SERVING, __ATOMIC_RELEASE);
     FAULT_POINT(ADOPTED);
@@ -305,6 +311,26 @@ static bool stop_sessions(struct worker *worker, bool all)
         }
     }
     return stopped < STOP_BATCH;
+}
+
+/* Ends the session that an operator wants ended, if it has not ended by itself. */
+static void follow_orders(struct worker *worker)
+{
+    const struct relay_event event = {.kind = RELAY_STOP, .reason = CLOSE_KILLED};
+    uint32_t index;
+    uint32_t generation;
+
+    if (worker->resuming.count > 0 || /* nothing else may come to a session first */
+        !order_next(&worker->region, worker->slot_index, &index, &generation)) {
+        return;
+    }
+    const struct session *session = &worker->slab.sessions[index];
+    if (index < worker->slot->session_high && session->generation == generation &&
+        session->phase != SESSION_FREE && session->phase != SESSION_CLOSING) {
+        relay_dispatch(worker, index, &event);
+    }
+    FAULT_POINT(ORDER_DONE);
+    order_answer(&worker->region, worker->slot_index, index, generation);
 }
 
 /* After a reload, what it left without a listener or server, and all of a worker that it leaves no place for, has
@@ -450,6 +476,7 @@ int worker_turn(struct worker *worker)
     adopt_resume(worker);
     arm_wake(worker);
     follow_image(worker);
+    follow_orders(worker);
     drain_gone(worker);
     follow_run_state(worker);
     listener_turn(worker);

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "shm/order.h"
 #include "shm/worker_slot.h"
 
 static const uint32_t kind_rows[NAME_KINDS] = {
@@ -53,8 +54,16 @@ static void take_row(const struct region *region, enum name_kind kind, uint16_t 
 {
     struct name_row *entry = row_at(region, kind, row);
 
+    if (kind == NAME_SERVER) {
+        order_server_state(region, row, ADMIN_UP);
+        order_server_weight(region, row, 0);
+    }
     for (uint32_t slot = 0; kind == NAME_SERVER && entry->used && slot < region_slots_used(region); slot++) {
-        memset(region_server_counters(region, slot, row), 0, sizeof(struct server_counters));
+        struct server_counters *counters = region_server_counters(region, slot, row);
+        if (counters->connects > 0) { /* else its page need not even be there */
+            memset(region_connect_times(region, slot, row), 0, sizeof(struct time_histogram));
+        }
+        memset(counters, 0, sizeof(*counters));
     }
     memset(entry->pool, 0, sizeof(entry->pool));
     memset(entry->name, 0, sizeof(entry->name));

@@ -49,6 +49,9 @@ static void count_rows(const struct region_header *header, uint64_t counts[TABLE
         name_rows_max(NAME_LISTENER) + name_rows_max(NAME_POOL) + name_rows_max(NAME_SERVER);
     counts[TABLE_SLOTS] = slots;
     counts[TABLE_SERVER_COUNTERS] = slots * IMAGE_SERVERS_MAX;
+    counts[TABLE_ADOPTION_TIMES] = slots;
+    counts[TABLE_CONNECT_TIMES] = slots * IMAGE_SERVERS_MAX;
+    counts[TABLE_LISTENER_COUNTERS] = slots * IMAGE_LISTENERS_MAX;
     counts[TABLE_LOG_RECORDS] = slots * LOG_RING_RECORDS;
     counts[TABLE_FLOW_TAGS] = header->flow_groups;
     counts[TABLE_FLOW_ENTRIES] = header->flow_groups;
@@ -239,6 +242,16 @@ int region_attach(struct region *region, const int fds[SEGMENT_COUNT], bool writ
 int region_take_over(struct region *region, const int fds[SEGMENT_COUNT])
 {
     return attach(region, fds, SEGMENT_COUNT, SEGMENT_HEAD);
+}
+
+int region_write_head(const struct region *region, int head_fd)
+{
+    void *head = region->segments[SEGMENT_HEAD];
+
+    return mmap(head, region->header->segment_bytes[SEGMENT_HEAD], PROT_READ | PROT_WRITE,
+                MAP_SHARED | MAP_FIXED, head_fd, 0) == MAP_FAILED
+               ? -errno
+               : 0;
 }
 
 uint32_t region_layout_version(void)

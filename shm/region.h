@@ -29,7 +29,7 @@ enum region_table {
 
 /* Changes whenever a struct in the region does. Tests build one with another. */
 #ifndef PENSTOCK_LAYOUT_VERSION
-#define PENSTOCK_LAYOUT_VERSION 6
+#define PENSTOCK_LAYOUT_VERSION 7
 #endif
 
 enum {
@@ -54,7 +54,7 @@ struct region_table_place {
 };
 
 /*
- * Written by the supervisor, read by all. What comes after `version` does not change after creation, but for what follows
+ * Written by the supervisor, its end by operators' commands; read by all. What comes after `version` does not change after creation, but for what follows
  * `created_realtime_us`.
  *
  * What comes before `segment_bytes` stays where it is in every layout version to come: by these fields a supervisor of
@@ -91,6 +91,10 @@ struct region_header {
     uint32_t accept_kick;    /* workers look into their accept queues once more when it changes */
     uint32_t slots_used;     /* slots ever used: 0..slots_used-1; atomic */
     uint64_t image_since_ms; /* when the current image was published */
+
+    /* Written by operators' commands: shm/order.h. */
+    uint64_t kill_orders[IMAGE_WORKERS_MAX];   /* by slot */
+    uint16_t server_orders[IMAGE_SERVERS_MAX]; /* by server row */
 };
 
 _Static_assert(offsetof(struct region_header, run_state) == 16 &&
@@ -138,6 +142,10 @@ int region_attach(struct region *region, const int fds[SEGMENT_COUNT], bool writ
 
 /* The same for a supervisor that takes over: all of it for writing. */
 int region_take_over(struct region *region, const int fds[SEGMENT_COUNT]);
+
+/* Makes the head of an attached region writable, by a descriptor of it that is; for who has the supervisor's rights.
+ * 0 or -errno. */
+int region_write_head(const struct region *region, int head_fd);
 
 /* Maps the header of a region of any layout version for writing; only what stays the same in all may be used. 0, -errno, or
  * -EPROTO where it is no region. */

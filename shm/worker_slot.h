@@ -7,6 +7,7 @@
 #define PENSTOCK_SHM_WORKER_SLOT_H
 
 #include "core/session.h"
+#include "core/time_histogram.h"
 #include "shm/fault_point.h"
 #include "shm/region.h"
 #include "shm/undo.h"
@@ -71,11 +72,13 @@ struct worker_slot {
     uint32_t handling;         /* session that something is being done for; SESSION_NONE: none */
     uint32_t fault;            /* not 0: the death is a fault of the worker's own, see io/suspect.h */
     struct slot_suspect suspect;
+    uint32_t reserved;
+    uint64_t order_answered; /* the last order that was carried out: shm/order.h */
 #ifdef PENSTOCK_FAULT_POINTS
     struct fault_choice fault_choice;
-    uint32_t reserved0[4];
+    uint32_t reserved0[3];
 #else
-    uint32_t reserved0[9];
+    uint32_t reserved0[8];
 #endif
 
     /* Derived, published for status and least_sessions. */
@@ -116,6 +119,14 @@ struct server_counters {
 
 _Static_assert(sizeof(struct server_counters) == 64, "one cache line a server and slot");
 
+/* What each slot counts for each listener row. */
+struct listener_counters {
+    uint64_t accepted;
+    uint64_t closes[CLOSE_REASON_COUNT];
+    struct time_histogram first_bytes; /* from accepting to the server's first byte */
+    struct time_histogram durations;   /* of sessions that ended, but for damaged ones */
+};
+
 /* One ended session for the access log. Times are CLOCK_MONOTONIC microseconds, 0 where it never came to that. */
 struct log_record {
     uint64_t serial;
@@ -148,6 +159,25 @@ static inline struct server_counters *region_server_counters(const struct region
                                                              uint16_t row)
 {
     return region_row(region, TABLE_SERVER_COUNTERS, (uint64_t)slot * IMAGE_SERVERS_MAX + row);
+}
+
+/* How long connecting to a server took. A row's pages are there once it was connected to: look at its connects first. */
+static inline struct time_histogram *region_connect_times(const struct region *region, uint32_t slot,
+                                                          uint16_t row)
+{
+    return region_row(region, TABLE_CONNECT_TIMES, (uint64_t)slot * IMAGE_SERVERS_MAX + row);
+}
+
+/* How long adoptions of the slot took. */
+static inline struct time_histogram *region_adoption_times(const struct region *region, uint32_t slot)
+{
+    return region_row(region, TABLE_ADOPTION_TIMES, slot);
+}
+
+static inline struct listener_counters *region_listener_counters(const struct region *region, uint32_t slot,
+                                                                 uint16_t row)
+{
+    return region_row(region, TABLE_LISTENER_COUNTERS, (uint64_t)slot * IMAGE_LISTENERS_MAX + row);
 }
 
 /* A record of the slot's log ring; `number` counts from 0 and wraps in the ring. */

@@ -49,6 +49,8 @@ static void print_servers(FILE *out, const struct summary *summary, const struct
         json_string(out, name->pool);
         fprintf(out, ",\"server\":");
         json_string(out, name->name);
+        fprintf(out, ",\"state\":\"%s\",\"weight\":%u",
+                admin_state_text(admin_state_of(summary->server_orders[row])), summary->server_weights[row]);
         fprintf(out,
                 ",\"current\":%s,\"sessions\":%u,\"connects\":%" PRIu64 ",\"failures\":%" PRIu64
                 ",\"bytes_to\":%" PRIu64 ",\"bytes_from\":%" PRIu64 "}",

@@ -1,20 +1,30 @@
 #include "cmd/exporter/metrics.h"
 
 #include <inttypes.h>
+#include <stddef.h>
 #include <string.h>
 
 #include "cmd/command.h"
 #include "cmd/exporter/health.h"
 #include "shm/name_row.h"
 
-enum metric_type { GAUGE, COUNTER };
+enum metric_type { GAUGE, COUNTER, HISTOGRAM };
+
+/* The bounds a family of histograms shows: of times as short as connecting, or as long as sessions. */
+struct bounds {
+    uint32_t first, last;
+};
+
+static const struct bounds short_times = {0, 17};             /* 100 us to 50 s */
+static const struct bounds long_times = {3, TIME_BOUNDS - 1}; /* 1 ms to 5.8 days */
 
 struct metrics {
     FILE *out;
     enum metrics_format format;
     const struct summary *summary;
     const struct region *region;
-    const char *family; /* without the prefix, and of a counter without _total */
+    const struct accept_queue *queues; /* by listener row; NULL: not known */
+    const char *family;                /* without the prefix, and of a counter without _total */
     enum metric_type type;
     bool labelled; /* the sample being written has a label */
 };
@@ -49,7 +59,8 @@ static void begin(struct metrics *metrics, enum metric_type type, const char *fa
     print_name(metrics, false);
     fprintf(metrics->out, " %s\n# TYPE ", help);
     print_name(metrics, false);
-    fprintf(metrics->out, " %s\n", type == COUNTER ? "counter" : "gauge");
+    static const char *const types[] = {[GAUGE] = "gauge", [COUNTER] = "counter", [HISTOGRAM] = "histogram"};
+    fprintf(metrics->out, " %s\n", types[type]);
 }
 
 static void begin_sample(struct metrics *metrics)
@@ -62,14 +73,11 @@ static void add_label(struct metrics *metrics, const char *label, const char *va
 {
     fprintf(metrics->out, "%s%s=\"", metrics->labelled ? "," : "{", label);
     metrics->labelled = true;
-    for (; *value != '\0'; value++) {
-        if (*value == '\n') {
-            fputs("\\n", metrics->out);
-        } else {
-            fprintf(metrics->out, "%s%c", *value == '"' || *value == '\\' ? "\\" : "", *value);
-        }
+    for (size_t plain; plain = strcspn(value, "\"\\\n"), value[plain] != '\0'; value += plain + 1) {
+        fwrite(value, 1, plain, metrics->out);
+        fprintf(metrics->out, "\\%c", value[plain] == '\n' ? 'n' : value[plain]);
     }
-    fputc('"', metrics->out);
+    fprintf(metrics->out, "%s\"", value);
 }
 
 static void end_sample(struct metrics *metrics, uint64_t value)
@@ -98,6 +106,58 @@ static void print_labelled(struct metrics *metrics, const char *label, const cha
     add_label(metrics, label, text);
     end_sample(metrics, value);
 }
+
+/* --- Histograms --------------------------------------------------------------------------------------------- */
+
+/* Whose times they are: up to two labels, NULL where there are fewer. */
+struct labels {
+    const char *name[2];
+    const char *value[2];
+};
+
+static void begin_part(struct metrics *metrics, const char *part, const struct labels *labels)
+{
+    print_name(metrics, true);
+    fputs(part, metrics->out);
+    metrics->labelled = false;
+    for (int i = 0; i < 2 && labels->name[i] != NULL; i++) {
+        add_label(metrics, labels->name[i], labels->value[i]);
+    }
+}
+
+/* Bounds in seconds, with a point: OpenMetrics' canonical numbers. */
+static void add_bound(struct metrics *metrics, uint64_t us)
+{
+    char text[32];
+
+    snprintf(text, sizeof(text), us % 1000000 == 0 ? "%.1f" : "%.9g", (double)us / 1e6);
+    add_label(metrics, "le", text);
+}
+
+/* The samples of one histogram: buckets that include those before them, as the formats want it. */
+static void print_times(struct metrics *metrics, struct bounds bounds, const struct labels *labels,
+                        const struct time_histogram *times)
+{
+    uint64_t count = 0;
+
+    for (uint32_t i = 0; i < TIME_BUCKETS; i++) {
+        count += times->buckets[i];
+        if (i >= bounds.first && i <= bounds.last) {
+            begin_part(metrics, "_bucket", labels);
+            add_bound(metrics, time_histogram_bound_us(i));
+            end_sample(metrics, count);
+        }
+    }
+    begin_part(metrics, "_bucket", labels);
+    add_label(metrics, "le", "+Inf");
+    end_sample(metrics, count);
+    begin_part(metrics, "_sum", labels);
+    end_sample_us(metrics, times->sum_us);
+    begin_part(metrics, "_count", labels);
+    end_sample(metrics, count);
+}
+
+/* --- What there is ------------------------------------------------------------------------------------------ */
 
 static void print_instance(struct metrics *metrics)
 {
@@ -182,6 +242,9 @@ static void print_worker_times(struct metrics *metrics)
         add_label(metrics, "worker", number);
         end_sample_us(metrics, summary->worker[i].adoption_us);
     }
+    begin(metrics, HISTOGRAM, "adoption_seconds",
+          "how long adoptions of dead workers' sessions took, of all workers");
+    print_times(metrics, short_times, &(struct labels){0}, &summary->adoptions);
     begin(metrics, GAUGE, "worker_loop_age_seconds", "time since the worker's loop last turned");
     for (uint32_t i = 0; i < summary->slots; i++) {
         snprintf(number, sizeof(number), "%u", i);
@@ -234,11 +297,88 @@ static void print_sessions(struct metrics *metrics)
           "bytes received from either side, of ended and living sessions");
     print_labelled(metrics, "side", "client", summary->client_bytes);
     print_labelled(metrics, "side", "server", summary->server_bytes);
+}
+
+static const char *listener_name(const struct metrics *metrics, uint32_t row)
+{
+    return region_name(metrics->region, NAME_LISTENER, (uint16_t)row)->name;
+}
+
+static void print_listener_closes(struct metrics *metrics)
+{
+    begin(metrics, COUNTER, "listener_sessions_closed", "sessions that ended, by listener and reason");
+    for (uint32_t row = 0; row < metrics->summary->listener_rows; row++) {
+        for (int i = 1; i < CLOSE_REASON_COUNT; i++) {
+            begin_sample(metrics);
+            add_label(metrics, "listener", listener_name(metrics, row));
+            add_label(metrics, "reason", close_reason_text(i));
+            end_sample(metrics, metrics->summary->listener[row].closes[i]);
+        }
+    }
+}
+
+static void print_listener_times(struct metrics *metrics, const char *family, const char *help,
+                                 struct bounds bounds, size_t member)
+{
+    begin(metrics, HISTOGRAM, family, help);
+    for (uint32_t row = 0; row < metrics->summary->listener_rows; row++) {
+        const char *counters = (const char *)&metrics->summary->listener[row];
+        print_times(metrics, bounds,
+                    &(struct labels){.name = {"listener"}, .value = {listener_name(metrics, row)}},
+                    (const struct time_histogram *)(counters + member));
+    }
+}
+
+static uint64_t queue_length(const struct accept_queue *queue)
+{
+    return queue->length;
+}
+
+static uint64_t queue_limit(const struct accept_queue *queue)
+{
+    return queue->limit;
+}
+
+static uint64_t queue_drops(const struct accept_queue *queue)
+{
+    return queue->drops;
+}
+
+/* Listeners of unix sockets only, or that are no longer configured, have none. */
+static void print_queues(struct metrics *metrics, enum metric_type type, const char *family, const char *help,
+                         uint64_t (*value)(const struct accept_queue *queue))
+{
+    begin(metrics, type, family, help);
+    for (uint32_t row = 0; metrics->queues != NULL && row < metrics->summary->listener_rows; row++) {
+        if (metrics->queues[row].sockets > 0) {
+            print_labelled(metrics, "listener", listener_name(metrics, row), value(&metrics->queues[row]));
+        }
+    }
+}
+
+static void print_listeners(struct metrics *metrics)
+{
+    const struct summary *summary = metrics->summary;
+
     begin(metrics, GAUGE, "listener_sessions", "sessions by the listener they came by");
     for (uint32_t row = 0; row < summary->listener_rows; row++) {
-        print_labelled(metrics, "listener", region_name(metrics->region, NAME_LISTENER, (uint16_t)row)->name,
-                       summary->listener_sessions[row]);
+        print_labelled(metrics, "listener", listener_name(metrics, row), summary->listener_sessions[row]);
     }
+    begin(metrics, COUNTER, "listener_accepted", "sessions accepted, by listener");
+    for (uint32_t row = 0; row < summary->listener_rows; row++) {
+        print_labelled(metrics, "listener", listener_name(metrics, row), summary->listener[row].accepted);
+    }
+    print_listener_closes(metrics);
+    print_queues(metrics, GAUGE, "listener_accept_queue",
+                 "connections that wait in the kernel to be accepted", queue_length);
+    print_queues(metrics, GAUGE, "listener_accept_queue_limit",
+                 "connections that may wait, on all sockets of the listener", queue_limit);
+    print_queues(metrics, COUNTER, "listener_accept_drops",
+                 "connections the kernel dropped, as a rule because the accept queue was full", queue_drops);
+    print_listener_times(metrics, "first_byte_seconds", "from accepting a session to the server's first byte",
+                         short_times, offsetof(struct listener_counters, first_bytes));
+    print_listener_times(metrics, "session_duration_seconds", "how long ended sessions lasted", long_times,
+                         offsetof(struct listener_counters, durations));
 }
 
 static void print_resources(struct metrics *metrics)
@@ -315,8 +455,57 @@ static void print_per_server(struct metrics *metrics, enum metric_type type, con
     }
 }
 
+static void print_connect_times(struct metrics *metrics)
+{
+    begin(metrics, HISTOGRAM, "server_connect_seconds", "how long connecting to the server took");
+    for (uint32_t row = 0; row < metrics->summary->server_rows; row++) {
+        const struct name_row *name = region_name(metrics->region, NAME_SERVER, (uint16_t)row);
+        print_times(metrics, short_times,
+                    &(struct labels){.name = {"pool", "server"}, .value = {name->pool, name->name}},
+                    &metrics->summary->connect_times[row]);
+    }
+}
+
+static void print_source_ports(struct metrics *metrics)
+{
+    begin(metrics, GAUGE, "server_source_ports",
+          "source ports in use towards the server's address, by the state of their connection");
+    for (uint32_t row = 0; row < metrics->summary->server_rows; row++) {
+        const struct name_row *name = region_name(metrics->region, NAME_SERVER, (uint16_t)row);
+        const struct source_ports *ports = &metrics->summary->ports[row];
+        const struct {
+            enum flow_state state;
+            uint64_t count;
+        } samples[] = {{FLOW_ACTIVE, ports->active}, {FLOW_TIME_WAIT, ports->time_wait}};
+        for (size_t i = 0; i < sizeof(samples) / sizeof(samples[0]); i++) {
+            begin_sample(metrics);
+            add_label(metrics, "pool", name->pool);
+            add_label(metrics, "server", name->name);
+            add_label(metrics, "state", flow_state_text(samples[i].state));
+            end_sample(metrics, samples[i].count);
+        }
+    }
+}
+
+/* One of the states is 1. */
+static void print_server_states(struct metrics *metrics)
+{
+    begin(metrics, GAUGE, "server_state", "1 for the state that the operator has given the server, else 0");
+    for (uint32_t row = 0; row < metrics->summary->server_rows; row++) {
+        const struct name_row *name = region_name(metrics->region, NAME_SERVER, (uint16_t)row);
+        for (int state = 0; state < ADMIN_STATE_COUNT; state++) {
+            begin_sample(metrics);
+            add_label(metrics, "pool", name->pool);
+            add_label(metrics, "server", name->name);
+            add_label(metrics, "state", admin_state_text((enum admin_state)state));
+            end_sample(metrics, (int)admin_state_of(metrics->summary->server_orders[row]) == state);
+        }
+    }
+}
+
 static void print_servers(struct metrics *metrics)
 {
+    print_server_states(metrics);
     print_per_server(metrics, GAUGE, "server_sessions", "sessions of the server", server_sessions_of);
     print_per_server(metrics, COUNTER, "server_connects", "connections to the server that were established",
                      connects_of);
@@ -326,16 +515,20 @@ static void print_servers(struct metrics *metrics)
                      bytes_to);
     print_per_server(metrics, COUNTER, "server_received_bytes",
                      "bytes received from the server, of ended sessions", bytes_from);
+    print_connect_times(metrics);
+    print_source_ports(metrics);
 }
 
 void metrics_print(FILE *out, enum metrics_format format, const struct summary *summary,
-                   const struct region *region)
+                   const struct accept_queue *queues, const struct region *region)
 {
-    struct metrics metrics = {.out = out, .format = format, .summary = summary, .region = region};
+    struct metrics metrics = {
+        .out = out, .format = format, .summary = summary, .region = region, .queues = queues};
 
     print_instance(&metrics);
     print_workers(&metrics);
     print_sessions(&metrics);
+    print_listeners(&metrics);
     print_resources(&metrics);
     print_stats(&metrics);
     print_servers(&metrics);

@@ -81,6 +81,7 @@ void exporter_main(struct region *region, int fd, const struct identity *identit
         log_line(LOG_LEVEL_WARNING, "event=no_sandbox error=\"%s\"", strerror(-result));
     }
     do {
+        log_set_level(image_box_current(region)->log_level);
         result = http_turn(&http);
     } while (result == 0);
     die("serving HTTP", -result);

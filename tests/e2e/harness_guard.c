@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -14,31 +15,57 @@
 
 #include "tests/e2e/harness.h"
 
-enum { SHOWN_BYTES = 4096 }; /* the end of each file */
+enum { SHOWN_BYTES = 4096 }; /* of each file */
 
-static bool has_report(const char *text)
+/* The line where a sanitizer's report begins; NULL: none. */
+static const char *find_report(const char *text, size_t length)
 {
-    return strstr(text, "Sanitizer") != NULL || strstr(text, ": runtime error: ") != NULL;
+    static const char *const marks[] = {"Sanitizer:", ": runtime error: "};
+    const char *report = NULL;
+
+    for (size_t i = 0; i < sizeof(marks) / sizeof(marks[0]) && report == NULL; i++) {
+        report = memmem(text, length, marks[i], strlen(marks[i]));
+    }
+    while (report != NULL && report > text && report[-1] != '\n') {
+        report--;
+    }
+    return report;
+}
+
+/* A report, however much was logged after it; of a failure without one the end. */
+static void show_text(const char *path, const char *text, size_t length, bool failed)
+{
+    const char *from = find_report(text, length);
+
+    if (from == NULL && !failed) {
+        return;
+    }
+    if (from == NULL) {
+        from = text + (length > SHOWN_BYTES ? length - SHOWN_BYTES : 0);
+    }
+    size_t left = length - (size_t)(from - text);
+    dprintf(STDERR_FILENO, "---- %s\n%.*s\n", path, (int)(left < SHOWN_BYTES ? left : SHOWN_BYTES), from);
 }
 
 static void show_file(const char *name, bool failed)
 {
-    static char text[SHOWN_BYTES + 1];
     char path[2 * PATH_BYTES];
     struct stat stat;
 
     snprintf(path, sizeof(path), "%s/%.100s", bed.dir, name);
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (fd < 0 || fstat(fd, &stat) != 0 || !S_ISREG(stat.st_mode)) {
+    if (fd < 0) {
         return;
     }
-    off_t from = stat.st_size > SHOWN_BYTES ? stat.st_size - SHOWN_BYTES : 0;
-    ssize_t length = pread(fd, text, SHOWN_BYTES, from);
-    close(fd);
-    text[length > 0 ? length : 0] = '\0';
-    if (length > 0 && (failed || has_report(text))) {
-        dprintf(STDERR_FILENO, "---- %s\n%s", path, text);
+    if (fstat(fd, &stat) == 0 && S_ISREG(stat.st_mode) && stat.st_size > 0) {
+        size_t length = (size_t)stat.st_size;
+        char *text = mmap(NULL, length, PROT_READ, MAP_PRIVATE, fd, 0);
+        if (text != MAP_FAILED) {
+            show_text(path, text, length, failed);
+            (void)munmap(text, length);
+        }
     }
+    close(fd);
 }
 
 static void for_each_file(void (*handle)(const char *name, bool failed), bool failed)

@@ -2,6 +2,7 @@
 
 #include <criterion/criterion.h>
 #include <ctype.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +13,9 @@ struct parser {
     const char *at;
     bool openmetrics;
     bool counter; /* the family being read */
+    bool histogram;
+    double bound; /* of the histogram's last bucket */
+    double below; /* its value */
     char family[NAME_BYTES];
     char families[FAMILIES_MAX][NAME_BYTES];
     unsigned family_count;
@@ -65,7 +69,9 @@ static void take_family(struct parser *parser)
     take_name(parser, again);
     cr_assert_str_eq(again, parser->family);
     parser->counter = strncmp(parser->at, " counter", 8) == 0;
-    expect_text(parser, parser->counter ? " counter\n" : " gauge\n");
+    parser->histogram = strncmp(parser->at, " histogram", 10) == 0;
+    parser->bound = -1;
+    expect_text(parser, parser->counter ? " counter\n" : parser->histogram ? " histogram\n" : " gauge\n");
     cr_assert_eq(ends_with_total(parser->family), parser->counter && !parser->openmetrics, "%s",
                  parser->family);
 }
@@ -91,17 +97,44 @@ static void take_labels(struct parser *parser)
     expect_text(parser, "}");
 }
 
+/* Bounds rise, values do not fall, and the count is the last bucket's. */
+static void check_histogram(struct parser *parser, const char *start, const char *part, double value)
+{
+    const char *le = memmem(start, (size_t)(parser->at - start), "le=\"", 4);
+
+    cr_assert_eq(le != NULL, strcmp(part, "_bucket") == 0, "%.80s", start);
+    if (le != NULL) {
+        double bound = strtod(le + 4, NULL);
+        cr_assert_gt(bound, parser->bound, "%.120s", start);
+        cr_assert(parser->bound < 0 || value >= parser->below, "%.120s", start);
+        parser->bound = bound;
+        parser->below = value;
+    } else if (strcmp(part, "_count") == 0) {
+        cr_assert(isinf(parser->bound) && value == parser->below, "%.120s", start);
+        parser->bound = -1;
+    } else {
+        cr_assert_str_eq(part, "_sum");
+    }
+}
+
+static void expect_family(const struct parser *parser, const char *name)
+{
+    size_t length = strlen(parser->family);
+
+    cr_assert_eq(strncmp(name, parser->family, length), 0, "%s in %s", name, parser->family);
+    if (!parser->histogram) {
+        cr_assert_str_eq(name + length, parser->counter && parser->openmetrics ? "_total" : "");
+    }
+}
+
 static void take_sample(struct parser *parser)
 {
     const char *start = parser->at;
     char name[NAME_BYTES];
-    char expected[NAME_BYTES + 8];
     char *end = NULL;
 
     take_name(parser, name);
-    snprintf(expected, sizeof(expected), "%s%s", parser->family,
-             parser->counter && parser->openmetrics ? "_total" : "");
-    cr_assert_str_eq(name, expected);
+    expect_family(parser, name);
     if (*parser->at == '{') {
         take_labels(parser);
     }
@@ -115,7 +148,10 @@ static void take_sample(struct parser *parser)
     parser->lengths[parser->series_count++] = length;
     expect_text(parser, " ");
     cr_assert(isdigit((unsigned char)*parser->at), "value of %.*s", (int)length, start);
-    (void)strtod(parser->at, &end);
+    double value = strtod(parser->at, &end);
+    if (parser->histogram) {
+        check_histogram(parser, start, name + strlen(parser->family), value);
+    }
     parser->at = end;
     expect_text(parser, "\n");
 }

@@ -106,6 +106,40 @@ struct net_pair net_pair(int listener)
     return pair;
 }
 
+void net_exchange(const struct net_pair *pair)
+{
+    net_write_text(pair->client, "question");
+    net_read_text(pair->server, "question");
+    net_write_text(pair->server, "answer");
+    net_read_text(pair->client, "answer");
+}
+
+void net_exchange_all(const struct net_pair *pairs, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        net_exchange(&pairs[i]);
+    }
+}
+
+void net_exchange_new(int listener, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        struct net_pair pair = net_pair(listener);
+        net_exchange(&pair);
+        close(pair.client);
+        close(pair.server);
+    }
+}
+
+void net_close_all(const struct net_pair *pairs, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        close(pairs[i].client);
+        net_expect_eof(pairs[i].server);
+        close(pairs[i].server);
+    }
+}
+
 void net_write(int fd, const void *data, size_t length)
 {
     for (size_t done = 0; done < length;) {

@@ -41,6 +41,14 @@ bool net_has_connection(int listener);
 /* Connects through Penstock's port and accepts at the server. */
 struct net_pair net_pair(int listener);
 
+/* A question and its answer, through each of the sessions; of new ones, which are closed again. */
+void net_exchange(const struct net_pair *pair);
+void net_exchange_all(const struct net_pair *pairs, unsigned count);
+void net_exchange_new(int listener, unsigned count);
+
+/* Closes each client, sees its server's end, and closes that. */
+void net_close_all(const struct net_pair *pairs, unsigned count);
+
 void net_write(int fd, const void *data, size_t length);
 void net_read(int fd, void *data, size_t length);
 void net_write_text(int fd, const char *text);

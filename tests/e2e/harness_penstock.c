@@ -28,7 +28,7 @@ const char *penstock_configure(const struct penstock_config *config)
                          "%s%s\n"
                          "limits: { %s }\n"
                          "timeouts: { %s }\n"
-                         "log: { level: info, access: %s/access.log }\n"
+                         "log: { %s }\n"
                          "listeners:\n"
                          "  - { name: in, bind: [ %s ], routes: [ { pool: app } ], %s }\n"
                          "%s"
@@ -38,7 +38,8 @@ const char *penstock_configure(const struct penstock_config *config)
                          bed.name, config->workers > 0 ? config->workers : 2, geteuid() == 0 ? "user: " : "",
                          geteuid() == 0 ? or (config->user, "nobody") : "",
                          or (config->limits, "sessions: 2000, buffers: 64MiB"),
-                         or (config->timeouts, "connect: 5s"), bed.dir,
+                         or (config->timeouts, "connect: 5s"),
+                         or (config->log, bed_format("access: %s", bed_path("access.log"))),
                          or (config->bind, bed_format("127.0.0.1:%u", bed.port)), or (config->listener, ""),
                          or (config->more_listeners, ""), config->servers, or (config->pool, "retries: 3"),
                          or (config->more_pools, ""), or (config->more, "")));

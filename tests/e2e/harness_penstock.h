@@ -16,6 +16,7 @@ struct penstock_config {
     const char *user;           /* nobody where the tests run as root */
     const char *limits;         /* members of a flow mapping */
     const char *timeouts;       /* the same */
+    const char *log;            /* the same; access.log of the bed */
     const char *bind;           /* elements of a flow list; 127.0.0.1 and bed.port */
     const char *listener;       /* members, without name, bind and routes */
     const char *pool;           /* members, without name and servers */

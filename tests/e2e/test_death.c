@@ -27,32 +27,13 @@ static void begin(void)
 
 TestSuite(death, .init = begin, .fini = bed_fini, .timeout = 60);
 
-static void exchange_all(void)
-{
-    for (int i = 0; i < SESSIONS; i++) {
-        net_write_text(pairs[i].client, "question");
-        net_read_text(pairs[i].server, "question");
-        net_write_text(pairs[i].server, "answer");
-        net_read_text(pairs[i].client, "answer");
-    }
-}
-
-static void close_all(void)
-{
-    for (int i = 0; i < SESSIONS; i++) {
-        close(pairs[i].client);
-        net_expect_eof(pairs[i].server);
-        close(pairs[i].server);
-    }
-}
-
 static void kill_workers(int signal)
 {
-    exchange_all();
+    net_exchange_all(pairs, SESSIONS);
     for (unsigned slot = 0; slot < 2; slot++) {
         cr_assert_eq(kill(penstock_worker(slot), signal), 0);
     }
-    exchange_all();
+    net_exchange_all(pairs, SESSIONS);
     WAIT_UNTIL(penstock_number("workers.0.incarnation") == 2 &&
                penstock_number("workers.1.incarnation") == 2);
     cr_assert_eq(penstock_number("sessions"), SESSIONS);
@@ -61,7 +42,7 @@ static void kill_workers(int signal)
     net_read_text(new.server, "new");
     close(new.client);
     close(new.server);
-    close_all();
+    net_close_all(pairs, SESSIONS);
     WAIT_UNTIL(penstock_number("sessions") == 0);
     const char *status = penstock_status();
     cr_assert_eq(json_number(status, "stats.accepted"), SESSIONS + 1);
@@ -77,9 +58,6 @@ Test(death, of_workers_by_sigkill)
 
 Test(death, of_workers_by_sigsegv)
 {
-#ifdef __SANITIZE_ADDRESS__
-    cr_skip("the sanitizer would report it");
-#endif
     kill_workers(SIGSEGV);
 }
 
@@ -105,7 +83,7 @@ Test(death, connections_meanwhile_are_served)
         new[i].server = net_accept(listener);
         net_read_text(new[i].server, "in the queue");
     }
-    exchange_all();
+    net_exchange_all(pairs, SESSIONS);
     cr_assert_eq(penstock_number("sessions"), 2 * SESSIONS);
     bed_end();
 }
@@ -115,7 +93,7 @@ Test(death, ends_and_resets_meanwhile_are_passed_on)
 {
     pid_t keepers[2] = {penstock_keeper(0), penstock_keeper(1)};
 
-    exchange_all();
+    net_exchange_all(pairs, SESSIONS);
     for (unsigned slot = 0; slot < 2; slot++) {
         cr_assert_eq(kill(keepers[slot], SIGSTOP), 0);
         cr_assert_eq(kill(penstock_worker(slot), SIGKILL), 0);
@@ -143,23 +121,12 @@ Test(death, of_the_supervisor)
     cr_assert_eq(kill(bed.penstock, SIGKILL), 0);
     bed_wait(bed.penstock);
     bed.penstock = 0;
-    exchange_all();
+    net_exchange_all(pairs, SESSIONS);
     struct net_pair new = net_pair(listener);
     net_write_text(new.client, "new");
     net_read_text(new.server, "new");
-    close_all();
+    net_close_all(pairs, SESSIONS);
     bed_end();
-}
-
-static void exchange_new(void)
-{
-    for (int i = 0; i < SESSIONS; i++) {
-        struct net_pair new = net_pair(listener);
-        net_write_text(new.client, "new");
-        net_read_text(new.server, "new");
-        close(new.client);
-        close(new.server);
-    }
 }
 
 /* The worker goes on, a new keeper takes it over, and cares for it as the old one did. */
@@ -176,15 +143,15 @@ Test(death, of_a_keeper)
     }
     net_read_pattern(pairs[0].server, 7, 64 << 20);
     cr_assert_eq(bed_wait(writer), 0);
-    exchange_all();
-    exchange_new();
+    net_exchange_all(pairs, SESSIONS);
+    net_exchange_new(listener, SESSIONS);
     cr_assert_neq(penstock_keeper(0), keeper);
     cr_assert_eq(kill(penstock_worker(0), SIGKILL), 0);
-    exchange_all();
+    net_exchange_all(pairs, SESSIONS);
     WAIT_UNTIL(bed_count(penstock_log(), "event=adopted slot=0") == 6);
-    exchange_new();
+    net_exchange_new(listener, SESSIONS);
     WAIT_UNTIL(bed_count_descriptors(penstock_keeper(0)) == descriptors);
-    close_all();
+    net_close_all(pairs, SESSIONS);
     WAIT_UNTIL(penstock_number("sessions") == 0);
     bed_end();
 }
@@ -201,13 +168,13 @@ Test(death, of_keeper_and_worker)
     cr_assert_eq(kill(bed.penstock, SIGCONT), 0);
     WAIT_UNTIL(strstr(penstock_log(), "event=slot_lost slot=0") != NULL);
     WAIT_UNTIL(penstock_worker(0) != worker);
-    exchange_new();
+    net_exchange_new(listener, SESSIONS);
     bed_end();
 }
 
 Test(death, of_the_logger)
 {
-    close_all();
+    net_close_all(pairs, SESSIONS);
     WAIT_UNTIL(bed_count_lines(bed_path("access.log")) == SESSIONS);
     pid_t logger = bed_child_named(bed.penstock, "logger");
     cr_assert(logger > 0);

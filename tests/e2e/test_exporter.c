@@ -54,6 +54,22 @@ static double metric(const char *series)
     return value;
 }
 
+/* What is counted of each session, once for every one that was opened. */
+static void expect_counts(double opened, uint16_t server_port)
+{
+    const char *server = bed_format("{pool=\"app\",server=\"127.0.0.1:%u\"}", server_port);
+    size_t texts = bed_mark();
+    const char *text = http_body(port, "/metrics");
+
+    (void)metrics_parse(text, false);
+    cr_expect_eq(metrics_value(text, "penstock_listener_accepted_total{listener=\"in\"}"), opened);
+    cr_expect_eq(metrics_value(text, "penstock_session_duration_seconds_count{listener=\"in\"}"), opened);
+    cr_expect_eq(metrics_value(text, "penstock_first_byte_seconds_count{listener=\"in\"}"), opened);
+    cr_expect_eq(metrics_value(text, bed_format("penstock_server_connect_seconds_count%s", server)), opened);
+    cr_expect_gt(metrics_value(text, "penstock_session_duration_seconds_sum{listener=\"in\"}"), 0);
+    bed_release(texts);
+}
+
 Test(exporter, a_scrape_during_load_agrees_with_it)
 {
     struct origin origin = origin_start("auto");
@@ -84,6 +100,7 @@ Test(exporter, a_scrape_during_load_agrees_with_it)
                                    origin.port)),
                  totals.opened);
     cr_expect_eq(metric("penstock_listener_sessions{listener=\"in\"}"), 0);
+    expect_counts(totals.opened, origin.port);
     bed_end();
 }
 
@@ -102,6 +119,85 @@ Test(exporter, counters_survive_workers)
     WAIT_UNTIL(http_status(port, "/healthz") == 200);
     cr_expect_eq(metric("penstock_accepted_total"), totals.opened);
     cr_expect_eq(metric("penstock_received_bytes_total{side=\"client\"}"), totals.bytes_up);
+    expect_counts(totals.opened, origin.port);
+    cr_expect_eq(metric("penstock_adoption_seconds_count"), 2);
+    bed_end();
+}
+
+/* Of whatever a death cuts short nothing counts twice, and nothing is lost. */
+Test(exporter, histograms_are_exact_while_workers_die)
+{
+    struct origin origin = origin_start("auto");
+    struct load_totals totals = {0};
+
+    start(origin.port, "");
+    struct bed_process load = load_start("streams --connections 20 --seconds 3 --max-bytes 100K");
+    for (unsigned i = 0; i < 20; i++) {
+        pid_t worker = penstock_worker(i % 2);
+        cr_assert_eq(kill(worker, SIGKILL), 0);
+        WAIT_UNTIL(penstock_worker(i % 2) != worker && http_status(port, "/healthz") == 200);
+    }
+    load_totals_add(&totals, load_finish(&load));
+    load_totals_expect(&totals);
+    expect_counts(totals.opened, origin.port);
+    cr_expect_eq(metric("penstock_adoption_seconds_count"), 20);
+    bed_end();
+}
+
+Test(exporter, shows_connections_that_wait_to_be_accepted)
+{
+    enum { LIMIT = 4, CLIENTS = LIMIT + 3 };
+    uint16_t server_port;
+    int listener = net_listen(&server_port, CLIENTS);
+    int clients[CLIENTS];
+    int servers[CLIENTS];
+
+    port = bed_reserve_port("127.0.0.1");
+    penstock_start(&(struct penstock_config){
+        .workers = 1,
+        .limits = "sessions: 4, buffers: 64MiB",
+        .servers = bed_format("127.0.0.1:%u", server_port),
+        .more = lines_of(""),
+    });
+    cr_expect_eq(metric("penstock_listener_accept_queue{listener=\"in\"}"), 0);
+    cr_expect_gt(metric("penstock_listener_accept_queue_limit{listener=\"in\"}"), CLIENTS);
+    for (int i = 0; i < CLIENTS; i++) {
+        clients[i] = net_connect(bed.port);
+        if (i < LIMIT) {
+            servers[i] = net_accept(listener);
+        }
+    }
+    WAIT_UNTIL(metric("penstock_listener_accept_queue{listener=\"in\"}") == CLIENTS - LIMIT);
+    cr_expect_eq(metric("penstock_listener_accepted_total{listener=\"in\"}"), LIMIT);
+    for (int i = 0; i < CLIENTS; i++) {
+        close(clients[i]);
+        close(servers[i]);
+        if (i + LIMIT < CLIENTS) {
+            servers[i + LIMIT] = net_accept(listener);
+        }
+    }
+    WAIT_UNTIL(metric("penstock_listener_accept_queue{listener=\"in\"}") == 0);
+    cr_expect_eq(metric("penstock_listener_accept_drops_total{listener=\"in\"}"), 0);
+    bed_end();
+}
+
+Test(exporter, source_ports_stay_in_use_through_time_wait)
+{
+    uint16_t server_port;
+    int listener = net_listen(&server_port, 10);
+
+    start(server_port, "");
+    const char *series =
+        bed_format("penstock_server_source_ports{pool=\"app\",server=\"127.0.0.1:%u\",state=", server_port);
+    struct net_pair pair = net_pair(listener);
+    WAIT_UNTIL(metric(bed_format("%s\"active\"}", series)) == 1);
+    net_half_close(pair.client); /* passed on to the server, whose end then comes second */
+    net_expect_eof(pair.server);
+    close(pair.server);
+    net_expect_eof(pair.client);
+    close(pair.client);
+    WAIT_UNTIL(metric(bed_format("%s\"active\"}", series)) == 0);
+    cr_expect_eq(metric(bed_format("%s\"time_wait\"}", series)), 1);
     bed_end();
 }
 

@@ -101,9 +101,6 @@ DAMAGED(two_receives_at_once, session->conn[SIDE_CLIENT].in_flight = CONN_OP_REC
 /* A completion that no worker survives: its session is reset at the third fault, whose adoption leaves it out. */
 Test(fault, a_session_the_worker_dies_of_is_reset)
 {
-#ifdef __SANITIZE_ADDRESS__
-    cr_skip("the sanitizer would report it");
-#endif
     struct session *session = record_of(&pairs[BAD]);
     const struct slot_suspect *suspect = &region_slot(&region, 0)->suspect;
 

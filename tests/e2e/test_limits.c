@@ -28,14 +28,6 @@ static bool allow_few_descriptors(void)
     return setrlimit(RLIMIT_NOFILE, &limit) == 0;
 }
 
-static void exchange(const struct net_pair *pair)
-{
-    net_write_text(pair->client, "question");
-    net_read_text(pair->server, "question");
-    net_write_text(pair->server, "answer");
-    net_read_text(pair->client, "answer");
-}
-
 /* Accepts what comes until accepting is paused; returns how many. The order of servers is that of clients. */
 static unsigned accept_until_paused(int listener, int *servers)
 {
@@ -55,7 +47,7 @@ static void serve_all(int listener, const int *clients, int *servers, unsigned s
 {
     for (unsigned i = 0; i < CLIENTS; i++) {
         struct net_pair pair = {clients[i], servers[i]};
-        exchange(&pair);
+        net_exchange(&pair);
         close(pair.client);
         net_expect_eof(pair.server);
         close(pair.server);
@@ -126,11 +118,11 @@ Test(limits, descriptors_taken_away)
     int client = net_connect(bed.port); /* the armed accept has the former limit */
     net_expect_reset(client);
     WAIT_UNTIL(penstock_number("closes.no_resources") == 1);
-    exchange(&first);
+    net_exchange(&first);
     cr_assert_eq(prlimit(penstock_worker(0), RLIMIT_NOFILE, &before, NULL), 0);
     struct net_pair second = net_pair(listener);
-    exchange(&second);
-    exchange(&first);
+    net_exchange(&second);
+    net_exchange(&first);
     bed_end();
 }
 
@@ -175,7 +167,7 @@ Test(limits, sessions_of_all_workers_together)
     cr_assert_leq(penstock_number("sessions"), LIMIT + 1);
     for (int i = 0; i < LIMIT; i++) {
         struct net_pair pair = {clients[i], servers[i]};
-        exchange(&pair);
+        net_exchange(&pair);
         close(clients[i]);
         close(servers[i]);
     }
@@ -200,5 +192,51 @@ Test(limits, room_for_less_than_a_queue)
     struct bed_process load = load_start("idle --connections 400 --touch --verify --seconds 1");
     WAIT_UNTIL(penstock_number("sessions") == 400);
     load_finish(&load);
+    bed_end();
+}
+
+/* Connections that end are in TIME_WAIT for a minute. Those without a place are served all the same. */
+static void end_many(const char *limits)
+{
+    struct origin origin = origin_start("auto");
+
+    penstock_start(
+        &(struct penstock_config){.servers = bed_format("127.0.0.1:%u", origin.port), .limits = limits});
+    load_run(bed_format("connect --connections 1 --count %d", 2 * CLIENTS));
+    WAIT_UNTIL(penstock_number("sessions") == 0);
+    cr_expect_eq(penstock_number("stats.accepted"), 2 * CLIENTS);
+}
+
+Test(limits, flows_for_all_time_waits)
+{
+    end_many("sessions: 10, flows: 1000, buffers: 64MiB");
+    cr_expect_eq(penstock_number("stats.flow_failures"), 0);
+    cr_expect_eq(penstock_number("flows.time_wait"), 2 * CLIENTS);
+    bed_end();
+}
+
+Test(limits, flows_for_some_time_waits)
+{
+    end_many("sessions: 10, flows: 20, buffers: 64MiB");
+    uint64_t capacity = penstock_number("flows.capacity");
+    cr_expect_lt(capacity, 2 * CLIENTS);
+    cr_expect_leq(penstock_number("flows.time_wait"), capacity);
+    cr_expect_gt(penstock_number("stats.flow_failures"), 0);
+    bed_end();
+}
+
+Test(limits, flows_above_the_load_advised)
+{
+    bed_write_file(bed_path("penstock.yaml"),
+                   bed_format("name: %s\nlimits: { sessions: 100, flows: 250 }\n"
+                              "listeners: [ { name: in, bind: 127.0.0.1:1, routes: [ { pool: out } ] } ]\n"
+                              "pools: [ { name: out, servers: [ 127.0.0.1:2 ] } ]\n",
+                              bed.name));
+    const char *argv[] = {bed_penstock_path(), "check", "-c", bed_path("penstock.yaml"), NULL};
+    struct bed_process process;
+    cr_expect_eq(bed_run(argv, &process), 0, "%s", bed_read_file(process.err));
+    cr_expect_not_null(
+        strstr(bed_read_file(process.out), "advice: limits.flows: living sessions alone may fill 80 %"), "%s",
+        bed_read_file(process.out));
     bed_end();
 }

@@ -13,14 +13,6 @@ BED_SUITE(reload, 90);
 
 enum { RELOADS = 30 };
 
-static void exchange(const struct net_pair *pair)
-{
-    net_write_text(pair->client, "question");
-    net_read_text(pair->server, "question");
-    net_write_text(pair->server, "answer");
-    net_read_text(pair->client, "answer");
-}
-
 static const char *configure_server(uint16_t port)
 {
     return penstock_configure(&(struct penstock_config){.servers = bed_format("127.0.0.1:%u", port)});
@@ -38,8 +30,8 @@ Test(reload, new_sessions_go_to_the_new_server)
     cr_assert_eq(penstock_number("generation"), 2);
     for (int i = 0; i < 10; i++) {
         struct net_pair new = net_pair(listeners[1]);
-        exchange(&new);
-        exchange(&old);
+        net_exchange(&new);
+        net_exchange(&old);
     }
     cr_assert(!net_has_connection(listeners[0]));
     const char *status = penstock_status();
@@ -98,14 +90,14 @@ Test(reload, wrong_file_changes_nothing)
     cr_assert(strstr(penstock_log(), "unknown key 'limitz'") != NULL);
     cr_assert_eq(penstock_number("generation"), 1);
     struct net_pair new = net_pair(listener);
-    exchange(&new);
-    exchange(&old);
+    net_exchange(&new);
+    net_exchange(&old);
     /* The command says so, too; and a right file is taken all the same. */
     cr_assert_neq(penstock_reload(), 0);
     bed_write_file(bed_path("penstock.yaml"), right);
     cr_assert_eq(penstock_reload(), 0);
     cr_assert_eq(penstock_number("generation"), 2);
-    exchange(&old);
+    net_exchange(&old);
     bed_end();
 }
 
@@ -122,16 +114,16 @@ Test(reload, listeners_come_and_go)
     penstock_configure(&(struct penstock_config){.servers = bed_format("127.0.0.1:%u", port), .bind = new});
     cr_assert_eq(penstock_reload(), 0, "%s", penstock_log());
     struct net_pair other = {net_connect_to(new), net_accept(listener)};
-    exchange(&other);
-    exchange(&pair);
+    net_exchange(&other);
+    net_exchange(&pair);
     WAIT_UNTIL(!net_can_connect(old));
-    exchange(&pair);
+    net_exchange(&pair);
     penstock_configure(&(struct penstock_config){.servers = bed_format("127.0.0.1:%u", port), .bind = old});
     cr_assert_eq(penstock_reload(), 0, "%s", penstock_log());
     struct net_pair again = net_pair(listener);
-    exchange(&again);
-    exchange(&pair);
-    exchange(&other);
+    net_exchange(&again);
+    net_exchange(&pair);
+    net_exchange(&other);
     WAIT_UNTIL(!net_can_connect(new));
     bed_end();
 }
@@ -153,7 +145,7 @@ Test(reload, a_taken_port_changes_nothing)
     cr_assert_eq(penstock_number("reloads_failed"), 1);
     cr_assert_eq(penstock_number("generation"), 1);
     struct net_pair pair = net_pair(listener);
-    exchange(&pair);
+    net_exchange(&pair);
     bed_end();
 }
 
@@ -164,12 +156,12 @@ Test(reload, timeouts_hold_for_living_sessions)
 
     penstock_start_to(port);
     struct net_pair old = net_pair(listener);
-    exchange(&old);
+    net_exchange(&old);
     penstock_configure(
         &(struct penstock_config){.servers = bed_format("127.0.0.1:%u", port), .timeouts = "idle: 200ms"});
     cr_assert_eq(penstock_reload(), 0);
     struct net_pair new = net_pair(listener);
-    exchange(&new);
+    net_exchange(&new);
     net_expect_eof(new.client);
     WAIT_UNTIL(penstock_number("closes.idle_timeout") >= 1);
     bed_end();
@@ -195,7 +187,7 @@ Test(reload, workers_come_and_go)
     cr_assert_eq(penstock_reload(), 0, "%s", penstock_log());
     for (int i = 0; i < 40; i++) {
         pairs[i] = net_pair(listener);
-        exchange(&pairs[i]);
+        net_exchange(&pairs[i]);
     }
     cr_assert_gt(penstock_number("workers.3.sessions"), 0, "%s", penstock_status());
     configure_workers(port, 2);
@@ -204,21 +196,21 @@ Test(reload, workers_come_and_go)
                  penstock_number("workers.2.sessions") + penstock_number("workers.3.sessions"));
     kill(penstock_worker(3), SIGKILL);
     for (int i = 0; i < 40; i++) {
-        exchange(&pairs[i]);
+        net_exchange(&pairs[i]);
         close(pairs[i].client);
         net_expect_eof(pairs[i].server);
         close(pairs[i].server);
     }
     WAIT_UNTIL(penstock_number("workers.2.pid") == 0 && penstock_number("workers.3.pid") == 0);
-    exchange(&first);
+    net_exchange(&first);
     configure_workers(port, 3);
     cr_assert_eq(penstock_reload(), 0, "%s", penstock_log());
     for (int i = 0; i < 40; i++) {
         pairs[i] = net_pair(listener);
-        exchange(&pairs[i]);
+        net_exchange(&pairs[i]);
     }
     cr_assert_gt(penstock_number("workers.2.sessions"), 0, "%s", penstock_status());
-    exchange(&first);
+    net_exchange(&first);
     bed_end();
 }
 
@@ -269,6 +261,6 @@ Test(reload, drain_ends_what_is_left)
     net_expect_reset(old.client);
     WAIT_UNTIL(penstock_number("closes.stopped") == 1);
     cr_assert_eq(penstock_number("sessions_draining"), 0);
-    exchange(&kept);
+    net_exchange(&kept);
     bed_end();
 }

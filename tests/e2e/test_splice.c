@@ -319,14 +319,6 @@ Test(splice, many_paces_at_once)
 
 /* --- Leaving, and where it is never entered --------------------------------------------------------------- */
 
-static void exchange(const struct net_pair *pair)
-{
-    net_write_text(pair->client, "question");
-    net_read_text(pair->server, "question");
-    net_write_text(pair->server, "answer");
-    net_read_text(pair->client, "answer");
-}
-
 Test(splice, small_messages_after_bulk_are_received_again)
 {
     struct net_pair pair = begin_pair();
@@ -337,11 +329,11 @@ Test(splice, small_messages_after_bulk_are_received_again)
         bulk(pair.client, pair.server, round, BULK_BYTES);
         cr_assert_gt(spliced_bytes(), before);
         for (int i = 0; i < 10; i++) {
-            exchange(&pair);
+            net_exchange(&pair);
         }
         uint64_t after = spliced_bytes();
         for (int i = 0; i < EXCHANGES; i++) {
-            exchange(&pair);
+            net_exchange(&pair);
         }
         cr_assert_eq(spliced_bytes(), after);
     }

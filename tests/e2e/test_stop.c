@@ -19,14 +19,6 @@ static bool connects(uint16_t port)
     return net_can_connect(bed_format("127.0.0.1:%u", port));
 }
 
-static void exchange(const struct net_pair *pair)
-{
-    net_write_text(pair->client, "question");
-    net_read_text(pair->server, "question");
-    net_write_text(pair->server, "answer");
-    net_read_text(pair->client, "answer");
-}
-
 Test(stop, drain_lets_sessions_finish)
 {
     uint16_t port;
@@ -38,11 +30,11 @@ Test(stop, drain_lets_sessions_finish)
     cr_assert_eq(kill(bed.penstock, SIGTERM), 0);
     WAIT_UNTIL(strstr(penstock_log(), "event=draining") != NULL);
     cr_assert(!connects(bed.port));
-    exchange(&first);
+    net_exchange(&first);
     close(first.client);
     net_expect_eof(first.server);
     close(first.server);
-    exchange(&second);
+    net_exchange(&second);
     cr_assert_eq(kill(bed.penstock, 0), 0);
     close(second.server);
     net_expect_eof(second.client);
@@ -79,7 +71,7 @@ Test(stop, drain_has_an_end)
     penstock_start(
         &(struct penstock_config){.servers = bed_format("127.0.0.1:%u", port), .timeouts = "drain: 200ms"});
     struct net_pair pair = net_pair(listener);
-    exchange(&pair);
+    net_exchange(&pair);
     cr_assert_eq(penstock_stop(SIGTERM), 0);
     net_expect_reset(pair.client);
     net_expect_reset(pair.server);
@@ -94,7 +86,7 @@ Test(stop, at_once)
 
     penstock_start_to(port);
     struct net_pair pair = net_pair(listener);
-    exchange(&pair);
+    net_exchange(&pair);
     cr_assert_eq(penstock_stop(SIGINT), 0);
     net_expect_reset(pair.client);
     net_expect_reset(pair.server);
@@ -112,7 +104,7 @@ Test(stop, and_start_again_and_again)
     for (int i = 0; i < 20; i++) {
         penstock_start_to(port);
         struct net_pair pair = net_pair(listener);
-        exchange(&pair);
+        net_exchange(&pair);
         if (i % 2 == 0) {
             close(pair.client);
             close(pair.server);
@@ -179,7 +171,7 @@ Test(stop, second_of_the_same_name_is_refused)
                                       bed.penstock)) != NULL,
               "%s", said);
     struct net_pair pair = net_pair(listener);
-    exchange(&pair);
+    net_exchange(&pair);
     bed_end();
 }
 

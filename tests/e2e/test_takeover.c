@@ -12,14 +12,6 @@
 
 BED_SUITE(takeover, 90);
 
-static void exchange(const struct net_pair *pair)
-{
-    net_write_text(pair->client, "question");
-    net_read_text(pair->server, "question");
-    net_write_text(pair->server, "answer");
-    net_read_text(pair->client, "answer");
-}
-
 static bool without_ptrace(void)
 {
     return prctl(PR_CAPBSET_DROP, CAP_SYS_PTRACE, 0, 0, 0) == 0;
@@ -41,14 +33,14 @@ Test(takeover, of_a_worker_that_may_not_be_copied)
     cr_assert_eq(kill(penstock_keeper(0), SIGKILL), 0);
     WAIT_UNTIL(strstr(penstock_log(), "event=keeper_missing slot=0") != NULL);
     cr_assert(strstr(penstock_log(), "CAP_SYS_PTRACE") != NULL);
-    exchange(&pair);
+    net_exchange(&pair);
     struct net_pair new = net_pair(listener);
-    exchange(&new);
+    net_exchange(&new);
     cr_assert_eq(penstock_worker(0), worker);
     cr_assert_eq(kill(worker, SIGKILL), 0);
     WAIT_UNTIL(strstr(penstock_log(), "event=slot_lost slot=0") != NULL);
     struct net_pair newer = net_pair(listener);
-    exchange(&newer);
+    net_exchange(&newer);
     bed_end();
 }
 
@@ -70,30 +62,9 @@ static void start(void)
     }
 }
 
-static void exchange_all(void)
-{
-    for (int i = 0; i < SESSIONS; i++) {
-        exchange(&pairs[i]);
-    }
-}
-
-static void exchange_new(void)
-{
-    for (int i = 0; i < SESSIONS; i++) {
-        struct net_pair new = net_pair(listener);
-        exchange(&new);
-        close(new.client);
-        close(new.server);
-    }
-}
-
 static void close_all(void)
 {
-    for (int i = 0; i < SESSIONS; i++) {
-        close(pairs[i].client);
-        net_expect_eof(pairs[i].server);
-        close(pairs[i].server);
-    }
+    net_close_all(pairs, SESSIONS);
     WAIT_UNTIL(penstock_number("sessions") == 0);
 }
 
@@ -109,19 +80,19 @@ Test(takeover, of_keepers_and_workers)
     cr_assert(strstr(penstock_log(), "event=taken_over") != NULL, "%s", penstock_log());
     net_read_pattern(pairs[0].server, 7, 64 << 20);
     cr_assert_eq(bed_wait(writer), 0);
-    exchange_all();
-    exchange_new();
+    net_exchange_all(pairs, SESSIONS);
+    net_exchange_new(listener, SESSIONS);
     for (unsigned i = 0; i < 2; i++) {
         cr_assert_eq(penstock_worker(i), workers[i]);
         cr_assert_eq(penstock_keeper(i), keepers[i]);
     }
     cr_assert_eq(penstock_reload(), 0, "%s", penstock_log());
     cr_assert_eq(kill(workers[0], SIGKILL), 0);
-    exchange_all();
+    net_exchange_all(pairs, SESSIONS);
     cr_assert_eq(kill(keepers[1], SIGKILL), 0);
     WAIT_UNTIL(penstock_worker(1) != workers[1] && penstock_number("workers.1.incarnation") == 2);
-    exchange_all();
-    exchange_new();
+    net_exchange_all(pairs, SESSIONS);
+    net_exchange_new(listener, SESSIONS);
     close_all();
     WAIT_UNTIL(bed_count_lines(bed_path("access.log")) == 3 * SESSIONS);
     cr_assert_eq(penstock_stop(SIGTERM), 0);
@@ -135,10 +106,10 @@ Test(takeover, again_and_again)
     for (int i = 0; i < 20; i++) {
         penstock_kill();
         penstock_start_again();
-        exchange(&pairs[i % SESSIONS]);
+        net_exchange(&pairs[i % SESSIONS]);
     }
-    exchange_all();
-    exchange_new();
+    net_exchange_all(pairs, SESSIONS);
+    net_exchange_new(listener, SESSIONS);
     close_all();
     bed_end();
 }
@@ -150,14 +121,14 @@ Test(takeover, of_a_worker_without_keeper)
     pid_t keeper = penstock_keeper(0);
     penstock_kill();
     cr_assert_eq(kill(keeper, SIGKILL), 0);
-    exchange_all();
+    net_exchange_all(pairs, SESSIONS);
     penstock_start_again();
     WAIT_UNTIL(penstock_number("workers.0.incarnation") == 2);
-    exchange_all();
+    net_exchange_all(pairs, SESSIONS);
     cr_assert_eq(kill(penstock_worker(0), SIGKILL), 0);
     WAIT_UNTIL(penstock_number("workers.0.incarnation") == 3);
-    exchange_all();
-    exchange_new();
+    net_exchange_all(pairs, SESSIONS);
+    net_exchange_new(listener, SESSIONS);
     close_all();
     bed_end();
 }
@@ -173,8 +144,8 @@ Test(takeover, of_a_slot_that_is_lost)
     penstock_start_again();
     cr_assert(strstr(penstock_log(), "event=slot_lost slot=0") != NULL, "%s", penstock_log());
     WAIT_UNTIL(penstock_worker(0) != members[1]);
-    exchange_new();
-    exchange_new();
+    net_exchange_new(listener, SESSIONS);
+    net_exchange_new(listener, SESSIONS);
     cr_assert_eq(penstock_reload(), 0, "%s", penstock_log());
     bed_end();
 }
@@ -193,7 +164,7 @@ Test(takeover, of_nobody)
     WAIT_UNTIL(!net_can_connect(bed_format("127.0.0.1:%u", bed.port)));
     penstock_start_again();
     cr_assert(strstr(penstock_log(), "event=taken_over") == NULL);
-    exchange_new();
+    net_exchange_new(listener, SESSIONS);
     bed_end();
 }
 
@@ -235,9 +206,9 @@ Test(takeover, follows_the_file)
     penstock_kill();
     penstock_configure(&(struct penstock_config){.servers = bed_format("127.0.0.1:%u", port)});
     penstock_start_again();
-    exchange_all();
+    net_exchange_all(pairs, SESSIONS);
     struct net_pair new = net_pair(other);
-    exchange(&new);
+    net_exchange(&new);
     close(new.client);
     close(new.server);
     close_all();
@@ -256,8 +227,8 @@ Test(takeover, keeps_what_runs_where_the_file_cannot_be_followed)
         .servers = "127.0.0.1:1", .bind = bed_format("127.0.0.1:%u, 127.0.0.1:%u", bed.port, taken)});
     penstock_start_again();
     cr_assert(strstr(penstock_log(), "event=reload_failed") != NULL, "%s", penstock_log());
-    exchange_all();
-    exchange_new();
+    net_exchange_all(pairs, SESSIONS);
+    net_exchange_new(listener, SESSIONS);
     close_all();
     bed_end();
 }
@@ -268,9 +239,9 @@ Test(takeover, carries_a_drain_on)
     cr_assert_eq(kill(bed.penstock, SIGTERM), 0);
     WAIT_UNTIL(strstr(penstock_log(), "event=draining") != NULL);
     penstock_kill();
-    exchange_all();
+    net_exchange_all(pairs, SESSIONS);
     penstock_start_again();
-    exchange_all();
+    net_exchange_all(pairs, SESSIONS);
     cr_assert(!net_can_connect(bed_format("127.0.0.1:%u", bed.port)));
     for (int i = 0; i < SESSIONS; i++) {
         close(pairs[i].client);
@@ -295,10 +266,10 @@ Test(takeover, in_the_middle_of_reloads)
         bed_pause_ms(i % 7);
         penstock_kill();
         penstock_start_again();
-        exchange(&pairs[i % SESSIONS]);
+        net_exchange(&pairs[i % SESSIONS]);
     }
-    exchange_all();
-    exchange_new();
+    net_exchange_all(pairs, SESSIONS);
+    net_exchange_new(listener, SESSIONS);
     close_all();
     bed_end();
 }
@@ -316,10 +287,10 @@ Test(takeover, that_is_not_permitted)
     const char *said = bed_read_file(second.err);
     cr_assert(strstr(said, "event=takeover_failed") != NULL && strstr(said, "CAP_SYS_PTRACE") != NULL, "%s",
               said);
-    exchange_all();
-    exchange_new();
+    net_exchange_all(pairs, SESSIONS);
+    net_exchange_new(listener, SESSIONS);
     penstock_start_again();
-    exchange_all();
+    net_exchange_all(pairs, SESSIONS);
     close_all();
     bed_end();
 }

@@ -67,40 +67,6 @@ static void begin(void)
 
 TestSuite(upgrade, .init = begin, .fini = bed_fini, .timeout = 90);
 
-static void exchange(const struct net_pair *pair)
-{
-    net_write_text(pair->client, "question");
-    net_read_text(pair->server, "question");
-    net_write_text(pair->server, "answer");
-    net_read_text(pair->client, "answer");
-}
-
-static void exchange_all(void)
-{
-    for (int i = 0; i < SESSIONS; i++) {
-        exchange(&pairs[i]);
-    }
-}
-
-static void exchange_new(void)
-{
-    for (int i = 0; i < SESSIONS; i++) {
-        struct net_pair new = net_pair(listener);
-        exchange(&new);
-        close(new.client);
-        close(new.server);
-    }
-}
-
-static void close_all(void)
-{
-    for (int i = 0; i < SESSIONS; i++) {
-        close(pairs[i].client);
-        net_expect_eof(pairs[i].server);
-        close(pairs[i].server);
-    }
-}
-
 static int upgrade(void)
 {
     struct bed_process process;
@@ -128,8 +94,8 @@ Test(upgrade, replaces_all_and_loses_nothing)
     cr_assert_eq(upgrade(), 0, "%s", penstock_log());
     net_read_pattern(pairs[0].server, 7, 64 << 20);
     cr_assert_eq(bed_wait(writer), 0);
-    exchange_all();
-    exchange_new();
+    net_exchange_all(pairs, SESSIONS);
+    net_exchange_new(listener, SESSIONS);
     cr_assert_eq(penstock_number("upgrades"), 1);
     for (unsigned i = 0; i < 2; i++) {
         cr_assert_neq(penstock_worker(i), workers[i]);
@@ -140,9 +106,9 @@ Test(upgrade, replaces_all_and_loses_nothing)
     cr_assert(runs(supervisor, bed_path("penstock")));
     cr_assert_eq(penstock_reload(), 0, "%s", penstock_log());
     cr_assert_eq(kill(penstock_worker(0), SIGKILL), 0);
-    exchange_all();
-    exchange_new();
-    close_all();
+    net_exchange_all(pairs, SESSIONS);
+    net_exchange_new(listener, SESSIONS);
+    net_close_all(pairs, SESSIONS);
     WAIT_UNTIL(bed_count_lines(bed_path("access.log")) == 3 * SESSIONS);
     bed_end();
 }
@@ -157,8 +123,8 @@ static void refuse(void)
         cr_assert_eq(penstock_worker(i), workers[i]);
     }
     cr_assert_eq(penstock_number("upgrades"), 0);
-    exchange_all();
-    exchange_new();
+    net_exchange_all(pairs, SESSIONS);
+    net_exchange_new(listener, SESSIONS);
 }
 
 Test(upgrade, to_what_does_not_run_is_refused)
@@ -174,8 +140,8 @@ Test(upgrade, to_what_does_not_run_is_refused)
     refuse();
     install(bed_penstock_path()); /* and one that is good is taken afterwards */
     cr_assert_eq(upgrade(), 0, "%s", penstock_log());
-    exchange_all();
-    close_all();
+    net_exchange_all(pairs, SESSIONS);
+    net_close_all(pairs, SESSIONS);
     bed_end();
 }
 
@@ -187,7 +153,7 @@ Test(upgrade, to_what_refuses_the_file_is_refused)
     refuse();
     cr_assert(strstr(penstock_log(), "limitz") != NULL, "%s", penstock_log());
     bed_write_file(bed_path("penstock.yaml"), right);
-    close_all();
+    net_close_all(pairs, SESSIONS);
     bed_end();
 }
 
@@ -196,10 +162,10 @@ Test(upgrade, again_and_again_by_signal)
     for (unsigned i = 1; i <= 10; i++) {
         cr_assert_eq(kill(bed.penstock, SIGUSR2), 0);
         WAIT_UNTIL(penstock_number("upgrades") == i);
-        exchange_all();
+        net_exchange_all(pairs, SESSIONS);
     }
-    exchange_new();
-    close_all();
+    net_exchange_new(listener, SESSIONS);
+    net_close_all(pairs, SESSIONS);
     bed_end();
 }
 
@@ -211,10 +177,10 @@ Test(upgrade, is_survived_by_those_who_serve)
         bed_pause_ms(i * 5);
         penstock_kill();
         penstock_start_again();
-        exchange_all();
+        net_exchange_all(pairs, SESSIONS);
     }
-    exchange_new();
-    close_all();
+    net_exchange_new(listener, SESSIONS);
+    net_close_all(pairs, SESSIONS);
     bed_end();
 }
 
@@ -227,17 +193,40 @@ Test(upgrade, to_another_layout)
     install(other_layout());
     cr_assert_eq(upgrade(), 0, "%s", penstock_log());
     cr_assert(strstr(penstock_log(), "event=elder ") != NULL, "%s", penstock_log());
-    exchange_new();
+    net_exchange_new(listener, SESSIONS);
     net_read_pattern(pairs[0].server, 7, 64 << 20);
     cr_assert_eq(bed_wait(writer), 0);
-    exchange_all();
+    net_exchange_all(pairs, SESSIONS);
     for (unsigned i = 0; i < 2; i++) {
         cr_assert_eq(kill(workers[i], 0), 0, "it serves its sessions");
     }
-    close_all();
+    net_close_all(pairs, SESSIONS);
     WAIT_UNTIL(strstr(penstock_log(), "event=elder_ended") != NULL);
-    exchange_new();
+    net_exchange_new(listener, SESSIONS);
     WAIT_UNTIL(bed_count_lines(bed_path("access.log")) == 3 * SESSIONS);
+    cr_assert_eq(kill(bed.penstock, SIGTERM), 0);
+    cr_assert_eq(bed_wait(bed.penstock), 0);
+    bed.penstock = 0;
+    bed_end();
+}
+
+/* SIGUSR1 is for the logs of both generations. */
+Test(upgrade, to_another_layout_reopens_both_logs)
+{
+    install(other_layout());
+    cr_assert_eq(upgrade(), 0, "%s", penstock_log());
+    cr_assert_eq(rename(bed_path("access.log"), bed_path("access.log.1")), 0);
+    cr_assert_eq(kill(bed.penstock, SIGUSR1), 0);
+    WAIT_UNTIL(access(bed_path("access.log"), F_OK) == 0);
+    for (unsigned i = 0; i < SESSIONS; i++) {
+        close(pairs[i].client);
+        net_expect_eof(pairs[i].server);
+        close(pairs[i].server);
+        WAIT_UNTIL(bed_count_lines(bed_path("access.log")) + bed_count_lines(bed_path("access.log.1")) ==
+                   i + 1);
+    }
+    cr_assert_gt(bed_count_lines(bed_path("access.log")), 0, "the elder logger's");
+    WAIT_UNTIL(strstr(penstock_log(), "event=elder_ended") != NULL);
     cr_assert_eq(kill(bed.penstock, SIGTERM), 0);
     cr_assert_eq(bed_wait(bed.penstock), 0);
     bed.penstock = 0;
@@ -253,8 +242,8 @@ Test(upgrade, to_another_layout_and_stop)
     cr_assert_eq(upgrade(), 0, "%s", penstock_log());
     penstock_kill();
     penstock_start_again();
-    exchange_all();
-    exchange_new();
+    net_exchange_all(pairs, SESSIONS);
+    net_exchange_new(listener, SESSIONS);
     cr_assert_eq(kill(bed.penstock, SIGINT), 0);
     cr_assert_eq(bed_wait(bed.penstock), 0);
     bed.penstock = 0;
@@ -273,12 +262,12 @@ Test(upgrade, to_another_layout_loses_no_connection)
     install(other_layout());
     cr_assert_eq(kill(bed.penstock, SIGUSR2), 0);
     for (unsigned i = 0; i < 300 && strstr(penstock_log(), "event=elder ") == NULL; i++) {
-        exchange_new();
+        net_exchange_new(listener, SESSIONS);
     }
     for (unsigned i = 0; i < 100; i++) {
-        exchange_new();
+        net_exchange_new(listener, SESSIONS);
     }
-    close_all();
+    net_close_all(pairs, SESSIONS);
     WAIT_UNTIL(strstr(penstock_log(), "event=elder_ended") != NULL);
     cr_assert_eq(kill(bed.penstock, SIGINT), 0);
     cr_assert_eq(bed_wait(bed.penstock), 0);

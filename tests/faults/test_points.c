@@ -11,6 +11,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "shm/name_row.h"
+#include "shm/order.h"
+#include "shm/session_slab.h"
 #include "shm/worker_slot.h"
 #include "tests/e2e/harness.h"
 #include "tests/e2e/harness_json.h"
@@ -28,6 +31,7 @@ enum {
     REACHED_MS = 20000,
     DISTURB_EVERY_MS = 20,
     RELOAD_EVERY = 4,      /* disturbances */
+    KILL_EVERY = 3,        /* likewise */
     LISTENERS_EVERY = 100, /* more than it takes to close them */
     MORE_LISTENERS = 40,   /* so that they come in several messages */
     BLAST_BYTES = 1 << 20,
@@ -70,11 +74,11 @@ static void map_region(void)
     int fds[SEGMENT_COUNT];
 
     for (int i = 0; i < SEGMENT_COUNT; i++) { /* cmd/descriptors.h: FD_HEAD and those that follow */
-        fds[i] = open(bed_format("/proc/%d/fd/%d", penstock_worker(0), 3 + i),
-                      i == SEGMENT_HEAD ? O_RDONLY : O_RDWR);
+        fds[i] = open(bed_format("/proc/%d/fd/%d", penstock_worker(0), 3 + i), O_RDWR);
         cr_assert_geq(fds[i], 0, "root only");
     }
     cr_assert_eq(region_attach(&scene.region, fds, true), 0);
+    cr_assert_eq(region_write_head(&scene.region, fds[SEGMENT_HEAD]), 0);
     scene.slot = region_slot(&scene.region, 0);
 }
 
@@ -135,7 +139,23 @@ static void begin_round(void)
     scene.round_ms = bed_now_ms();
 }
 
-/* A reload, and a client that ends by reset with much on the way in both directions. */
+/* The session of a client's socket is killed, if the order before has been answered. */
+static void order_end(int fd)
+{
+    struct session_walk walk;
+    struct session session;
+    uint16_t port = net_local_port(fd);
+
+    session_walk_begin(&walk, &scene.region);
+    while (session_walk_next(&walk, &session)) {
+        const struct name_row *name = region_name(&scene.region, NAME_LISTENER, session.listener_row);
+        if (session.source_port == port && name != NULL && strcmp(name->name, "echo") == 0) {
+            (void)order_kill(&scene.region, 0, walk.index, session.generation);
+        }
+    }
+}
+
+/* A reload, and a client that ends by reset with much on the way in both directions, or is being killed then. */
 static void disturb(void)
 {
     static uint8_t bytes[64 * 1024];
@@ -160,6 +180,9 @@ static void disturb(void)
     net_read_text(fd, "there");
     for (; n >= 0 && sent < BLAST_BYTES; sent += (size_t)n) {
         n = send(fd, bytes, sizeof(bytes), MSG_DONTWAIT | MSG_NOSIGNAL);
+    }
+    if (scene.disturbances % KILL_EVERY == 0) {
+        order_end(fd);
     }
     bed_pause_ms(1);
     net_reset(fd);

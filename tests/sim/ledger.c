@@ -8,17 +8,25 @@
 
 struct ledger ledger;
 static uint8_t *serials; /* by serial: lines */
+static bool *kills;      /* by serial: an operator wanted its end */
 
 void ledger_init(void)
 {
     memset(&ledger, 0, sizeof(ledger));
     serials = calloc(sim.config->sessions + 1, 1);
-    SIM_CHECK(serials != NULL, "no memory");
+    kills = calloc(sim.config->sessions + 1, sizeof(*kills));
+    SIM_CHECK(serials != NULL && kills != NULL, "no memory");
 }
 
 void ledger_free(void)
 {
     free(serials);
+    free(kills);
+}
+
+void ledger_note_kill(uint64_t serial)
+{
+    kills[serial] = true;
 }
 
 /* The client of a line: by its address, which only TCP has; by the serial noted at its connect. */
@@ -170,6 +178,9 @@ static void check_reason(const struct log_record *record, const struct net_conn 
         LINE_CHECK(client->our_fin || server->our_fin || client->reset || server->reset,
                    "nothing was half closed");
         break;
+    case CLOSE_KILLED:
+        LINE_CHECK(kills[record->serial], "nobody killed it");
+        break;
     case CLOSE_STOPPED:
         LINE_CHECK(sim.region.header->run_state != RUN_SERVE, "nobody stopped Penstock");
         break;
@@ -189,7 +200,8 @@ static void read_line(const struct log_record *record)
               "session %lu is in the log twice", (unsigned long)record->serial);
     if (client == NULL) {
         ledger.unmapped++;
-        SIM_CHECK(record->reason == CLOSE_NO_RESOURCES || record->reason == CLOSE_STOPPED,
+        SIM_CHECK(record->reason == CLOSE_NO_RESOURCES || record->reason == CLOSE_STOPPED ||
+                      kills[record->serial],
                   "a session of nobody: %s", close_reason_text(record->reason));
         return;
     }
@@ -243,9 +255,42 @@ static void check_sum(const char *what, uint64_t counted, uint64_t real)
               (unsigned long)real);
 }
 
+static uint64_t times_count(const struct time_histogram *times)
+{
+    uint64_t count = 0;
+
+    for (int i = 0; i < TIME_BUCKETS; i++) {
+        count += times->buckets[i];
+    }
+    return count;
+}
+
+static void check_listeners(uint64_t first_bytes)
+{
+    uint64_t accepted = 0, durations = 0, first = 0;
+    uint64_t closes[CLOSE_REASON_COUNT] = {0};
+
+    for (uint16_t row = 0; row < IMAGE_LISTENERS_MAX; row++) {
+        const struct listener_counters *counters = region_listener_counters(&sim.region, 0, row);
+        accepted += counters->accepted;
+        durations += times_count(&counters->durations);
+        first += times_count(&counters->first_bytes);
+        for (int reason = 0; reason < CLOSE_REASON_COUNT; reason++) {
+            closes[reason] += counters->closes[reason];
+        }
+    }
+    check_sum("accepted by listeners", accepted, net.accepts);
+    check_sum("durations", durations, net.accepts);
+    check_sum("first bytes", first, first_bytes);
+    for (int reason = 0; reason < CLOSE_REASON_COUNT; reason++) {
+        check_sum("closes of listeners", closes[reason], ledger.closes[reason]);
+    }
+}
+
 static void check_servers(const uint64_t sums[4])
 {
     uint64_t counted[4] = {0};
+    uint64_t times = 0;
 
     for (uint16_t row = 0; row < sim.config->servers; row++) {
         const struct server_counters *counters = region_server_counters(&sim.region, 0, row);
@@ -254,7 +299,9 @@ static void check_servers(const uint64_t sums[4])
         counted[1] += counters->failures;
         counted[2] += counters->bytes_to;
         counted[3] += counters->bytes_from;
+        times += times_count(region_connect_times(&sim.region, 0, row));
     }
+    check_sum("connect times", times, sums[0]);
     check_sum("connects of servers", counted[0], sums[0]);
     check_sum("failures of servers", counted[1], sums[1]);
     check_sum("bytes from servers", counted[3], sums[3]);
@@ -264,7 +311,7 @@ static void check_servers(const uint64_t sums[4])
 void ledger_close(void)
 {
     const struct slot_stats *stats = &sim.slot->stats;
-    uint64_t client_bytes = 0, server_bytes = 0, connects = 0, failures = 0;
+    uint64_t client_bytes = 0, server_bytes = 0, connects = 0, failures = 0, first_bytes = 0;
 
     ledger_read();
     for (uint32_t id = 1; id <= net.count; id++) {
@@ -272,6 +319,7 @@ void ledger_close(void)
         check_peer(conn);
         client_bytes += conn->server ? 0 : conn->in_read;
         server_bytes += conn->server ? conn->in_read : 0;
+        first_bytes += conn->server && conn->in_read > 0;
         connects += conn->server && conn->told;
         failures += conn->server && !conn->told && conn->failed != 0;
     }
@@ -282,8 +330,9 @@ void ledger_close(void)
     check_sum("lines", ledger.lines + stats->log_dropped, net.accepts);
     check_sum("client bytes", stats->client_bytes, client_bytes);
     check_sum("server bytes", stats->server_bytes, server_bytes);
+    check_listeners(first_bytes);
     check_sum("buffers refused", stats->buffers_refused, net.refused_buffers);
-    if (sim.config->ending != RUN_STOP) { /* what a stop cuts off is neither */
+    if (sim.config->ending != RUN_STOP && sim.config->kills == 0) { /* what is cut off is neither */
         check_sum("connects", stats->connects, connects);
         check_sum("connect failures", stats->connect_failures, failures);
         check_servers((uint64_t[]){connects, failures, client_bytes, server_bytes});

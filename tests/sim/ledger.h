@@ -17,6 +17,9 @@ extern struct ledger ledger;
 void ledger_init(void);
 void ledger_free(void);
 
+/* An operator has given the order to end the session. */
+void ledger_note_kill(uint64_t serial);
+
 /* Reads the log's new lines, as the logger does. */
 void ledger_read(void);
 

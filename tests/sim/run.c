@@ -14,6 +14,7 @@
 #include "io/log.h"
 #include "shm/image_box.h"
 #include "shm/name_row.h"
+#include "shm/order.h"
 #include "tests/sim/fake_inbox.h"
 #include "tests/sim/fake_lent.h"
 #include "tests/sim/fake_pipe.h"
@@ -315,7 +316,6 @@ static void check_turn(void)
     }
 }
 
-/* Lives and deaths until the run is over. */
 /* What the supervisor does between two turns. */
 static void reload_now_and_then(void)
 {
@@ -332,6 +332,21 @@ static void reload_now_and_then(void)
     SIM_CHECK(image_box_publish(&sim.region, image) == 0, "publishing");
 }
 
+/* What an operator does, whatever the session is at. */
+static void kill_now_and_then(void)
+{
+    if (sim.slot->session_high == 0 || sim_below(1000) >= sim.config->kills) {
+        return;
+    }
+    uint32_t index = sim_below(sim.slot->session_high);
+    const struct session *session = &sim.sessions[index];
+    if (session->phase != SESSION_FREE && order_kill(&sim.region, 0, index, session->generation)) {
+        ledger_note_kill(session->serial);
+        ring_world.wake_wanted = true;
+    }
+}
+
+/* Lives and deaths until the run is over. */
 static void live(void)
 {
     int result;
@@ -355,6 +370,7 @@ static void live(void)
         sim.turns++;
         limit_pipes();
         reload_now_and_then();
+        kill_now_and_then();
         check_turn();
     } while (!is_over(result));
 }

@@ -95,6 +95,17 @@ CONFIGURATION(servers, .sessions = 5000, .connect_faults = 60, .bytes_max = 3000
 CONFIGURATION(reloads, .sessions = 5000, .bank_bytes = 1 << 20, .bytes_max = 200000, .crash_scale = 5000,
               .reloads = 100)
 
+/* Sessions are killed in whatever they are at. */
+CONFIGURATION(kills, .sessions = 5000, .at_once = 64, .streams = 20, .connect_faults = 20, .kills = 10)
+
+/* The same, and workers die with the order half carried out. */
+CONFIGURATION(kills_deaths, .sessions = 5000, .streams = 20, .connect_faults = 20, .crash_scale = 1500,
+              .kills = 10)
+
+/* The same with what is lent to the kernel. */
+CONFIGURATION(kills_zero_copy, .sessions = 1200, .at_once = 24, .zero_copy = true, .streams = 60,
+              .stream_bytes = 600000, .crash_scale = 2500, .kills = 8)
+
 /* A drain in the middle of it all. */
 CONFIGURATION(drain, .sessions = 1000, .ending = RUN_DRAIN, .crash_scale = 2500)
 

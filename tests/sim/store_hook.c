@@ -188,6 +188,9 @@ static bool not_under_transaction(size_t offset)
         return slot_free(place.within);
     case TABLE_SERVER_COUNTERS:
         return place.within < offsetof(struct server_counters, connects);
+    case TABLE_ADOPTION_TIMES:
+    case TABLE_CONNECT_TIMES:
+    case TABLE_LISTENER_COUNTERS:
     case TABLE_BUFFER_RECORDS:
         return false;
     default: /* log records count once the head passes them; the flow table has its own order of stores */

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "cmd/exporter/page.h"
+#include "shm/order.h"
 #include "tests/e2e/harness_json.h"
 #include "tests/unit/cmd/instance_make.h"
 
@@ -33,6 +34,8 @@ Test(json, status_has_every_part)
     instance_make(100);
     instance_add_session(1, 1, 2, 1, 0);
     region_slot(&made, 1)->stats.closes[CLOSE_CLIENT_RESET] = 9;
+    order_server_state(&made, 1, ADMIN_DOWN);
+    order_server_weight(&made, 1, 5);
     json_status(out, instance_summary(), &made);
     fclose(out);
     cr_expect_eq(json_number(text, "live"), 1);
@@ -44,6 +47,10 @@ Test(json, status_has_every_part)
     cr_expect_eq(json_number(text, "workers.1.pid"), 101);
     cr_expect_eq(json_number(text, "workers_configured"), 2);
     cr_expect_eq(json_number(text, "flows.active"), 0);
+    cr_expect(starts_with(json_find(text, "servers.0.state"), "\"up\""));
+    cr_expect_eq(json_number(text, "servers.0.weight"), 1);
+    cr_expect(starts_with(json_find(text, "servers.1.state"), "\"down\""));
+    cr_expect_eq(json_number(text, "servers.1.weight"), 5);
     cr_expect(starts_with(json_find(text, "servers.1.server"), "\"unix:/run/a\\\"b\\\\c\""));
     cr_expect_eq(text[size - 1], '\n');
     free(text);

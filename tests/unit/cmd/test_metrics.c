@@ -4,8 +4,12 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
+#include "shm/flow_table.h"
+#include "shm/order.h"
 #include "tests/e2e/harness_metrics.h"
 #include "tests/unit/cmd/instance_make.h"
+
+static struct accept_queue queues[IMAGE_LISTENERS_MAX];
 
 /* Overwritten by the next. */
 static const char *print(enum metrics_format format)
@@ -13,7 +17,7 @@ static const char *print(enum metrics_format format)
     static char text[256 * 1024];
     FILE *out = fmemopen(text, sizeof(text), "w");
 
-    metrics_print(out, format, instance_summary(), &made);
+    metrics_print(out, format, instance_summary(), queues, &made);
     fclose(out);
     return text;
 }
@@ -83,6 +87,96 @@ Test(metrics, values_are_the_regions)
         8);
 }
 
+Test(metrics, histograms_are_of_all_slots_and_cumulative)
+{
+    struct listener_counters *first = region_listener_counters(&made, 0, 1);
+
+    first->durations.buckets[time_histogram_bucket(500)] = 1; /* below the first bound that is shown */
+    first->durations.buckets[time_histogram_bucket(2000)] = 2;
+    first->durations.buckets[TIME_BUCKETS - 1] = 3;
+    region_listener_counters(&made, 1, 1)->durations.buckets[time_histogram_bucket(2000)] = 10;
+    first->first_bytes.buckets[time_histogram_bucket(60000000)] = 4; /* above the last */
+    first->durations.sum_us = 1000001;
+    first->accepted = 16;
+    first->closes[CLOSE_CLIENT_RESET] = 5;
+    region_server_counters(&made, 1, 0)->connects = 7;
+    region_connect_times(&made, 1, 0)->buckets[0] = 7;
+    region_adoption_times(&made, 0)->buckets[5] = 1;
+    const char *text = print(METRICS_PROMETHEUS);
+#define DURATION "penstock_session_duration_seconds"
+    cr_expect_eq(metrics_value(text, DURATION "_bucket{listener=\"admin\",le=\"0.001\"}"), 1);
+    cr_expect_eq(metrics_value(text, DURATION "_bucket{listener=\"admin\",le=\"0.0025\"}"), 13);
+    cr_expect_eq(metrics_value(text, DURATION "_bucket{listener=\"admin\",le=\"1.0\"}"), 13);
+    cr_expect_eq(metrics_value(text, DURATION "_bucket{listener=\"admin\",le=\"500000.0\"}"), 13);
+    cr_expect_eq(metrics_value(text, DURATION "_bucket{listener=\"admin\",le=\"+Inf\"}"), 16);
+    cr_expect_eq(metrics_value(text, DURATION "_count{listener=\"admin\"}"), 16);
+    cr_expect_float_eq(metrics_value(text, DURATION "_sum{listener=\"admin\"}"), 1.000001, 1e-9);
+    cr_expect_eq(metrics_value(text, DURATION "_count{listener=\"web\"}"), 0);
+    cr_expect_eq(metrics_value(text, "penstock_first_byte_seconds_bucket{listener=\"admin\",le=\"50.0\"}"),
+                 0);
+    cr_expect_eq(metrics_value(text, "penstock_first_byte_seconds_count{listener=\"admin\"}"), 4);
+    cr_expect_eq(
+        metrics_value(text, "penstock_server_connect_seconds_bucket{pool=\"app\",server=\"127.0.0.1:9001\","
+                            "le=\"0.0001\"}"),
+        7);
+    cr_expect_eq(metrics_value(text, "penstock_adoption_seconds_count"), 1);
+    cr_expect_eq(metrics_value(text, "penstock_listener_accepted_total{listener=\"admin\"}"), 16);
+    cr_expect_eq(metrics_value(text, "penstock_listener_sessions_closed_total{listener=\"admin\","
+                                     "reason=\"client_reset\"}"),
+                 5);
+}
+
+Test(metrics, accept_queues_are_of_listeners_that_have_sockets)
+{
+    queues[0] = (struct accept_queue){.sockets = 2, .length = 3, .limit = 8, .drops = 1};
+    const char *text = print(METRICS_PROMETHEUS);
+
+    cr_expect_eq(metrics_value(text, "penstock_listener_accept_queue{listener=\"web\"}"), 3);
+    cr_expect_eq(metrics_value(text, "penstock_listener_accept_queue_limit{listener=\"web\"}"), 8);
+    cr_expect_eq(metrics_value(text, "penstock_listener_accept_drops_total{listener=\"web\"}"), 1);
+    cr_expect_null(strstr(text, "accept_queue{listener=\"admin\""));
+}
+
+/* A connection to a server's address takes a port of ours; one from there takes none. */
+Test(metrics, source_ports_are_those_towards_the_server)
+{
+    struct flow_key key = {.local_port = 40000, .remote_port = 9001, .remote = {[10] = 0xff, [11] = 0xff}};
+    struct flow_key v6 = {.local_port = 1, .remote_port = 9002, .remote = {[15] = 1}};
+    uint32_t intent = FLOW_NONE;
+    struct flow_table table;
+
+    memcpy(key.remote + 12, (uint8_t[]){127, 0, 0, 1}, 4);
+    flow_table_open(&table, &made);
+    for (uint32_t i = 0; i < 3; i++, key.local_port++) {
+        uint32_t flow = flow_table_claim(&table, &key, 0, i, &intent);
+        if (i == 0) {
+            flow_table_time_wait(&table, flow, 0, &intent);
+        }
+    }
+    (void)flow_table_claim(&table, &v6, 0, 3, &intent);
+    key.remote_port++;
+    (void)flow_table_claim(&table, &key, 0, 4, &intent);
+    const char *text = print(METRICS_PROMETHEUS);
+#define PORTS "penstock_server_source_ports"
+    cr_expect_eq(metrics_value(text, PORTS "{pool=\"app\",server=\"127.0.0.1:9001\",state=\"active\"}"), 2);
+    cr_expect_eq(metrics_value(text, PORTS "{pool=\"app\",server=\"127.0.0.1:9001\",state=\"time_wait\"}"),
+                 1);
+    cr_expect_eq(metrics_value(text, PORTS "{pool=\"side\",server=\"[::1]:9002\",state=\"active\"}"), 1);
+}
+
+#define SERVER_STATE(state) \
+    "penstock_server_state{pool=\"app\",server=\"127.0.0.1:9001\",state=\"" state "\"}"
+
+Test(metrics, a_server_has_one_state)
+{
+    order_server_state(&made, 0, ADMIN_DRAIN);
+    const char *text = print(METRICS_PROMETHEUS);
+
+    cr_expect_eq(metrics_value(text, SERVER_STATE("up")), 0);
+    cr_expect_eq(metrics_value(text, SERVER_STATE("drain")), 1);
+    cr_expect_eq(metrics_value(text, SERVER_STATE("down")), 0);
+}
+
 /* A scraper takes a counter that falls for one that began anew, and adds all of it. */
 Test(metrics, counters_never_fall)
 {
@@ -92,6 +186,9 @@ Test(metrics, counters_never_fall)
     region_slot(&made, 0)->stats.accepted = 10;
     region_slot(&made, 0)->stats.closes[CLOSE_STOPPED] = 10;
     region_server_counters(&made, 0, 1)->bytes_to = 10;
+    region_server_counters(&made, 0, 1)->connects = 1;
+    region_connect_times(&made, 0, 1)->buckets[4] = 10;
+    region_listener_counters(&made, 0, 0)->durations.sum_us = 10;
     struct session *session = instance_add_session(0, 0, 0, 1, 0);
     session->conn[SIDE_SERVER].received_bytes = 500;
     before = *instance_summary();
@@ -99,12 +196,16 @@ Test(metrics, counters_never_fall)
     region_slot(&made, 0)->stats.accepted = 9;
     region_slot(&made, 0)->stats.closes[CLOSE_STOPPED] = 9;
     region_server_counters(&made, 0, 1)->bytes_to = 9;
+    region_connect_times(&made, 0, 1)->buckets[4] = 9;
+    region_listener_counters(&made, 0, 0)->durations.sum_us = 9;
     session->phase = SESSION_FREE;
     now = *instance_summary();
     summary_keep_rising(&now, &before);
     cr_expect_eq(now.stats.accepted, 10);
     cr_expect_eq(now.stats.closes[CLOSE_STOPPED], 10);
     cr_expect_eq(now.server[1].bytes_to, 10);
+    cr_expect_eq(now.connect_times[1].buckets[4], 10);
+    cr_expect_eq(now.listener[0].durations.sum_us, 10);
     cr_expect_eq(now.server_bytes, 500);
     cr_expect_eq(now.phases[SESSION_CHOOSING], 0, "what is no counter is as it is");
     /* A reload may have given the row to another server. */

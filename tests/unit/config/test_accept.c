@@ -14,12 +14,15 @@ Test(config_accept, defaults)
     cr_expect_eq(image->workers, 4, "auto takes the CPUs there are");
     cr_expect_eq(image->backlog, 4096);
     cr_expect_eq(image->sessions_limit, 8000);
+    cr_expect_eq(image->flows_limit, 0);
+    cr_expect_eq(image_flows(image), 26666, "two a session, and two thirds more");
     cr_expect_eq(image->buffer_bytes_limit, 256 << 20);
     cr_expect_eq(image->timeouts.connect_ms, 5000);
     cr_expect_eq(image->timeouts.idle_ms, 3600000);
     cr_expect_eq(image->timeouts.half_closed_ms, 30000);
     cr_expect_eq(image->timeouts.drain_ms, 0);
     cr_expect_eq(image->log_level, LOG_LEVEL_INFO);
+    cr_expect_eq(image->access_format, ACCESS_TEXT);
     cr_expect_str_eq(image->access_path, "");
     cr_expect_eq(image->listener_count, 1);
     cr_expect_eq(image->spin_us, 0);
@@ -40,15 +43,15 @@ Test(config_accept, defaults)
 
 Test(config_accept, every_key_of_the_top_level)
 {
-    struct image *image =
-        parse_accept(PARSE_REST "workers: 128\n"
-                                "user: nobody\n"
-                                "spin: 100us\n"
-                                "watchdog: 2s\n"
-                                "exporter: { listen: \"[::1]:9464\" }\n"
-                                "limits: { sessions: 10000000, buffers: 2GiB, backlog: 65535 }\n"
-                                "log: { level: debug, access: /var/log/a.log, format: text }\n"
-                                "timeouts: { connect: 100ms, idle: off, half_closed: 2m, drain: 1d }\n");
+    struct image *image = parse_accept(
+        PARSE_REST "workers: 128\n"
+                   "user: nobody\n"
+                   "spin: 100us\n"
+                   "watchdog: 2s\n"
+                   "exporter: { listen: \"[::1]:9464\" }\n"
+                   "limits: { sessions: 10000000, flows: 40000000, buffers: 2GiB, backlog: 65535 }\n"
+                   "log: { level: debug, access: /var/log/a.log, format: json }\n"
+                   "timeouts: { connect: 100ms, idle: off, half_closed: 2m, drain: 1d }\n");
 
     cr_expect_eq(image->workers, 128);
     cr_expect_str_eq(image->user, "nobody");
@@ -57,10 +60,12 @@ Test(config_accept, every_key_of_the_top_level)
     cr_expect_eq(image->exporter.family, ENDPOINT_V6);
     cr_expect_eq(image->exporter.port, 9464);
     cr_expect_eq(image->sessions_limit, 10000000);
+    cr_expect_eq(image_flows(image), 40000000);
     cr_expect_eq(image->buffer_bytes_limit, 2ull << 30);
     cr_expect_eq(image->backlog, 65535);
     cr_expect_eq(image->log_level, LOG_LEVEL_DEBUG);
     cr_expect_str_eq(image->access_path, "/var/log/a.log");
+    cr_expect_eq(image->access_format, ACCESS_JSON);
     cr_expect_eq(image->timeouts.connect_ms, 100);
     cr_expect_eq(image->timeouts.idle_ms, 0);
     cr_expect_eq(image->timeouts.half_closed_ms, 120000);
@@ -142,6 +147,8 @@ Test(config_accept, forms)
         {"log: { access: off }\n", "off"},
         {"log: { access: \"off\" }\n", "off"},
         {"log: { access: stderr }\n", ""},
+        {"log: { access: syslog }\n", "syslog:/dev/log"},
+        {"log: { access: syslog:/run/a log }\n", "syslog:/run/a log"},
         {"log: { }\n", ""},
         {"---\n", ""},
         {"%YAML 1.1\n---\n", ""},

@@ -105,13 +105,28 @@ Test(config_keys, top_level_values)
          "5:13: limits.sessions: '10k' is not a whole number; write one from 1 to 10000000\n"
          "6:12: limits.buffers: '256' has no unit; write it with KiB, MiB or GiB, as in 256MiB\n"
          "7:12: limits.backlog: 0 is out of range; write a whole number from 1 to 65535\n"},
+        {PARSE_REST "limits: { flows: 0 }\n",
+         "4:18: limits.flows: 0 is out of range; write a whole number from 1 to 1000000000\n"},
         {PARSE_REST "limits: { buffers: 1023KiB }\n",
          "4:20: limits.buffers: 1023KiB is out of range; write a size from 1MiB to 1024GiB\n"},
-        {PARSE_REST "log: { level: loud, format: json, access: a.log }\n",
+        {PARSE_REST "log: { level: loud, format: xml, access: a.log }\n",
          "4:15: log.level: 'loud' is not known; write error, warning, info or debug\n"
-         "4:29: log.format: 'json' is not supported by this version; write text\n"
-         "4:43: log.access: 'a.log' is not an absolute path; write for example /var/log/penstock/access.log, or "
-         "off, or stderr\n"},
+         "4:29: log.format: 'xml' is not known; write text or json\n"
+         "4:42: log.access: 'a.log' is not an absolute path; write for example /var/log/penstock/access.log, or "
+         "off, stderr or syslog\n"},
+        {PARSE_REST "log: { access: 'syslog:', format: [ json ] }\n",
+         "4:16: log.access: 'syslog:' names no socket; write syslog, or syslog: and the absolute path of a socket of "
+         "at most 107 bytes, as in syslog:/dev/log\n"
+         "4:35: log.format: a list is not possible here; write one word\n"},
+        {PARSE_REST "log:\n  access: syslog:10.0.0.1:514\n",
+         "5:11: log.access: 'syslog:10.0.0.1:514' names no socket; write syslog, or syslog: and the absolute path of "
+         "a socket of at most 107 bytes, as in syslog:/dev/log\n"},
+        {PARSE_REST "log: { access: Syslog }\n",
+         "4:16: log.access: 'Syslog' is not an absolute path; write for example /var/log/penstock/access.log, or "
+         "off, stderr or syslog\n"},
+        {PARSE_REST "log:\n  access:\n  format: ''\n",
+         "5:10: log.access: has no value; write off, stderr, syslog or a path\n"
+         "6:11: log.format: '' is not known; write text or json\n"},
         {PARSE_REST "timeouts: { connect: 5, idle: 1h30m, half_closed: 50d }\n",
          "4:22: timeouts.connect: '5' has no unit; write it with ms, s, m, h or d, as in 5s\n"
          "4:31: timeouts.idle: '1h30m' is not a duration; write one whole number and one unit of ms, s, m, h or d, "

@@ -20,11 +20,12 @@ static struct image *image_make(const char *text)
     return image;
 }
 
-/* What suffices exactly: 8000 * 2 / 4 + 320 descriptors, 4 * 2 * 1.4 MiB of rings, 64 MiB and 8000 * 448 bytes. */
+/* What suffices exactly: 8000 * 2 / 4 + 320 descriptors, 4 * 2 * 1.4 MiB of rings, 64 MiB, and 8000 sessions of 256 bytes
+ * with 26,666 flow entries of 65. */
 static const struct machine_facts enough = {
     .nofile_limit = 4320,
     .memlock_bytes = 4 * 2 * 1468006,
-    .memory_bytes = (64 << 20) + 8000 * 448,
+    .memory_bytes = (64 << 20) + 8000 * 256 + 26666 * 65,
     .cpus = 4,
 };
 
@@ -107,6 +108,20 @@ Test(config_machine, more_sessions_than_the_workers_can_serve)
     cr_expect_str_eq(parse_report_text(&report),
                      "2:21: limits.sessions: a worker serves at most 14336 sessions, 4 "
                      "workers 57344; write at most that, or more workers\n");
+    free(image);
+}
+
+Test(config_machine, more_flows_than_there_is_memory)
+{
+    struct image *image =
+        image_make("name: test\nlimits: { sessions: 100, flows: 2000000, buffers: 64MiB }\n" PARSE_LISTENERS
+                       PARSE_POOLS);
+    struct machine_facts facts = enough;
+
+    cr_expect_eq(config_check_machine(image, &positions, &facts, &report), -1);
+    cr_expect_str_eq(
+        parse_report_text(&report),
+        "2:33: limits.flows: 2000000 take 124 MiB, but there are 67 MiB of memory; write fewer\n");
     free(image);
 }
 

@@ -165,3 +165,17 @@ Test(config_rules, exporter)
 
     PARSE_REFUSE_ALL(cases);
 }
+
+Test(config_rules, flows_for_the_sessions)
+{
+    static const struct parse_case cases[] = {
+        {PARSE_REST "limits: { flows: 15999 }\n",
+         "4:18: limits.flows: 15999 are not enough for 8000 sessions of two connections each; write at least 26666, "
+         "or leave it out\n"},
+        {PARSE_REST "limits: { sessions: 100, flows: 1 }\n",
+         "4:33: limits.flows: 1 are not enough for 100 sessions of two connections each; write at least 333, or "
+         "leave it out\n"},
+    };
+
+    PARSE_REFUSE_ALL(cases);
+}

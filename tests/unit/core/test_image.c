@@ -112,6 +112,7 @@ Test(image, check_refuses_a_damaged_head)
     DAMAGE(image->workers = 0);
     DAMAGE(image->workers = IMAGE_WORKERS_MAX + 1);
     DAMAGE(image->log_level = LOG_LEVEL_DEBUG + 1);
+    DAMAGE(image->access_format = ACCESS_JSON + 1);
     DAMAGE(image->spin_us = IMAGE_SPIN_MAX_US + 1);
     DAMAGE(image->timeouts.idle_ms = IMAGE_INHERIT);
     DAMAGE(memset(image->name, 'x', sizeof(image->name)));

@@ -104,7 +104,7 @@ Test(relay, no_server_left)
         int32_t result;
         enum close_reason reason;
     } cases[] = {
-        {false, 0, CLOSE_CONNECT_ERROR},
+        {false, 0, CLOSE_NO_SERVER},
         {true, 0, CLOSE_CONNECT_REFUSED},
         {false, -EMFILE, CLOSE_NO_RESOURCES},
         {true, -EMFILE, CLOSE_NO_RESOURCES},

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "shm/order.h"
 #include "shm/worker_slot.h"
 #include "tests/unit/shm/region_make.h"
 
@@ -82,6 +83,22 @@ Test(name_row, rows_are_given_in_order_and_named)
     cr_expect_not(region_name(&region, NAME_SERVER, 3)->used);
 }
 
+Test(name_row, what_was_said_of_a_server_stays_with_its_name)
+{
+    struct image *first = image_make("app", 9001, 2);
+    struct image *second = image_make("app", 9002, 2); /* 9001 goes, 9003 comes */
+
+    cr_assert_eq(name_rows_assign(&region, first), 0);
+    order_server_state(&region, server_row(first, 0), ADMIN_DOWN);
+    order_server_weight(&region, server_row(first, 1), 7);
+    cr_assert_eq(name_rows_assign(&region, second), 0);
+    cr_expect_eq(admin_weight_of(order_server(&region, server_row(second, 0))), 7);
+    cr_expect_eq(order_server(&region, server_row(second, 1)), 0);
+    cr_assert_eq(name_rows_assign(&region, first), 0);
+    cr_expect_eq(admin_state_of(order_server(&region, server_row(first, 0))), ADMIN_DOWN,
+                 "and is found again");
+}
+
 Test(name_row, there_is_no_row_beyond_the_last)
 {
     cr_expect_not_null(region_name(&region, NAME_LISTENER, IMAGE_LISTENERS_MAX - 1));
@@ -137,15 +154,20 @@ Test(name_row, a_retired_row_is_kept_while_any_slot_has_sessions_of_it)
     for (uint16_t row = 0; row < IMAGE_SERVERS_MAX; row++) {
         region_server_counters(&region, row % MAKE_SLOTS, row)->sessions = 1;
         region_server_counters(&region, 0, row)->connects = 9;
+        region_connect_times(&region, 0, row)->buckets[3] = 9;
     }
     cr_expect_eq(name_rows_assign(&region, next), -ENOSPC);
     cr_expect_str_eq(server_name(500), "127.0.0.1:1500");
     region_server_counters(&region, 500 % MAKE_SLOTS, 500)->sessions = 0;
+    order_server_state(&region, 500, ADMIN_DRAIN);
     cr_assert_eq(name_rows_assign(&region, next), 0);
     cr_expect_eq(server_row(next, 0), 500);
     cr_expect_str_eq(server_name(500), "127.0.0.1:5000");
+    cr_expect_eq(order_server(&region, 500), 0, "nothing was said of it");
     cr_expect_eq(region_server_counters(&region, 0, 500)->connects, 0, "counts from 0");
+    cr_expect_eq(region_connect_times(&region, 0, 500)->buckets[3], 0);
     cr_expect_eq(region_server_counters(&region, 0, 501)->connects, 9);
+    cr_expect_eq(region_connect_times(&region, 0, 501)->buckets[3], 9);
 }
 
 /* A newcomer before them in the file must not get the row of a server that stays, however idle that is. */

@@ -198,6 +198,23 @@ Test(region, attached_for_reading_it_cannot_be_written)
     cr_expect_eq(errno, EFAULT);
 }
 
+Test(region, attached_for_reading_its_head_can_be_made_writable)
+{
+    struct region one = region_make();
+    struct region two;
+    int ends[2];
+
+    cr_assert_eq(region_attach(&two, one.fds, false), 0);
+    cr_assert_eq(region_write_head(&two, one.fds[SEGMENT_HEAD]), 0);
+    two.header->server_orders[1] = 3;
+    cr_expect_eq(one.header->server_orders[1], 3);
+    cr_assert_eq(pipe(ends), 0);
+    cr_assert_eq(write(ends[1], "x", 1), 1);
+    cr_expect_eq(read(ends[0], region_slot(&two, 0), 1), -1, "the tables are not");
+    cr_expect_eq(region_write_head(&two, -1), -EBADF);
+    region_detach(&two);
+}
+
 Test(region, taken_over_all_of_it_can_be_written)
 {
     struct region one = region_make();

@@ -1,0 +1,80 @@
+/*
+ * penstock flows: the entries of the flow table, as text or JSON.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "cmd/exporter/flows.h"
+#include "cmd/instance.h"
+#include "cmd/text.h"
+#include "io/clock.h"
+
+static int read_filter(struct flow_filter *filter, const struct command_options *options)
+{
+    const char *const given[][2] = {{"state", options->state}, {"limit", options->limit}};
+
+    for (size_t i = 0; i < sizeof(given) / sizeof(given[0]); i++) {
+        const char *why = NULL;
+        if (given[i][1] != NULL && flow_filter_set(filter, given[i][0], given[i][1], &why) < 0) {
+            fprintf(stderr, "penstock: '%s': %s\n", given[i][1], why);
+            return -1;
+        }
+    }
+    return 0;
+}
+
+static void print_text(struct flow_list *list)
+{
+    struct flow_view view;
+    char age[TEXT_NUMBER_MAX];
+    char owner[48];
+
+    printf("%-10s %-24s %-24s %7s  %s\n", "STATE", "LOCAL", "REMOTE", "AGE", "OWNER");
+    while (flow_list_next(list, &view)) {
+        if (view.has_session) {
+            snprintf(owner, sizeof(owner), "session %u/%" PRIu64 " %s", view.worker, view.serial,
+                     view.side == SIDE_CLIENT ? "client" : "server");
+        } else {
+            snprintf(owner, sizeof(owner), "worker %u", view.worker);
+        }
+        printf("%-10s %-24s %-24s %7s  %s\n", flow_state_text(view.state), view.local, view.remote,
+               text_duration(age, view.age_ms), owner);
+    }
+}
+
+static void print_json(struct flow_list *list)
+{
+    const char *before = "[\n";
+    struct flow_view view;
+
+    while (flow_list_next(list, &view)) {
+        fputs(before, stdout);
+        flow_print_json(stdout, &view);
+        before = ",\n";
+    }
+    printf("%s]\n", list->passed > 0 ? "\n" : "[");
+}
+
+int command_flows(const struct command_options *options)
+{
+    struct flow_filter filter = {0};
+    struct instance instance;
+    struct flow_list list;
+    struct region region;
+
+    if (read_filter(&filter, options) != 0) {
+        return EXIT_USAGE;
+    }
+    if (instance_open(&instance, &region, options) != 0) {
+        return EXIT_FAILURE;
+    }
+    flow_list_begin(&list, &region, &filter, clock_now_us());
+    if (options->json) {
+        print_json(&list);
+    } else {
+        print_text(&list);
+    }
+    region_detach(&region);
+    return EXIT_SUCCESS;
+}
