@@ -124,7 +124,7 @@
 
     fill("servers", status.servers.filter((s) => s.current || s.sessions > 0).map((s) => ({
       kind: gained(s, "failures") > 0 ? "bad" : s.current ? "" : "gone",
-      cells: [s.pool, s.server + (s.current ? "" : " (no longer configured)"), count.format(s.sessions),
+      cells: [s.pool, s.server + (s.current ? "" : " (no longer configured)"), s.state, count.format(s.sessions),
         short(gained(s, "connects")), short(gained(s, "failures")), count.format(s.failures)],
     })), "none yet");
     fill("worker-rows", status.workers.filter((w) => w.worker < status.workers_configured || w.sessions > 0).map((w) => {
@@ -163,6 +163,11 @@
     for (const worker of now.workers) {
       const was = were.get(worker.worker);
       if (was && worker.deaths > was.deaths) note(`worker ${worker.worker} died; its sessions went on`);
+    }
+    const servers = new Map(then.servers.map((server) => [serverKey(server), server]));
+    for (const server of now.servers) {
+      const was = servers.get(serverKey(server));
+      if (was && server.state !== was.state) note(`server ${serverKey(server)}: ${server.state}`);
     }
     if (now.generation > then.generation) note(`configuration no. ${now.generation} is in use`);
     if (now.reloads_failed > then.reloads_failed) note("a reload was refused");

@@ -84,7 +84,7 @@ Test(dashboard, follows_what_happens)
     struct bed_process load = load_start("idle --connections 30 --touch --verify --seconds 4");
     WAIT_UNTIL(browser_is(TEXT_OF("#chart-sessions b") " == '30'"));
     WAIT_UNTIL(browser_is("Number(" TEXT_OF("#chart-accepts b") ") > 0"));
-    WAIT_UNTIL(browser_is(TEXT_OF("#servers tbody td:nth-child(3)") " == '30'"));
+    WAIT_UNTIL(browser_is(TEXT_OF("#servers tbody td:nth-child(4)") " == '30'"));
     pid_t worker = penstock_worker(1);
     cr_assert_eq(kill(worker, SIGKILL), 0);
     WAIT_UNTIL(browser_is(TEXT_OF("#notes") ".includes('Workers died')"));
@@ -103,6 +103,13 @@ Test(dashboard, follows_what_happens)
     cr_expect_eq(browser_number("document.querySelectorAll('#worker-rows tr.bad').length"), 1);
     cr_assert_eq(kill(worker, SIGCONT), 0);
     WAIT_UNTIL(!mood_is("bad"));
+
+    const char *server = bed_format("app/127.0.0.1:%u", origin.port);
+    const char *argv[] = {bed_penstock_path(), "server", "-n", bed.name, server, "drain", NULL};
+    struct bed_process process;
+    cr_assert_eq(bed_run(argv, &process), 0, "%s", bed_read_file(process.err));
+    WAIT_UNTIL(browser_is(TEXT_OF("#servers tbody td:nth-child(3)") " == 'drain'"));
+    cr_expect(browser_is(bed_format(TEXT_OF("#events tbody") ".includes('server %s: drain')", server)));
     cr_expect(browser_is(TEXT_OF("#events tbody") ".includes('every worker serves again')"));
     close_dashboard();
 }
