@@ -123,7 +123,7 @@
 
     fill("servers", status.servers.filter((s) => s.current || s.sessions > 0).map((s) => ({
       kind: gained(s, "failures") > 0 ? "bad" : s.current ? "" : "gone",
-      cells: [s.pool, s.server + (s.current ? "" : " (no longer configured)"), count.format(s.sessions),
+      cells: [s.pool, s.server + (!s.current ? " (no longer configured)" : s.state === "up" ? "" : ` (${s.state})`), count.format(s.sessions),
         short(gained(s, "connects")), short(gained(s, "failures")), count.format(s.failures)],
     })), "none yet");
     fill("worker-rows", status.workers.filter((w) => w.worker < status.workers_configured || w.sessions > 0).map((w) => {
