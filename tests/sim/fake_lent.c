@@ -15,6 +15,12 @@ static bool is_free(const struct net_conn *conn, const struct net_lent *lent)
     return lent->length == 0 || conn->reset || lent->position + lent->length <= conn->out_acked;
 }
 
+/* A reset frees those of a dead ring, of which no notice comes. */
+static bool is_taken(const struct net_conn *conn, const struct net_lent *lent)
+{
+    return lent->used && (lent->due || !is_free(conn, lent));
+}
+
 static void check_content(const struct net_conn *conn, const struct net_lent *lent)
 {
     uint64_t position = lent->position;
@@ -34,7 +40,7 @@ void lent_begin(struct net_conn *conn, const struct ring_pending *op, uint32_t l
 {
     uint32_t at = 0;
 
-    while (at < LENT_SENDS && conn->lent[at].used) {
+    while (at < LENT_SENDS && is_taken(conn, &conn->lent[at])) {
         at++;
     }
     SIM_CHECK(at < LENT_SENDS, "connection %u: more zero-copy sends than there are places", conn->id);

@@ -136,6 +136,7 @@ struct net {
     uint32_t connecting_count;
     uint32_t *watched; /* connections that may be in the set */
     uint32_t watched_count;
+    uint32_t watch_turn; /* where the last look ended */
     uint8_t ports_used[65536];
     bool silent; /* no new clients */
 };

@@ -47,23 +47,33 @@ int watch_add(int watch_fd, int fd, uint64_t handle, bool known)
     return 0;
 }
 
+/* Closing takes a socket out. */
+static void forget_closed(void)
+{
+    for (uint32_t i = 0; i < net.watched_count;) {
+        struct net_conn *conn = &net.conns[net.watched[i]];
+        if (conn->closed) {
+            conn->watch_listed = false;
+            net.watched[i] = net.watched[--net.watched_count];
+        } else {
+            i++;
+        }
+    }
+}
+
 uint32_t watch_take(int watch_fd, uint64_t *handles, uint32_t max)
 {
     uint32_t taken = 0;
 
     (void)watch_fd;
-    for (uint32_t i = 0; i < net.watched_count;) {
-        struct net_conn *conn = &net.conns[net.watched[i]];
-        if (conn->closed) { /* closing takes it out */
-            conn->watch_listed = false;
-            net.watched[i] = net.watched[--net.watched_count];
-            continue;
-        }
-        if (taken < max && is_reportable(conn)) {
+    forget_closed();
+    /* In turn, as Linux does: who has been reported goes behind the others. */
+    for (uint32_t n = net.watched_count; n > 0 && taken < max; n--) {
+        struct net_conn *conn = &net.conns[net.watched[++net.watch_turn % net.watched_count]];
+        if (is_reportable(conn)) {
             conn->watched = false;
             handles[taken++] = conn->watch_handle;
         }
-        i++;
     }
     store_point();
     return taken;

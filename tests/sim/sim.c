@@ -96,10 +96,10 @@ CONFIGURATION(reloads, .sessions = 5000, .bank_bytes = 1 << 20, .bytes_max = 200
               .reloads = 100)
 
 /* Sessions are killed in whatever they are at. */
-CONFIGURATION(kills, .sessions = 5000, .at_once = 64, .streams = 20, .connect_faults = 20, .kills = 10)
+CONFIGURATION(kills, .sessions = 3000, .at_once = 64, .streams = 20, .connect_faults = 20, .kills = 10)
 
 /* The same, and workers die with the order half carried out. */
-CONFIGURATION(kills_deaths, .sessions = 5000, .streams = 20, .connect_faults = 20, .crash_scale = 1500,
+CONFIGURATION(kills_deaths, .sessions = 2000, .streams = 20, .connect_faults = 20, .crash_scale = 1500,
               .kills = 10)
 
 /* The same with what is lent to the kernel. */
