@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -68,7 +69,7 @@ static void show_file(const char *name, bool failed)
     close(fd);
 }
 
-static void for_each_file(void (*handle)(const char *name, bool failed), bool failed)
+static void show_files(bool failed)
 {
     DIR *dir = opendir(bed.dir);
 
@@ -77,19 +78,19 @@ static void for_each_file(void (*handle)(const char *name, bool failed), bool fa
     }
     for (const struct dirent *entry; (entry = readdir(dir)) != NULL;) {
         if (entry->d_name[0] != '.') {
-            handle(entry->d_name, failed);
+            show_file(entry->d_name, failed);
         }
     }
     closedir(dir);
 }
 
-static void remove_file(const char *name, bool failed)
+static int remove_entry(const char *path, const struct stat *stat, int type, struct FTW *place)
 {
-    char path[2 * PATH_BYTES];
-
-    (void)failed;
-    snprintf(path, sizeof(path), "%s/%.100s", bed.dir, name);
-    (void)unlink(path);
+    (void)stat;
+    (void)type;
+    (void)place;
+    (void)remove(path);
+    return 0;
 }
 
 /* The group's leader does nothing: while it is not reaped, the group's number is nobody else's. */
@@ -140,9 +141,8 @@ static _Noreturn void guard_main(int from_test, int to_test)
     }
     (void)kill(-leader, SIGKILL);
     (void)waitpid(leader, NULL, 0);
-    for_each_file(show_file, passed == 0);
-    for_each_file(remove_file, false);
-    (void)rmdir(bed.dir);
+    show_files(passed == 0);
+    (void)nftw(bed.dir, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
     remove_name();
     _exit(EXIT_SUCCESS);
 }
