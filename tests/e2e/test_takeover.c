@@ -243,9 +243,7 @@ Test(takeover, carries_a_drain_on)
     penstock_start_again();
     net_exchange_all(pairs, SESSIONS);
     cr_assert(!net_can_connect(bed_format("127.0.0.1:%u", bed.port)));
-    for (int i = 0; i < SESSIONS; i++) {
-        close(pairs[i].client);
-    }
+    close_all();
     cr_assert_eq(bed_wait(bed.penstock), 0);
     bed.penstock = 0;
     cr_assert_eq(bed_count_lines(bed_path("access.log")), SESSIONS);
