@@ -67,6 +67,10 @@ static bool receive_once(struct ring *ring, struct ring_pending *op, struct net_
         }
         return true;
     }
+    if (ring_world.dying && sim_once_in(2)) {
+        complete_with(ring, op, -EFAULT);
+        return true;
+    }
     if (sim_once_in(3000)) {
         complete_with(ring, op, sim_once_in(2) ? -EAGAIN : -ENOMEM);
         return true;
@@ -122,6 +126,10 @@ static uint32_t try_send(struct ring *ring, struct ring_pending *op, struct net_
     }
     if (net_room(conn) == 0) {
         end_send(ring, op, conn, -EAGAIN);
+        return 1;
+    }
+    if (ring_world.dying && sim_once_in(2)) {
+        end_send(ring, op, conn, -EFAULT);
         return 1;
     }
     if (sim_once_in(1000)) {

@@ -132,6 +132,7 @@ void ring_freeze(void)
         return;
     }
     bool cut = sim_once_in(8);
+    ring_world.dying = false;
     for (uint32_t i = 0; i < sim.config->slab * SIDE_COUNT; i++) {
         drop(&ring_world.inputs[i], cut);
     }
@@ -293,6 +294,7 @@ int ring_submit(struct ring *ring)
     for (int i = 0; i < SIM_LISTENERS_MAX; i++) {
         net.queues[i].budget = sim.config->backlog + 1;
     }
+    ring_world.dying = store_doom(100);
     for (uint32_t i = 0; i < ring->submitted; i++) {
         ring_op_start(ring, &ring->submissions[i]);
     }

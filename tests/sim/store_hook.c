@@ -101,11 +101,17 @@ void store_point(void)
     }
 }
 
-void store_risk(uint32_t n)
+bool store_doom(uint32_t n)
 {
     if (hook.armed && hook.left > 0 && sim_once_in(n)) {
         hook.left = 1;
     }
+    return hook.armed && hook.left == 1;
+}
+
+void store_risk(uint32_t n)
+{
+    (void)store_doom(n);
     store_point();
 }
 

@@ -29,6 +29,9 @@ uint64_t store_hook_count(void);
 /* The fake kernel's calls are places to die at, too. */
 void store_point(void);
 
+/* Once in `n` the next store or point is the worker's last. True if it is, for whatever reason. */
+bool store_doom(uint32_t n);
+
 /* A place that is rarely passed: besides, the worker dies there once in `n` times, in runs with deaths. */
 void store_risk(uint32_t n);
 
