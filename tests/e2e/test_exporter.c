@@ -120,7 +120,7 @@ Test(exporter, counters_survive_workers)
     cr_expect_eq(metric("penstock_accepted_total"), totals.opened);
     cr_expect_eq(metric("penstock_received_bytes_total{side=\"client\"}"), totals.bytes_up);
     expect_counts(totals.opened, origin.port);
-    cr_expect_eq(metric("penstock_adoption_seconds_count"), 2);
+    WAIT_UNTIL(metric("penstock_adoption_seconds_count") == 2);
     bed_end();
 }
 

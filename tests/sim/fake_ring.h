@@ -62,7 +62,7 @@ struct ring_world {
     struct ring_pending accepts[SIM_LISTENERS_MAX][LISTENER_LOCAL_BATCH];
     struct ring_pending wake, watch;
     bool wake_wanted;
-    bool dying;    /* the worker was killed within the submission: its memory is not always to be had any more */
+    bool dying; /* the worker was killed within the submission: its memory is not always to be had any more */
     uint32_t *hot; /* connections for which something may have become possible */
     uint32_t hot_count;
     uint32_t accepts_unseen; /* completions of accepts not consumed yet */
