@@ -122,7 +122,7 @@ void net_read(struct net_conn *conn, uint8_t *to, uint32_t length)
     }
     memcpy(to + done, pattern(conn->id, conn->in_read + done), length - done);
     conn->in_read += length;
-    conn->moved_us = sim.now_us;
+    net_moved(conn);
     peer_list(conn);
 }
 
@@ -170,6 +170,15 @@ bool net_was_sent(const struct net_conn *conn, uint64_t position, const uint8_t 
     return memcmp(bytes + done, pattern(conn->partner, position + done), length - done) == 0;
 }
 
+void net_moved(struct net_conn *conn)
+{
+    if (sim.now_us > conn->moved_us + NET_REST_US) {
+        conn->rested_us = conn->moved_us;
+        conn->stirred_us = sim.now_us;
+    }
+    conn->moved_us = sim.now_us;
+}
+
 void net_write(struct net_conn *conn, const struct iovec *vector, uint32_t count, uint32_t length)
 {
     const struct net_conn *partner = net_conn(conn->partner);
@@ -182,7 +191,7 @@ void net_write(struct net_conn *conn, const struct iovec *vector, uint32_t count
     }
     SIM_CHECK(partner != NULL && conn->out_sent <= partner->in_read, "connection %u: bytes from nowhere",
               conn->id);
-    conn->moved_us = sim.now_us;
+    net_moved(conn);
     if (conn->peer_closed) { /* nobody takes them */
         peer_reset(conn);
     }
@@ -260,7 +269,7 @@ static void connect_done(struct net_conn *conn)
     if (conn->connect_result == 0) {
         conn->state = NET_CONNECTED;
         net.conns[conn->partner].partner = conn->id;
-        conn->moved_us = sim.now_us;
+        net_moved(conn);
         peer_plan(conn);
         peer_list(conn);
     } else {

@@ -22,7 +22,10 @@ enum net_fault {
     NET_FAULT_STILL, /* the peer neither reads nor writes any more */
 };
 
-enum { NET_NAME_BYTES = 8 };
+enum {
+    NET_NAME_BYTES = 8,
+    NET_REST_US = 50000,
+};
 
 /* A zero-copy send that the kernel has not told to be through: tests/sim/fake_lent.h. */
 struct net_lent {
@@ -75,11 +78,13 @@ struct net_conn {
     bool peer_done;   /* the peer has seen the end */
     bool fin_waits;   /* the peer ends its stream after ours */
     bool paired_by_content;
-    uint8_t fault;     /* enum net_fault */
-    uint64_t fault_at; /* bytes read and written by the peer until it happens */
-    uint64_t wake_us;  /* the peer sleeps until then */
-    uint64_t acted_us; /* the last time the peer read, wrote or ended */
-    uint64_t moved_us; /* the last time Penstock moved a byte or saw the end */
+    uint8_t fault;       /* enum net_fault */
+    uint64_t fault_at;   /* bytes read and written by the peer until it happens */
+    uint64_t wake_us;    /* the peer sleeps until then */
+    uint64_t acted_us;   /* the last time the peer read, wrote or ended */
+    uint64_t moved_us;   /* the last time Penstock moved a byte or saw the end */
+    uint64_t stirred_us; /* when it began to move after a rest, and until when it had moved before */
+    uint64_t rested_us;
 
     /* A connect under way, or its outcome nobody asked for yet. */
     int connect_result;
@@ -185,6 +190,9 @@ void net_print(const struct net_conn *conn);
 
 /* Receives `length` bytes. */
 void net_read(struct net_conn *conn, uint8_t *to, uint32_t length);
+
+/* Something was sent, received or seen on the connection just now. */
+void net_moved(struct net_conn *conn);
 
 /* Sends `length` bytes, checked against the partner's stream. */
 void net_write(struct net_conn *conn, const struct iovec *vector, uint32_t count, uint32_t length);

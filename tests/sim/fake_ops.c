@@ -40,7 +40,7 @@ static void see_end(struct net_conn *conn)
     if (conn->eof_order == 0 && conn->peer_fin) {
         conn->eof_order = ++net.eofs;
     }
-    conn->moved_us = sim.now_us;
+    net_moved(conn);
 }
 
 /* One receive into the next provided buffer. Returns whether it completed something. */
@@ -246,7 +246,7 @@ static bool accept_once(struct ring *ring, struct ring_pending *op)
     queue->budget--;
     memmove(queue->ids, queue->ids + 1, --queue->count * sizeof(queue->ids[0]));
     conn->accepted = true;
-    conn->moved_us = sim.now_us;
+    net_moved(conn);
     net.accepts++;
     complete(ring, op, (struct ring_completion){.result = fd, .more = op->multishot && !sim_once_in(64)});
     return true;

@@ -294,7 +294,7 @@ int ring_submit(struct ring *ring)
     for (int i = 0; i < SIM_LISTENERS_MAX; i++) {
         net.queues[i].budget = sim.config->backlog + 1;
     }
-    ring_world.dying = store_doom(100);
+    ring_world.dying = store_doom(1000);
     for (uint32_t i = 0; i < ring->submitted; i++) {
         ring_op_start(ring, &ring->submissions[i]);
     }
