@@ -3,10 +3,9 @@
  */
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "cmd/exporter/json.h"
-#include "cmd/instance.h"
+#include "cmd/show.h"
 #include "cmd/text.h"
 #include "shm/name_row.h"
 
@@ -29,19 +28,5 @@ static void print_text(const struct summary *summary, const struct region *regio
 
 int command_servers(const struct command_options *options)
 {
-    static struct summary summary; /* large */
-    struct instance instance;
-    struct region region;
-
-    if (instance_open(&instance, &region, options) != 0) {
-        return EXIT_FAILURE;
-    }
-    summary_read(&summary, &region);
-    if (options->json) {
-        json_servers(stdout, &summary, &region);
-    } else {
-        print_text(&summary, &region);
-    }
-    region_detach(&region);
-    return EXIT_SUCCESS;
+    return show_summary(options, print_text, json_servers);
 }

@@ -3,10 +3,9 @@
  */
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "cmd/exporter/json.h"
-#include "cmd/instance.h"
+#include "cmd/show.h"
 #include "cmd/text.h"
 #include "shm/name_row.h"
 
@@ -81,19 +80,5 @@ static void print_text(const struct summary *summary, const struct region *regio
 
 int command_status(const struct command_options *options)
 {
-    static struct summary summary; /* large */
-    struct instance instance;
-    struct region region;
-
-    if (instance_open(&instance, &region, options) != 0) {
-        return EXIT_FAILURE;
-    }
-    summary_read(&summary, &region);
-    if (options->json) {
-        json_status(stdout, &summary, &region);
-    } else {
-        print_text(&summary, &region);
-    }
-    region_detach(&region);
-    return EXIT_SUCCESS;
+    return show_summary(options, print_text, json_status);
 }
