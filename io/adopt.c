@@ -175,9 +175,21 @@ static void count_server(struct worker *worker, const struct session *session)
 
 static bool is_urgent(const struct worker *worker, const struct session *session)
 {
+    if (worker->slot->unresumed > 0) { /* the order in which they starved the others */
+        return false;
+    }
     return session->phase != SESSION_OPEN || session->conn[SIDE_CLIENT].queued_bytes > 0 ||
            session->conn[SIDE_SERVER].queued_bytes > 0 ||
            session->active_ms + LATELY_MS >= worker->slot->beat_ms;
+}
+
+/* After an incarnation that did not live to resume all, another place each time: however short the lives, every session's
+ * turn comes. */
+static uint32_t first_to_resume(const struct worker *worker)
+{
+    const struct worker_slot *slot = worker->slot;
+
+    return slot->unresumed == 0 ? 0 : slot->epoch * 2654435761u % slot->session_high; /* Knuth's hash */
 }
 
 /* What is urgent comes before what is at rest. */
@@ -208,7 +220,10 @@ static void settle_sessions(struct worker *worker, uint8_t *held, uint8_t *owned
         region_server_counters(&worker->region, worker->slot_index, (uint16_t)row)->sessions = 0;
     }
     worker->active_directions = 0;
-    for (uint32_t index = 0; index < worker->slot->session_high; index++) {
+    uint32_t high = worker->slot->session_high;
+    uint32_t first = first_to_resume(worker);
+    for (uint32_t n = 0; n < high; n++) {
+        uint32_t index = (first + n) % high;
         struct session *session = &worker->slab.sessions[index];
         if (session->phase == SESSION_FREE) {
             continue;
@@ -312,6 +327,10 @@ void adopt_resume(struct worker *worker)
 {
     struct resume_queue *queue = &worker->resuming;
 
+    if (queue->count == 0) {
+        return;
+    }
+    worker->resumed_ms = worker->now_ms;
     for (uint32_t n = 0; n < worker->resume_batch && queue->count > 0; n++) {
         uint32_t index = queue->head;
         struct session *session = &worker->slab.sessions[index];
@@ -324,6 +343,7 @@ void adopt_resume(struct worker *worker)
         relay_revisit(worker, index, RELAY_PLAN);
         FAULT_POINT(RESUME_DONE);
     }
+    worker->slot->unresumed = queue->count;
     if (queue->count > 0) {
         FAULT_POINT(RESUME_BATCH);
     }

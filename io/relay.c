@@ -21,6 +21,7 @@ enum {
     WATCH_BATCH = 8,     /* sockets that became writable, likewise */
     LINGER_MAX_MS = 5000,
     LINGER_LOOK_MS = 20,
+    RESUMED_LOOK_MS = 250,
     MULTISHOT_BURST = 32, /* the kernel's limit of receives in one go: MULTISHOT_MAX_RETRY */
 };
 
@@ -695,13 +696,16 @@ void relay_revisit(struct worker *worker, uint32_t index, enum relay_event_kind 
 
 void relay_expire(struct worker *worker)
 {
+    /* While a dead worker's sessions waited for the next, nobody saw what came to them: no judgement of silence yet. */
+    bool fresh = worker->now_ms < worker->resumed_ms + RESUMED_LOOK_MS;
+
     for (int n = 0; n < EXPIRE_BATCH; n++) {
         uint32_t index = wheel_take(&worker->wheel, worker->now_ms);
         if (index == SESSION_NONE) {
             break;
         }
         FAULT_POINT(TIMER_TAKEN);
-        relay_revisit(worker, index, RELAY_TIMED_OUT);
+        relay_revisit(worker, index, fresh ? RELAY_PLAN : RELAY_TIMED_OUT);
         FAULT_POINT(TIMER_DONE);
     }
 }

@@ -72,7 +72,7 @@ struct worker_slot {
     uint32_t handling;         /* session that something is being done for; SESSION_NONE: none */
     uint32_t fault;            /* not 0: the death is a fault of the worker's own, see io/suspect.h */
     struct slot_suspect suspect;
-    uint32_t reserved;
+    uint32_t unresumed;      /* sessions that the last adoption has not come to: io/adopt.h */
     uint64_t order_answered; /* the last order that was carried out: shm/order.h */
 #ifdef PENSTOCK_FAULT_POINTS
     struct fault_choice fault_choice;

@@ -11,18 +11,25 @@
 static uint8_t *holders;                 /* by buffer: how many hold it */
 static uint8_t pipe_holders[PIPE_COUNT]; /* by pipe, likewise */
 static uint8_t *resuming;                /* by session: in the queue of an adoption */
+static double
+    *passed_over; /* by session: the turns that it would have had, to be resumed, with an even chance */
+
+/* With an even chance somebody is passed over so often once in e^30 times. */
+static const double PASSED_OVER_MAX = 30;
 
 void invariants_init(void)
 {
     holders = calloc(sim.region.header->large_per_slot + sim.region.header->small_per_slot, 1);
     resuming = calloc(sim.config->slab, 1);
-    SIM_CHECK(holders != NULL && resuming != NULL, "no memory");
+    passed_over = calloc(sim.config->slab, sizeof(*passed_over));
+    SIM_CHECK(holders != NULL && resuming != NULL && passed_over != NULL, "no memory");
 }
 
 void invariants_free(void)
 {
     free(holders);
     free(resuming);
+    free(passed_over);
 }
 
 static const struct worker *worker(void)
@@ -151,6 +158,39 @@ static void check_resuming(void)
         index = session->wheel_next;
     }
     SIM_CHECK(queue->count == 0 || queue->tail == last, "the end of the queue of an adoption");
+}
+
+/* Marks those that wait to be resumed; returns which part of all was. */
+static double mark_resuming(void)
+{
+    const struct resume_queue *queue = &worker()->resuming;
+    uint32_t resumed = 0;
+
+    memset(resuming, 0, sim.config->slab);
+    for (uint32_t n = 0, index = queue->head; n < queue->count && index != SESSION_NONE; n++) {
+        resuming[index] = 1;
+        index = sim.sessions[index].wheel_next;
+    }
+    for (uint32_t index = 0; index < sim.slot->session_high; index++) {
+        const struct session *session = &sim.sessions[index];
+        bool is_old = session->phase != SESSION_FREE && session->accepted_us < sim.slot->adopted_us;
+        resumed += is_old && !resuming[index];
+    }
+    return (double)resumed / (resumed + queue->count + 1);
+}
+
+void invariants_check_death(void)
+{
+    if (worker()->resumed_ms == 0) { /* it came to none */
+        return;
+    }
+    double part = mark_resuming();
+    for (uint32_t index = 0; index < sim.config->slab; index++) {
+        passed_over[index] = resuming[index] ? passed_over[index] + part : 0;
+        if (passed_over[index] > PASSED_OVER_MAX) {
+            sim_fail(index, "its turn to be resumed does not come");
+        }
+    }
 }
 
 static void check_wheel(const struct totals *totals)

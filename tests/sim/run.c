@@ -28,6 +28,7 @@ struct sim sim;
 enum {
     RING_FDS = 180, /* real numbers: the worker moves its wake-up onto the dead ring's */
     STARTS_MAX = 6, /* deaths in a row before a turn is through */
+    DEATHS_MAX = 60000,
     PATIENCE_S = 600,
     WAIT_MS = 2000, /* more than one turn of the loop */
 };
@@ -185,7 +186,7 @@ static void build(void)
         .inbox_fd = -1,
         .listener_base = SIM_LISTENER_FD,
         .descriptors_limit = net.fds_limit,
-        .resume_batch = 1 + sim_below(config->at_once / 8),
+        .resume_batch = config->resume_batch > 0 ? config->resume_batch : 1 + sim_below(config->at_once / 8),
     };
 }
 
@@ -213,7 +214,7 @@ static uint64_t draw_life(void)
     if (scale == 0) {
         return 0;
     }
-    if (driver.starts >= STARTS_MAX) {
+    if (driver.starts >= STARTS_MAX || sim.deaths >= DEATHS_MAX) {
         return 20000 + (uint64_t)sim.config->slab * 300 + sim_below(4 * scale);
     }
     switch (sim_below(8)) {
@@ -232,6 +233,7 @@ static void die(void)
 {
     sim.deaths++;
     driver.starts++;
+    invariants_check_death();
     store_hook_bury();
     ring_freeze();
     sim.now_us += sim_below(20000);

@@ -95,6 +95,10 @@ CONFIGURATION(servers, .sessions = 5000, .connect_faults = 60, .bytes_max = 3000
 CONFIGURATION(reloads, .sessions = 5000, .bank_bytes = 1 << 20, .bytes_max = 200000, .crash_scale = 5000,
               .reloads = 100)
 
+/* Lives too short to resume all that are there. */
+CONFIGURATION(short_lives, .sessions = 1000, .at_once = 200, .pauses = 40, .crash_scale = 8000,
+              .resume_batch = 1)
+
 /* Sessions are killed in whatever they are at. */
 CONFIGURATION(kills, .sessions = 3000, .at_once = 64, .streams = 20, .connect_faults = 20, .kills = 10)
 

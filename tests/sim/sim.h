@@ -45,6 +45,7 @@ struct sim_config {
     uint32_t faults;         /* percent of peers that reset, close early or stand still */
     uint32_t connect_faults; /* percent of connects that fail */
     uint32_t pauses;         /* per thousand actions: a peer sleeps for a while */
+    uint32_t resume_batch;   /* of worker_setup; 0: any */
     uint32_t crash_scale;    /* stores between two deaths, in the order of; 0: no deaths */
     uint32_t reloads;        /* per thousand turns: the bank is given another size */
     uint32_t kills;          /* per thousand turns: an operator kills a session */
