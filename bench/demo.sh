@@ -109,7 +109,7 @@ sleep 1 # the last sessions end
 "$penstock" status -n demo
 echo
 echo "Penstock serves http://127.0.0.1:8080 and http://[::1]:8080 until Ctrl-C."
-echo "Look at it with: $penstock status -n demo     (this version has no dashboard yet)"
+echo "Look at it: http://127.0.0.1:9464/ is the dashboard; $penstock top -n demo in a terminal."
 [ -n "${DEMO_ONCE:-}" ] && exit 0
 while kill -0 "$supervisor" 2>/dev/null; do sleep 1; done
 die "Penstock ended: $(tail -n 3 "$work/penstock.log")"

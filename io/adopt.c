@@ -311,6 +311,7 @@ int adopt_state(struct worker *worker, int ring_fd)
     FAULT_POINT(LOG_VOIDED);
     memset(worker->slot->ring_buffers, 0xff, sizeof(worker->slot->ring_buffers)); /* BUFFER_NONE */
     settle_sessions(worker, held, owned, descriptors);
+    worker->slot->unresumed = worker->resuming.count;
     FAULT_POINT(SESSIONS_SETTLED);
     close_orphans(worker->slot->fd_floor, owned, descriptors);
     FAULT_POINT(ORPHANS_CLOSED);
