@@ -52,6 +52,15 @@ static void pause_accepting(struct worker *worker, const char *limit)
     }
 }
 
+/* The limit that leaves no room: of all workers together, or this worker's own. */
+static const char *limit_reached(const struct worker *worker)
+{
+    if (worker->slab.active < worker->sessions_max || worker->sessions_max == worker->slab.capacity) {
+        return "sessions";
+    }
+    return worker->sessions_max < IMAGE_WORKER_SESSIONS_MAX ? "descriptors" : "sessions_of_a_worker";
+}
+
 static struct ring_tag tag_of(uint32_t index, enum ring_op op)
 {
     return (struct ring_tag){.op = op, .index = index};
@@ -276,7 +285,7 @@ void listener_turn(struct worker *worker)
     if (open || worker->listeners_open == 0) {
         worker->slot->accept_paused = 0;
     } else if (!worker->refusing && (share == 0 || exhausted)) {
-        pause_accepting(worker, exhausted ? "buffers" : "sessions");
+        pause_accepting(worker, exhausted ? "buffers" : limit_reached(worker));
     }
     for (uint32_t i = 0; i < IMAGE_BINDS_MAX && worker->listeners_open > 0; i++) {
         turn_listener(worker, i, open, share);
