@@ -15,7 +15,7 @@ quick=${2:-}
 # the kernel with itself.
 if [ -z "${BENCH_NAMESPACE:-}" ]; then
     [ "$(id -u)" = 0 ] || { echo "bench: needs root, for a network namespace and CPU 0" >&2; exit 1; }
-    exec env BENCH_NAMESPACE=1 unshare -n "$0" "$@"
+    exec env BENCH_NAMESPACE=1 BENCH_TCP_MEM="$(cat /proc/sys/net/ipv4/tcp_mem)" unshare -n "$0" "$@"
 fi
 ip link set lo up
 sysctl -qw net.ipv4.tcp_congestion_control=reno

@@ -128,7 +128,7 @@ static uint32_t power_of_two_within(uint32_t value)
     return 1u << (31 - (uint32_t)__builtin_clz(value | 1));
 }
 
-/* A small ring stays in the cache; a small bank is not to be swallowed by it. */
+/* A small ring stays in the cache and takes little memory; a small bank is not to be swallowed by it. */
 static int init_buffer_rings(struct worker *worker)
 {
     for (int class = 0; class < BUFFER_CLASSES; class ++) {

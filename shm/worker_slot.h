@@ -14,7 +14,7 @@
 
 enum {
     SLOT_RING_PARAMS_BYTES = 128, /* room for struct io_uring_params */
-    SLOT_RING_BUFFERS = 128,      /* entries of each provided-buffer ring */
+    SLOT_RING_BUFFERS = 64,       /* entries of each provided-buffer ring */
     SLOT_CLASSES = 2,             /* large, small */
     LOG_RING_RECORDS = 4096,
 };

@@ -106,6 +106,7 @@ void killer_expect_all_back(const struct killer *killer)
     }
     cr_assert_leq(deaths, killer->kills, "workers died by themselves: %s", penstock_log());
     if (killer->kills > 0) {
+        cr_assert_gt(2 * deaths, killer->kills, "most kills met nobody");
         fprintf(stderr, "chaos: %u kills, %lu deaths, %lu transactions cut short\n", killer->kills,
                 (unsigned long)deaths, (unsigned long)json_number(status, "stats.undone"));
     }

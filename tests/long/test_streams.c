@@ -25,6 +25,7 @@ static void run_many(unsigned kill_min_ms, unsigned kill_max_ms)
                                          "--max-bytes 100M --slow-readers 20 --slow-origin 10");
     if (kill_max_ms > 0) {
         killer_run(&killer, 0, kill_min_ms, kill_max_ms, load.pid);
+        cr_assert_gt(killer.kills, 100);
     }
     load_totals_add(&totals, load_finish(&load));
     load_totals_expect(&totals);
