@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <sched.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/capability.h>
 #include <sys/resource.h>
@@ -69,6 +70,14 @@ static void read_names(const char *path, char *names, size_t size)
     }
 }
 
+static uint64_t read_number(const char *path)
+{
+    char text[32];
+
+    read_names(path, text, sizeof(text));
+    return strtoull(text, NULL, 10);
+}
+
 static bool has_capability(cap_value_t capability)
 {
     cap_flag_value_t value = CAP_CLEAR;
@@ -114,6 +123,8 @@ void machine_read(struct machine_facts *facts, bool starting)
         .memlock_bytes = limit_of(RLIMIT_MEMLOCK),
         .memory_bytes = memory < group ? memory : group,
         .free_memory_bytes = starting ? meminfo("MemAvailable") : 0,
+        .receive_buffer_bytes = read_number("/proc/sys/net/core/rmem_max"),
+        .send_buffer_bytes = read_number("/proc/sys/net/core/wmem_max"),
         .cpus = machine_cpus(),
         .is_root = geteuid() == 0,
         .is_net_admin = has_capability(CAP_NET_ADMIN),

@@ -166,9 +166,9 @@ void supervisor_settle_listeners(struct supervisor *supervisor);
 /* The same for all there are. */
 void supervisor_close_listeners(struct supervisor *supervisor);
 
-/* Sets the congestion control of every listening socket as `image` has it. Workers' copies are the same sockets: it
- * holds for connections from now on. 0 or -errno with a message. */
-int supervisor_set_congestion(const struct supervisor *supervisor, const struct image *image);
+/* Sets congestion control and buffers of every listening socket as `image` has them. Workers' copies are the same
+ * sockets: it holds for connections from now on. 0 or -errno with a message. */
+int supervisor_set_options(const struct supervisor *supervisor, const struct image *image);
 
 /* Takes out of a configuration what the kernel does not have and can be done without; a log line says so. */
 void supervisor_adapt(const struct supervisor *supervisor, struct image *image);

@@ -165,7 +165,7 @@ int supervisor_open_listeners(struct supervisor *supervisor, const struct image 
         result = open_bind(supervisor, image, image_bind(image, i));
     }
     if (result == 0) {
-        result = supervisor_set_congestion(supervisor, image);
+        result = supervisor_set_options(supervisor, image);
     }
     if (result == 0) {
         result = listen_new(supervisor, image);
@@ -218,18 +218,33 @@ int supervisor_hand_listeners(struct supervisor *supervisor, const struct image 
     return 0;
 }
 
-int supervisor_set_congestion(const struct supervisor *supervisor, const struct image *image)
+static int set_options(int fd, const struct image_listener *listener)
+{
+    int result = sock_set_congestion(fd, listener->congestion);
+
+    if (result < 0) {
+        log_line(LOG_LEVEL_ERROR, "event=congestion_failed listener=%s congestion=%s error=\"%s\"",
+                 listener->name, listener->congestion, strerror(-result));
+        return result;
+    }
+    result = sock_set_buffers(fd, &listener->buffers);
+    if (result < 0) {
+        log_line(LOG_LEVEL_ERROR,
+                 "event=socket_buffers_failed listener=%s receive_buffer=%u send_buffer=%u error=\"%s\"",
+                 listener->name, listener->buffers.receive, listener->buffers.send, strerror(-result));
+    }
+    return result;
+}
+
+int supervisor_set_options(const struct supervisor *supervisor, const struct image *image)
 {
     for (uint32_t k = 0; k < image->bind_count; k++) {
         const struct image_bind *bind = image_bind(image, k);
-        const struct image_listener *listener = image_listener(image, bind->listener);
 
         for (uint32_t i = 0; i < image->workers && bind->endpoint.family != ENDPOINT_UNIX; i++) {
             int fd = supervisor->slots[i].listeners[bind->place];
-            int result = fd < 0 ? 0 : sock_set_congestion(fd, listener->congestion);
+            int result = fd < 0 ? 0 : set_options(fd, image_listener(image, bind->listener));
             if (result < 0) {
-                log_line(LOG_LEVEL_ERROR, "event=congestion_failed listener=%s congestion=%s error=\"%s\"",
-                         listener->name, listener->congestion, strerror(-result));
                 return result;
             }
         }

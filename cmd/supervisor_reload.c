@@ -89,7 +89,7 @@ static int carry_out(struct supervisor *supervisor, struct image *image)
         result = supervisor_hand_listeners(supervisor, image);
     }
     if (result < 0) {
-        (void)supervisor_set_congestion(supervisor, supervisor->image);
+        (void)supervisor_set_options(supervisor, supervisor->image);
         (void)supervisor_open_exporter(supervisor, supervisor->image);
         return result;
     }

@@ -40,10 +40,16 @@ static struct image *image_create(const struct config_draft *draft)
 static void positions_fill(const struct config_draft *draft, struct config_positions *positions)
 {
     *positions = draft->positions;
-    for (uint32_t i = 0; i < draft->listener_count; i++)
+    for (uint32_t i = 0; i < draft->listener_count; i++) {
         positions->listener_congestion[i] = draft->listeners[i].congestion_place;
-    for (uint32_t i = 0; i < draft->pool_count; i++)
+        positions->listener_receive[i] = draft->listeners[i].receive_place;
+        positions->listener_send[i] = draft->listeners[i].send_place;
+    }
+    for (uint32_t i = 0; i < draft->pool_count; i++) {
         positions->pool_congestion[i] = draft->pools[i].congestion_place;
+        positions->pool_receive[i] = draft->pools[i].receive_place;
+        positions->pool_send[i] = draft->pools[i].send_place;
+    }
 }
 
 /* From a tree to an image; mistakes of the tree may be in the report already. */

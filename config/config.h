@@ -18,6 +18,8 @@ struct config_options {
 struct config_positions {
     struct config_place sessions, flows, buffers, workers;
     struct config_place listener_congestion[IMAGE_LISTENERS_MAX], pool_congestion[IMAGE_POOLS_MAX];
+    struct config_place listener_receive[IMAGE_LISTENERS_MAX], pool_receive[IMAGE_POOLS_MAX];
+    struct config_place listener_send[IMAGE_LISTENERS_MAX], pool_send[IMAGE_POOLS_MAX];
 };
 
 /* Reads the file at `path`. Returns 0 and an image from malloc, for the caller to free; or -1 with one mistake or more
@@ -39,6 +41,8 @@ struct machine_facts {
     uint64_t memlock_bytes;     /* RLIMIT_MEMLOCK, hard */
     uint64_t memory_bytes;      /* all of the machine's, or what the control group may use if that is less */
     uint64_t free_memory_bytes; /* available now; 0 leaves it out: what runs already has taken its part */
+    uint64_t receive_buffer_bytes; /* net.core.rmem_max and wmem_max; 0: not known */
+    uint64_t send_buffer_bytes;
     uint32_t cpus;
     bool is_root;      /* with CAP_IPC_LOCK: locked memory is not limited */
     bool is_net_admin; /* with CAP_NET_ADMIN: any available congestion control may be set */

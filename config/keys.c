@@ -168,6 +168,18 @@ static const struct config_key listener_keys[] = {
         .max = IMAGE_CONGESTION_MAX,
     },
     {
+        .name = "receive_buffer",
+        .read = config_read_socket_buffer,
+        .offset = offsetof(struct draft_listener, row.buffers.receive),
+        .place = offsetof(struct draft_listener, receive_place),
+    },
+    {
+        .name = "send_buffer",
+        .read = config_read_socket_buffer,
+        .offset = offsetof(struct draft_listener, row.buffers.send),
+        .place = offsetof(struct draft_listener, send_place),
+    },
+    {
         .name = "zero_copy",
         .read = config_read_boolean,
         .offset = offsetof(struct draft_listener, row.zero_copy),
@@ -295,6 +307,18 @@ static const struct config_key pool_keys[] = {
         .offset = offsetof(struct draft_pool, row.congestion),
         .place = offsetof(struct draft_pool, congestion_place),
         .max = IMAGE_CONGESTION_MAX,
+    },
+    {
+        .name = "receive_buffer",
+        .read = config_read_socket_buffer,
+        .offset = offsetof(struct draft_pool, row.buffers.receive),
+        .place = offsetof(struct draft_pool, receive_place),
+    },
+    {
+        .name = "send_buffer",
+        .read = config_read_socket_buffer,
+        .offset = offsetof(struct draft_pool, row.buffers.send),
+        .place = offsetof(struct draft_pool, send_place),
     },
     {
         .name = "zero_copy",

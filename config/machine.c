@@ -1,5 +1,5 @@
 /*
- * Limits and congestion controls against the machine. Pure: the caller has asked the machine.
+ * Limits, congestion controls and socket buffers against the machine. Pure: the caller has asked the machine.
  */
 #include "config/config.h"
 
@@ -175,6 +175,42 @@ static void congestions_check(const struct image *image, const struct config_pos
     }
 }
 
+/* One `receive_buffer` or `send_buffer`: the kernel would give less without a word. */
+static void socket_buffer_check(uint32_t bytes, const char *path, struct config_place place,
+                                const char *sysctl, uint64_t most, struct config_report *report)
+{
+    if (most > 0 && bytes > most)
+        config_report_add(report, place,
+                          "%s: the kernel gives a socket at most %" PRIu64
+                          " bytes (net.core.%s); raise that or write at most %" PRIu64 "KiB",
+                          path, most, sysctl, most / 1024);
+}
+
+static void socket_buffers_check(const struct image *image, const struct config_positions *positions,
+                                 const struct machine_facts *facts, struct config_report *report)
+{
+    char path[48];
+
+    for (uint32_t i = 0; i < image->listener_count; i++) {
+        const struct image_socket_buffers *buffers = &image_listener(image, i)->buffers;
+        snprintf(path, sizeof(path), "listeners[%" PRIu32 "].receive_buffer", i);
+        socket_buffer_check(buffers->receive, path, positions->listener_receive[i], "rmem_max",
+                            facts->receive_buffer_bytes, report);
+        snprintf(path, sizeof(path), "listeners[%" PRIu32 "].send_buffer", i);
+        socket_buffer_check(buffers->send, path, positions->listener_send[i], "wmem_max",
+                            facts->send_buffer_bytes, report);
+    }
+    for (uint32_t i = 0; i < image->pool_count; i++) {
+        const struct image_socket_buffers *buffers = &image_pool(image, i)->buffers;
+        snprintf(path, sizeof(path), "pools[%" PRIu32 "].receive_buffer", i);
+        socket_buffer_check(buffers->receive, path, positions->pool_receive[i], "rmem_max",
+                            facts->receive_buffer_bytes, report);
+        snprintf(path, sizeof(path), "pools[%" PRIu32 "].send_buffer", i);
+        socket_buffer_check(buffers->send, path, positions->pool_send[i], "wmem_max",
+                            facts->send_buffer_bytes, report);
+    }
+}
+
 int config_check_machine(const struct image *image, const struct config_positions *positions,
                          const struct machine_facts *facts, struct config_report *report)
 {
@@ -188,5 +224,6 @@ int config_check_machine(const struct image *image, const struct config_position
     memory_check(image, positions, facts, report);
     rings_check(image, positions->workers, facts, report);
     congestions_check(image, positions, facts, report);
+    socket_buffers_check(image, positions, facts, report);
     return report->count + report->more == before ? 0 : -1;
 }

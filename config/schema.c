@@ -7,6 +7,8 @@
 #include <stdarg.h>
 #include <string.h>
 
+#include "core/image.h"
+
 static void *field(void *target, size_t offset)
 {
     return (char *)target + offset;
@@ -323,6 +325,17 @@ CONFIG_READER(config_read_name)
 
     if (text && config_value_name(text, field(target, key->offset), key->max, &why) < 0)
         config_reader_refuse(reader, value->place, "%s", why.text);
+}
+
+CONFIG_READER(config_read_socket_buffer)
+{
+    const char *text = config_scalar_text(reader, value, "a size, as in 64KiB");
+    struct config_why why;
+    uint64_t bytes = 0;
+
+    if (text && config_value_size(text, IMAGE_SOCKET_BUFFER_MIN, IMAGE_SOCKET_BUFFER_MAX, &bytes, &why) < 0)
+        config_reader_refuse(reader, value->place, "%s", why.text);
+    *(uint32_t *)field(target, key->offset) = (uint32_t)bytes;
 }
 
 CONFIG_READER(config_read_congestion)

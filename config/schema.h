@@ -78,6 +78,7 @@ CONFIG_READER(config_read_boolean);
 CONFIG_READER(config_read_choice);
 CONFIG_READER(config_read_name);
 CONFIG_READER(config_read_congestion);
+CONFIG_READER(config_read_socket_buffer);
 CONFIG_READER(config_read_mapping);
 
 #endif

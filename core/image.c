@@ -150,6 +150,16 @@ static bool layout_check(const struct image *image, size_t size)
            image->pool_offset == expected.pool_offset && image->server_offset == expected.server_offset;
 }
 
+static bool buffer_check(uint32_t bytes)
+{
+    return bytes == 0 || (bytes >= IMAGE_SOCKET_BUFFER_MIN && bytes <= IMAGE_SOCKET_BUFFER_MAX);
+}
+
+static bool buffers_check(const struct image_socket_buffers *buffers)
+{
+    return buffer_check(buffers->receive) && buffer_check(buffers->send);
+}
+
 static bool listeners_check(const struct image *image)
 {
     for (uint32_t i = 0; i < image->listener_count; i++) {
@@ -157,7 +167,7 @@ static bool listeners_check(const struct image *image)
 
         if (!text_check(listener->name, sizeof(listener->name)) ||
             !text_check(listener->congestion, sizeof(listener->congestion)) || listener->zero_copy > 1 ||
-            listener->pool >= image->pool_count ||
+            !buffers_check(&listener->buffers) || listener->pool >= image->pool_count ||
             !range_check(listener->bind_first, listener->bind_count, image->bind_count))
             return false;
     }
@@ -178,7 +188,8 @@ static bool pools_check(const struct image *image)
 
         if (!text_check(pool->name, sizeof(pool->name)) ||
             !text_check(pool->congestion, sizeof(pool->congestion)) || pool->zero_copy > 1 ||
-            pool->balance > BALANCE_LEAST_SESSIONS || pool->retries > IMAGE_RETRIES_MAX ||
+            !buffers_check(&pool->buffers) || pool->balance > BALANCE_LEAST_SESSIONS ||
+            pool->retries > IMAGE_RETRIES_MAX ||
             !range_check(pool->server_first, pool->server_count, image->server_count))
             return false;
     }

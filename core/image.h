@@ -13,6 +13,8 @@
 enum {
     IMAGE_NAME_MAX = 48, /* bytes of a name with its NUL; names are [A-Za-z0-9_.-]+ */
     IMAGE_PATH_MAX = 256,
+    IMAGE_SOCKET_BUFFER_MIN = 4 << 10,
+    IMAGE_SOCKET_BUFFER_MAX = 1 << 30, /* the kernel doubles it, in an int */
     IMAGE_CONGESTION_MAX = 16, /* of a congestion control with its NUL: the kernel's TCP_CA_NAME_MAX */
     IMAGE_SPIN_MAX_US = 1000,
     IMAGE_FLOW_LOAD_PERCENT = 60,      /* of the flow table; its buckets rarely overflow below that */
@@ -66,6 +68,12 @@ struct image_bind {
         place; /* in every worker's table of listening sockets; set by the supervisor when it publishes */
 };
 
+/* What a connection's socket may hold, SO_RCVBUF and SO_SNDBUF of socket(7), in bytes of data; 0: as the kernel tunes
+ * it. The kernel takes as much again for what it needs beside the data. */
+struct image_socket_buffers {
+    uint32_t receive, send;
+};
+
 struct image_listener {
     char name[IMAGE_NAME_MAX];
     struct image_timeouts timeouts;
@@ -73,7 +81,8 @@ struct image_listener {
     uint32_t pool; /* index of the pool of its only route */
     uint32_t row;  /* of the region's names; set by the supervisor when it publishes */
     char congestion[IMAGE_CONGESTION_MAX]; /* TCP_CONGESTION: tcp(7); "" is the system's default */
-    uint8_t zero_copy;                     /* large sends to its clients are zero-copy */
+    struct image_socket_buffers buffers;
+    uint8_t zero_copy; /* large sends to its clients are zero-copy */
     uint8_t reserved[3];
 };
 
@@ -93,6 +102,7 @@ struct image_pool {
     uint32_t retries; /* further servers tried after the first failed; 0..IMAGE_RETRIES_MAX */
     uint32_t row;     /* as in struct image_listener */
     char congestion[IMAGE_CONGESTION_MAX]; /* likewise, of the connections to its servers */
+    struct image_socket_buffers buffers;   /* likewise */
     uint8_t zero_copy;                     /* likewise */
     uint8_t reserved[3];
 };

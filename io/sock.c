@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/socket.h>
 #include <linux/sockios.h>
 #include <linux/tcp.h> /* not <netinet/tcp.h>, whose tcp_info ends too early */
 #include <netinet/in.h>
@@ -13,7 +14,6 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "core/image.h"
 #include "io/kernel.h"
 
 /* Bytes accepted by the kernel and not yet sent: more would only fill kernel memory behind a slow reader. */
@@ -185,15 +185,15 @@ int sock_port_window(int fd, uint16_t low, uint16_t high)
     return setsockopt(fd, IPPROTO_IP, IP_LOCAL_PORT_RANGE, &range, sizeof(range)) == 0 ? 0 : -errno;
 }
 
-static int default_congestion(char name[IMAGE_CONGESTION_MAX])
+/* What a new socket has. */
+static int default_option(int level, int option, void *value, socklen_t *length)
 {
-    socklen_t length = IMAGE_CONGESTION_MAX;
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
     if (fd < 0) {
         return -errno;
     }
-    int result = getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name, &length) == 0 ? 0 : -errno;
+    int result = getsockopt(fd, level, option, value, length) == 0 ? 0 : -errno;
     close(fd);
     return result;
 }
@@ -201,9 +201,10 @@ static int default_congestion(char name[IMAGE_CONGESTION_MAX])
 int sock_set_congestion(int fd, const char *name)
 {
     char inherited[IMAGE_CONGESTION_MAX] = "";
+    socklen_t length = sizeof(inherited);
 
     if (name[0] == '\0') {
-        int result = default_congestion(inherited);
+        int result = default_option(IPPROTO_TCP, TCP_CONGESTION, inherited, &length);
         if (result < 0) {
             return result;
         }
@@ -214,6 +215,45 @@ int sock_set_congestion(int fd, const char *name)
                       (socklen_t)strnlen(name, IMAGE_CONGESTION_MAX)) == 0
                ? 0
                : -errno;
+}
+
+/* Sets one of the two, or where `bytes` is 0 what a new socket has, unless it is unset anyway. */
+static int set_buffer(int fd, int option, uint32_t bytes, bool is_set, bool *sets)
+{
+    int value = (int)bytes;
+    socklen_t length = sizeof(value);
+
+    *sets = bytes > 0;
+    if (bytes == 0 && !is_set) {
+        return 0;
+    }
+    if (bytes == 0) {
+        int result = default_option(SOL_SOCKET, option, &value, &length);
+        if (result < 0) {
+            return result;
+        }
+        value /= 2; /* it is told with what the kernel adds */
+    }
+    return setsockopt(fd, SOL_SOCKET, option, &value, sizeof(value)) == 0 ? 0 : -errno;
+}
+
+int sock_set_buffers(int fd, const struct image_socket_buffers *buffers)
+{
+    int locks = 0;
+    socklen_t length = sizeof(locks);
+    bool receive = false;
+    bool send = false;
+
+    (void)getsockopt(fd, SOL_SOCKET, SO_BUF_LOCK, &locks, &length);
+    int result = set_buffer(fd, SO_RCVBUF, buffers->receive, (locks & SOCK_RCVBUF_LOCK) != 0, &receive);
+    if (result == 0) {
+        result = set_buffer(fd, SO_SNDBUF, buffers->send, (locks & SOCK_SNDBUF_LOCK) != 0, &send);
+    }
+    int wanted = (receive ? SOCK_RCVBUF_LOCK : 0) | (send ? SOCK_SNDBUF_LOCK : 0);
+    if (result == 0 && wanted != locks) {
+        result = setsockopt(fd, SOL_SOCKET, SO_BUF_LOCK, &wanted, sizeof(wanted)) == 0 ? 0 : -errno;
+    }
+    return result;
 }
 
 uint64_t sock_cookie(int fd)

@@ -11,6 +11,7 @@
 
 #include "core/endpoint.h"
 #include "core/flow.h"
+#include "core/image.h"
 
 /* Fills `address`; returns its length. */
 socklen_t sock_address(const struct endpoint *endpoint, struct sockaddr_storage *address);
@@ -35,6 +36,10 @@ int sock_port_window(int fd, uint16_t low, uint16_t high);
 /* TCP_CONGESTION: tcp(7). Accepted sockets inherit that of the listening one. "" is the system's default, as a new
  * socket has it. 0, or -errno: -ENOENT where there is none of the name, -EPERM where it needs CAP_NET_ADMIN. */
 int sock_set_congestion(int fd, const char *name);
+
+/* SO_RCVBUF and SO_SNDBUF of a TCP socket: socket(7); the kernel then tunes them no more. Accepted sockets inherit them.
+ * 0 gives one that was set before back to the kernel. Before connect(2), which settles the window's scale. 0 or -errno. */
+int sock_set_buffers(int fd, const struct image_socket_buffers *buffers);
 
 /* SO_COOKIE: unique among all sockets while the kernel runs. 0 where `fd` is no socket. */
 uint64_t sock_cookie(int fd);

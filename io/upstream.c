@@ -95,9 +95,9 @@ static void add_session(struct server_counters *counters, int n)
 
 /* A session goes on with the system's congestion control where the pool's cannot be set: start and reload have checked
  * it, so a module was unloaded or a sysctl changed since. */
-static void set_congestion(struct worker *worker, const struct image_pool *pool, int fd)
+static void set_options(struct worker *worker, const struct image_pool *pool, int fd)
 {
-    int result = sock_set_congestion(fd, pool->congestion);
+    int result = pool->congestion[0] == '\0' ? 0 : sock_set_congestion(fd, pool->congestion);
 
     if (result < 0 && !worker->congestion_warned) {
         worker->congestion_warned = true;
@@ -105,6 +105,9 @@ static void set_congestion(struct worker *worker, const struct image_pool *pool,
                  "event=congestion_failed pool=%s congestion=%s error=\"%s\" what=\"sessions go on with the "
                  "system's; told once\"",
                  pool->name, pool->congestion, strerror(-result));
+    }
+    if (pool->buffers.receive > 0 || pool->buffers.send > 0) {
+        (void)sock_set_buffers(fd, &pool->buffers); /* fails for no value that was checked */
     }
 }
 
@@ -132,8 +135,8 @@ void upstream_choose(struct worker *worker, struct session *session)
         event.result = fd;
         if (fd >= 0) {
             FAULT_POINT(SERVER_OPENED);
-            if (pool->congestion[0] != '\0' && server->address.family != ENDPOINT_UNIX) {
-                set_congestion(worker, pool, fd);
+            if (server->address.family != ENDPOINT_UNIX) {
+                set_options(worker, pool, fd);
             }
             event.kind = RELAY_CHOSEN;
             event.fd = fd;

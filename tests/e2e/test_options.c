@@ -49,16 +49,25 @@ static const char *word_of(const char *list, const char *but)
     return NULL;
 }
 
-/* The congestion control of the socket with these ports is the first of ss's words that names one. */
-static bool runs(uint16_t from, uint16_t to, const char *congestion)
+/* What ss says of the socket with these ports. */
+static const char *socket_text(uint16_t from, uint16_t to)
 {
     const char *filter = bed_format("sport = :%u and dport = :%u", from, to);
-    const char *const argv[] = {"/usr/bin/env", "ss", "-Htin", filter, NULL};
+    const char *const argv[] = {"/usr/bin/env", "ss", "-Htimn", filter, NULL};
     struct bed_process process;
 
     cr_assert_eq(bed_run(argv, &process), 0);
-    char *text = strdup(bed_read_file(process.out));
-    cr_assert(text != NULL && text[0] != '\0', "ss finds no %s", filter);
+    const char *text = bed_read_file(process.out);
+    cr_assert(text[0] != '\0', "ss finds no %s", filter);
+    return text;
+}
+
+/* The congestion control of the socket with these ports is the first of ss's words that names one. */
+static bool runs(uint16_t from, uint16_t to, const char *congestion)
+{
+    char *text = strdup(socket_text(from, to));
+
+    cr_assert(text != NULL);
     for (char *c = text; *c != '\0'; c++) {
         *c = *c == '\n' || *c == '\t' ? ' ' : *c;
     }
@@ -170,6 +179,48 @@ Test(options, congestion_control_that_does_not_exist)
                            "tcp_nosuch) or write one of: ") != NULL,
               "%s", text);
     cr_assert(strstr(text, "pools[0].congestion: 'nosuch' is not available") != NULL, "%s", text);
+    bed_end();
+}
+
+/* The limits of the sockets' memory, of which the kernel takes half for itself: rb and tb of ss's skmem. */
+static void expect_buffers(const struct net_pair *pair, uint16_t server_port, const char *client,
+                           const char *server)
+{
+    net_write_text(pair->client, "question");
+    net_read_text(pair->server, "question");
+    const char *text = socket_text(bed.port, net_local_port(pair->client));
+    cr_expect((strstr(text, client) != NULL), "to the client: not %s: %s", client, text);
+    text = socket_text(peer_port(pair->server), server_port);
+    cr_expect((strstr(text, server) != NULL), "to the server: not %s: %s", server, text);
+}
+
+/* Each connection has what was configured when it came; where it is taken out, the kernel tunes again. */
+Test(options, socket_buffers_of_listener_and_pool)
+{
+    uint16_t port;
+    int listener = net_listen(&port, 64);
+    struct penstock_config config = config_of(port, NULL, NULL);
+
+    config.listener = "send_buffer: 24KiB";
+    config.pool = "receive_buffer: 20KiB, send_buffer: 16KiB";
+    penstock_start(&config);
+    struct net_pair first = net_pair(listener);
+    expect_buffers(&first, port, ",tb49152,", ",rb40960,");
+    expect_buffers(&first, port, ",tb49152,", ",tb32768,");
+    config.listener = "receive_buffer: 40KiB";
+    config.pool = "receive_buffer: 30KiB";
+    penstock_configure(&config);
+    cr_assert_eq(penstock_reload(), 0, "%s", penstock_log());
+    struct net_pair second = net_pair(listener);
+    expect_buffers(&second, port, ",rb81920,", ",rb61440,");
+    config.listener = NULL;
+    config.pool = NULL;
+    penstock_configure(&config);
+    cr_assert_eq(penstock_reload(), 0, "%s", penstock_log());
+    struct net_pair third = net_pair(listener);
+    net_exchange(&third);
+    const char *text = socket_text(bed.port, net_local_port(third.client));
+    cr_expect_null(strstr(text, ",rb81920,"), "%s", text);
     bed_end();
 }
 

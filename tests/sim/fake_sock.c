@@ -53,6 +53,13 @@ int sock_set_congestion(int fd, const char *name)
     return sim_once_in(4) ? -EPERM : 0;
 }
 
+int sock_set_buffers(int fd, const struct image_socket_buffers *buffers)
+{
+    SIM_CHECK(net_at(fd) != NULL && buffers->receive + buffers->send > 0, "buffers of descriptor %d", fd);
+    store_point();
+    return 0;
+}
+
 uint64_t sock_cookie(int fd)
 {
     const struct net_conn *conn = net_at(fd);

@@ -139,6 +139,7 @@ static void build_image(void)
     pool->retries = config->retries;
     pool->zero_copy = config->zero_copy;
     snprintf(pool->congestion, sizeof(pool->congestion), "reno");
+    pool->buffers.receive = 64 << 10;
     for (uint32_t i = 0; i < config->servers; i++) {
         struct image_server *server = (struct image_server *)image_server(image, i);
         char text[64];

@@ -82,6 +82,7 @@ Test(config_accept, listeners_and_pools)
                                        "    routes: [ { pool: two } ]\n"
                                        "    timeouts: { idle: 1m, half_closed: 0 }\n"
                                        "    congestion: bbr\n" /* beside a unix socket, which goes without */
+                                       "    send_buffer: 1GiB\n"
                                        "    zero_copy: true\n"
                                        "  - name: b\n"
                                        "    bind: 127.0.0.1:81\n"
@@ -98,6 +99,7 @@ Test(config_accept, listeners_and_pools)
                                        "        weight: 256\n"
                                        "    timeouts: { connect: 1s, idle: 2s, half_closed: 3s }\n"
                                        "    congestion: a_2345678901-45\n"
+                                       "    receive_buffer: 4KiB\n"
                                        "    zero_copy: true\n"
                                        "  - { name: unused, servers: [ unix:/run/s ] }\n");
     char text[ENDPOINT_TEXT_MAX];
@@ -121,6 +123,10 @@ Test(config_accept, listeners_and_pools)
     cr_expect_str_eq(image_listener(image, 1)->congestion, "");
     cr_expect_str_eq(image_pool(image, 0)->congestion, "");
     cr_expect_str_eq(image_pool(image, 1)->congestion, "a_2345678901-45");
+    cr_expect_eq(image_listener(image, 0)->buffers.receive, 0);
+    cr_expect_eq(image_listener(image, 0)->buffers.send, 1 << 30);
+    cr_expect_eq(image_pool(image, 1)->buffers.receive, 4096);
+    cr_expect_eq(image_pool(image, 1)->buffers.send, 0);
     cr_expect_eq(image_listener(image, 0)->zero_copy, 1);
     cr_expect_eq(image_listener(image, 1)->zero_copy, 0);
     cr_expect_eq(image_pool(image, 0)->zero_copy, 0);

@@ -174,6 +174,8 @@ Test(config_keys, listeners)
         {LISTENER(BIND ROUTES "  congestion: Reno\n"),
          "7:15: listeners[0].congestion: 'Reno' is not a congestion control; write small letters, digits, '_' and "
          "'-', as in cubic\n"},
+        {LISTENER(BIND ROUTES "  receive_buffer: 1KiB\n"),
+         "7:19: listeners[0].receive_buffer: 1KiB is out of range; write a size from 4KiB to 1GiB\n"},
         {LISTENER(BIND ROUTES "  congestion:\n"),
          "7:14: listeners[0].congestion: has no value; write a congestion control, as in cubic\n"},
         {LISTENER(BIND ROUTES "  pool: app\n"),

@@ -151,6 +151,27 @@ Test(config_machine, defaults_have_no_place)
     free(image);
 }
 
+Test(config_machine, socket_buffers_beyond_the_kernels)
+{
+    struct image *image = image_make(
+        "name: test\nlisteners:\n  - { name: web, bind: 127.0.0.1:80, routes: [ { pool: app } ],\n"
+        "      receive_buffer: 208KiB, send_buffer: 65KiB }\n"
+        "pools:\n  - { name: app, servers: [ 127.0.0.1:9001 ],\n      receive_buffer: 1GiB, send_buffer: 64KiB }\n");
+    struct machine_facts facts = enough;
+
+    facts.memory_bytes = UINT64_MAX;
+    facts.receive_buffer_bytes = 208 << 10;
+    facts.send_buffer_bytes = 64 << 10;
+    cr_expect_eq(config_check_machine(image, &positions, &facts, &report), -1);
+    cr_expect_str_eq(
+        parse_report_text(&report),
+        "4:44: listeners[0].send_buffer: the kernel gives a socket at most 65536 bytes (net.core.wmem_max); raise "
+        "that or write at most 64KiB\n"
+        "7:23: pools[0].receive_buffer: the kernel gives a socket at most 212992 bytes (net.core.rmem_max); raise "
+        "that or write at most 208KiB\n");
+    free(image);
+}
+
 #define CONGESTIONS                                                              \
     "name: test\n"                                                               \
     "listeners: [ { name: web, bind: 127.0.0.1:80, routes: [ { pool: app } ],\n" \

@@ -141,6 +141,13 @@ Test(config_rules, keys_of_tcp_without_effect)
         {"name: test\n" PARSE_LISTENERS
          "pools:\n- { name: app, servers: [ unix:/run/s ], congestion: reno }\n",
          "4:54: pools[0].congestion: unix sockets have none, and this pool has no other servers; leave it out\n"},
+        {LISTENERS("- { name: a, bind: unix:/run/a, send_buffer: 64KiB, " TO_APP " }\n"),
+         "4:46: listeners[0].send_buffer: unix sockets have none, and this listener binds nothing else; leave it "
+         "out\n"},
+        {"name: test\n" PARSE_LISTENERS
+         "pools:\n- { name: app, servers: [ unix:/run/s ], receive_buffer: 64KiB }\n",
+         "4:58: pools[0].receive_buffer: unix sockets have none, and this pool has no other servers; leave it "
+         "out\n"},
         {LISTENERS("- { name: a, bind: unix:/run/a, zero_copy: true, " TO_APP " }\n"),
          "4:44: listeners[0].zero_copy: unix sockets have none, and this listener binds nothing else; leave it "
          "out\n"},

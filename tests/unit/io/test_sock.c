@@ -3,6 +3,7 @@
 
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <linux/socket.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -120,4 +121,36 @@ Test(io_sock, a_reset_is_one_though_it_was_told)
         close(heard.fd);
         close(heard.peer);
     }
+}
+
+static int option(int fd, int name)
+{
+    int value = -1;
+    socklen_t length = sizeof(value);
+
+    cr_assert_eq(getsockopt(fd, SOL_SOCKET, name, &value, &length), 0);
+    return value;
+}
+
+Test(io_sock, buffers_are_set_and_given_back)
+{
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    int receive = option(fd, SO_RCVBUF);
+    int send = option(fd, SO_SNDBUF);
+
+    cr_assert_eq(sock_set_buffers(fd, &(struct image_socket_buffers){0}), 0);
+    cr_expect_eq(option(fd, SO_BUF_LOCK), 0, "never touched");
+    cr_assert_eq(sock_set_buffers(fd, &(struct image_socket_buffers){.receive = 10000}), 0);
+    cr_expect_eq(option(fd, SO_BUF_LOCK), SOCK_RCVBUF_LOCK);
+    cr_expect_eq(option(fd, SO_RCVBUF), 20000);
+    cr_expect_eq(option(fd, SO_SNDBUF), send);
+    cr_assert_eq(sock_set_buffers(fd, &(struct image_socket_buffers){.send = 11000}), 0);
+    cr_expect_eq(option(fd, SO_BUF_LOCK), SOCK_SNDBUF_LOCK);
+    cr_expect_eq(option(fd, SO_RCVBUF), receive);
+    cr_expect_eq(option(fd, SO_SNDBUF), 22000);
+    cr_assert_eq(sock_set_buffers(fd, &(struct image_socket_buffers){0}), 0);
+    cr_expect_eq(option(fd, SO_BUF_LOCK), 0);
+    cr_expect_eq(option(fd, SO_SNDBUF), send);
+    cr_expect_eq(sock_set_buffers(-1, &(struct image_socket_buffers){.send = 11000}), -EBADF);
+    close(fd);
 }
