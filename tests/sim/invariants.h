@@ -9,10 +9,10 @@
 void invariants_init(void);
 void invariants_free(void);
 
-/* Checks everything: sessions, buffers, operations in flight, descriptors, timers, queues, counters. */
+/* Checks everything of the worker that runs: sessions, buffers, operations in flight, descriptors, timers, queues, counters. */
 void invariants_check(void);
 
-/* Checks the flow table: every entry in use is a session's. */
+/* Checks the flow table but for other workers' entries: every entry in use is a session's. */
 void invariants_check_flows(void);
 
 #endif
