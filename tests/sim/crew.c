@@ -101,16 +101,25 @@ void crew_add(struct region *region, uint32_t index, void (*life)(void))
         .slot = region_slot(region, index),
         .sessions =
             region_row(region, TABLE_SESSIONS, index * (sessions->count / region->header->slot_count)),
-        .alive = true,
         .settled = true,
         .life = life,
         .stack = malloc(STACK_BYTES),
     };
-    SIM_CHECK(member->stack != NULL && getcontext(&member->context) == 0, "no stack");
+    SIM_CHECK(member->stack != NULL, "no memory");
+    crew.count++;
+    crew_revive(crew.count - 1);
+}
+
+void crew_revive(uint32_t number)
+{
+    struct crew_member *member = &crew.members[number];
+
+    SIM_CHECK(!member->alive && getcontext(&member->context) == 0, "no stack");
     member->context.uc_stack.ss_sp = member->stack;
     member->context.uc_stack.ss_size = STACK_BYTES;
     makecontext(&member->context, begin, 0);
-    crew.count++;
+    member->alive = true;
+    member->asleep = false;
     crew.stores = 1;
 }
 
@@ -140,6 +149,7 @@ void crew_change(void)
 
     draw_stores();
     if (next < SIM_CREW_MAX) {
+        crew.changes++;
         jump_to_member(&crew.members[own].context, next);
     }
 }

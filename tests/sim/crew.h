@@ -31,6 +31,7 @@ struct crew {
     struct crew_member members[SIM_CREW_MAX];
     uint32_t count;
     uint64_t stores; /* until the next change */
+    uint64_t changes;
     ucontext_t main; /* crew_run() */
     void *main_stack;
     size_t main_size;
@@ -43,6 +44,9 @@ void crew_free(void);
 
 /* Adds the worker of slot `index`, which is to run life(). */
 void crew_add(struct region *region, uint32_t index, void (*life)(void));
+
+/* Lets one that has ended live again. */
+void crew_revive(uint32_t number);
 
 /* Lets all of them live, until the last has ended. */
 void crew_run(void);

@@ -14,14 +14,26 @@ struct inbox {
 
 static struct inbox inboxes[SIM_CREW_MAX];
 
-void inbox_fill(uint32_t number, uint32_t sockets)
+void inbox_world_init(void)
+{
+    memset(inboxes, 0, sizeof(inboxes));
+}
+
+void inbox_hand(uint32_t number, uint32_t sockets, uint64_t generation)
 {
     struct inbox *inbox = &inboxes[number];
 
-    *inbox = (struct inbox){.waiting = {.generation = 1, .count = sockets}};
+    SIM_CHECK(inbox->waiting.count == 0, "worker %u has not looked into its inbox", number);
+    inbox->waiting = (struct inbox_message){.generation = generation, .count = sockets};
     for (uint32_t i = 0; i < sockets; i++) {
         inbox->waiting.places[i] = i;
+        net_queue(crew.members[number].index, i)->open = true;
     }
+}
+
+void inbox_begin(uint32_t number)
+{
+    memset(inboxes[number].placed, 0, sizeof(inboxes[number].placed));
 }
 
 int inbox_look(int fd, int base, struct inbox_message *message)

@@ -7,8 +7,13 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Sends a worker the sockets for the first `sockets` places. */
-void inbox_fill(uint32_t number, uint32_t sockets);
+void inbox_world_init(void);
+
+/* Sends a worker the sockets for the first `sockets` places, for an image that may be to come. */
+void inbox_hand(uint32_t number, uint32_t sockets, uint64_t generation);
+
+/* A new keeper begins: nothing stands at any place. */
+void inbox_begin(uint32_t number);
 
 /* Whether a worker has no listening socket, nor will have. */
 bool inbox_is_empty(uint32_t number);

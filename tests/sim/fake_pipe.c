@@ -39,6 +39,13 @@ void pipe_world_free(void)
     }
 }
 
+void pipe_begin(void)
+{
+    for (int i = 0; i < PIPE_COUNT; i++) {
+        keepers[sim.at][i].bytes = 0;
+    }
+}
+
 uint32_t pipe_holds(uint32_t index)
 {
     return keepers[sim.at][index].bytes;

@@ -195,6 +195,16 @@ void ring_freeze(void)
     ring_world->live = NULL;
 }
 
+void ring_end(void)
+{
+    ring_freeze();
+    free_ring(ring_world->rings[0]);
+    free_ring(ring_world->rings[1]);
+    ring_world->rings[0] = NULL;
+    ring_world->rings[1] = NULL;
+    ring_world->wake_wanted = false;
+}
+
 uint32_t ring_head(const struct ring *ring)
 {
     return ring->head;

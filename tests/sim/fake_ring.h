@@ -82,6 +82,9 @@ uint64_t ring_completions_total(void);
 /* The descriptor of a dead ring is closed. */
 void ring_close(int fd);
 
+/* The keeper has ended with its worker: nothing of the rings is left. */
+void ring_end(void);
+
 /* The worker has died: its ring freezes. */
 void ring_freeze(void);
 

@@ -342,7 +342,7 @@ void invariants_check_flows(void)
     for (uint32_t index = 0; index < flows->groups * FLOW_GROUP; index++) {
         uint8_t state = flows->entries[index].state;
         bool owns = state == FLOW_ACTIVE || state == FLOW_BUSY;
-        if ((owns && flows->entries[index].tos != sim.index) || is_being_changed(index)) {
+        if (owns ? flows->entries[index].tos != sim.index : is_being_changed(index)) {
             continue;
         }
         SIM_CHECK(state == FLOW_FREE || state == FLOW_ACTIVE || state == FLOW_TIME_WAIT,

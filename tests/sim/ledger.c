@@ -152,7 +152,8 @@ static void check_silence(const struct log_record *record, const struct net_conn
                           const struct net_conn *server, uint32_t limit_ms)
 {
     LINE_CHECK(server != NULL, "there was no server");
-    uint64_t due_us = record->closed_us - (uint64_t)(limit_ms - 1) * 1000;
+    uint32_t turn_ms = crew.count > 1 ? 50 : 1; /* a worker's clock stands while others go on */
+    uint64_t due_us = record->closed_us - (uint64_t)(limit_ms - turn_ms) * 1000;
     LINE_CHECK(silent_since(client, record->closed_us) <= due_us &&
                    silent_since(server, record->closed_us) <= due_us,
                "it was not silent so long");

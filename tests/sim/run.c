@@ -49,8 +49,10 @@ static struct {
     struct life lives[SIM_CREW_MAX];
     struct region regions[SIM_GENERATIONS_MAX];
     uint32_t generations;
-    bool handing_over; /* elder workers still have listening sockets */
-    uint64_t lines;    /* of the log, and when there were fewer */
+    uint64_t resize_us; /* when the number of workers changes next */
+    uint32_t begun;     /* slots that began anew */
+    bool handing_over;  /* elder workers still have listening sockets */
+    uint64_t lines;     /* of the log, and when there were fewer */
     uint64_t lines_us;
 } driver;
 
@@ -165,6 +167,11 @@ static void build_image(const struct region *region)
 
 static void live(void);
 
+static uint32_t sockets(void)
+{
+    return sim.config->listeners + sim.config->local_listeners;
+}
+
 /* The worker of a slot, and its keeper. */
 static void add_worker(struct region *region, uint32_t index)
 {
@@ -172,7 +179,6 @@ static void add_worker(struct region *region, uint32_t index)
     struct life *life = &driver.lives[number];
 
     region_slot(region, index)->fd_floor = SIM_FD_FLOOR;
-    inbox_fill(number, sim.config->listeners + sim.config->local_listeners);
     life->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     life->setup = (struct worker_setup){
         .region = region,
@@ -185,6 +191,7 @@ static void add_worker(struct region *region, uint32_t index)
         .resume_batch = 1 + sim_below(sim.config->at_once / 8),
     };
     crew_add(region, index, live);
+    inbox_hand(number, sockets(), 1);
 }
 
 /* A region and its workers. */
@@ -212,6 +219,7 @@ static void add_generation(void)
 static void build(void)
 {
     crew_init();
+    inbox_world_init();
     net_init();
     pipe_world_init();
     lent_world_init();
@@ -397,9 +405,13 @@ static bool is_over(int result)
     const struct sim_config *config = sim.config;
     bool last = sim.region == newest();
 
-    SIM_CHECK(result == 0 || (result == WORKER_DONE && sim.region->header->run_state != RUN_SERVE),
-              "the worker ended: %d", result);
+    bool leaves = sim.region->header->run_state != RUN_SERVE ||
+                  sim.index >= sim.worker->image->workers; /* which need not be the current one */
+    SIM_CHECK(result == 0 || (result == WORKER_DONE && leaves), "the worker ended: %d", result);
     hand_over_now_and_then();
+    if (result == WORKER_DONE) {
+        return true;
+    }
     if (config->ending == RUN_SERVE && last) {
         return net.clients == config->sessions && net.clients_alive == 0 && sim.worker->slab.active == 0;
     }
@@ -407,7 +419,7 @@ static bool is_over(int result)
         net.silent = true;
         tell(newest(), config->ending);
     }
-    return result == WORKER_DONE;
+    return false;
 }
 
 static void check_turn(void)
@@ -434,20 +446,87 @@ static void check_turn(void)
     }
 }
 
+static bool is_of_newest(uint32_t number)
+{
+    return crew.members[number].region == newest();
+}
+
+/* Whether those without a place in the image have given up their listening sockets. */
+static bool has_settled(const struct image *image)
+{
+    for (uint32_t i = 0; i < crew.count; i++) {
+        if (is_of_newest(i) && crew.members[i].index >= image->workers && !inbox_is_empty(i)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* A keeper of its own for a slot whose last one has ended: cmd/keeper.c. */
+static void begin_slot(uint32_t number)
+{
+    struct crew_member *member = &crew.members[number];
+    uint32_t at = sim.at;
+
+    member->slot->epoch = 0;
+    memset(member->slot->listeners, 0, sizeof(member->slot->listeners));
+    crew_enter(number);
+    SIM_CHECK(net_table->open == 0, "a worker that ended left descriptors");
+    inbox_begin(number);
+    pipe_begin();
+    crew_enter(at);
+    crew_revive(number);
+    driver.begun++;
+}
+
+/* Sockets and keepers for the slots that the new image adds. */
+static void add_slots(const struct image *old, const struct image *image)
+{
+    for (uint32_t i = 0; i < crew.count; i++) {
+        uint32_t index = crew.members[i].index;
+        if (is_of_newest(i) && index >= old->workers && index < image->workers) {
+            inbox_hand(i, sockets(), image->generation);
+        }
+    }
+}
+
+static void tend_slots(const struct image *image)
+{
+    for (uint32_t i = 0; i < crew.count; i++) {
+        if (is_of_newest(i) && crew.members[i].index < image->workers && !crew.members[i].alive &&
+            crew.members[i].slot->state == SLOT_DONE) {
+            begin_slot(i);
+        }
+    }
+}
+
 /* What the supervisor does between two turns. */
 static void reload_now_and_then(void)
 {
     static _Alignas(8) unsigned char bytes[IMAGE_BYTES_MAX];
-    const struct image *old = image_box_current(sim.region);
+    const struct image *old = image_box_current(newest());
     struct image *image = (struct image *)(void *)bytes;
 
-    if (sim_below(1000) >= sim.config->reloads || !image_box_is_free(sim.region)) {
+    tend_slots(old);
+    bool resizes = sim.config->resize_ms != 0 && sim.now_us >= driver.resize_us;
+    bool reloads = resizes || sim_below(1000) < sim.config->reloads;
+    if (!reloads || !image_box_is_free(newest())) {
         return;
     }
     memcpy(bytes, old, old->size);
     image->generation++;
-    image->buffer_bytes_limit = (uint64_t)sim.config->bank_bytes * sim_slots() / (1 + sim_below(3));
-    SIM_CHECK(image_box_publish(sim.region, image) == 0, "publishing");
+    if (resizes) {
+        image->workers = 1 + sim_below(sim_slots());
+        driver.resize_us = sim.now_us + sim_below(sim.config->resize_ms * (sim_once_in(2) ? 2000 : 100));
+    }
+    if (image->workers > old->workers && !has_settled(old)) {
+        return;
+    }
+    image->buffer_bytes_limit = (uint64_t)sim.config->bank_bytes * image->workers / (1 + sim_below(3));
+    add_slots(old, image);
+    net.slots = image->workers;
+    SIM_CHECK(image_box_publish(newest(), image) == 0, "publishing");
+    wake_region(newest());
 }
 
 /* What an operator does, whatever the session is at. */
@@ -498,6 +577,8 @@ static void live(void)
     } while (!is_over(result));
     if (result == WORKER_DONE) { /* worker_run() */
         sim.slot->state = SLOT_DONE;
+        store_hook_bury();
+        ring_end();
     }
 }
 
@@ -528,9 +609,10 @@ void run(const struct sim_config *config, uint64_t seed)
     const struct slot_stats stats = ledger_stats();
     fprintf(
         stderr,
-        "sim: %s seed=%lu sessions=%lu deaths=%lu undone=%lu turns=%lu completions=%lu refused=%lu beside=%lu streamed=%lu fills=%lu partial=%lu empty=%lu settled=%lu scarce=%lu zero_copy=%lu notices=%lu blind=%lu resets=%lu seconds=%.1f",
-        config->name, (unsigned long)seed, (unsigned long)stats.accepted, (unsigned long)sim.deaths,
-        (unsigned long)stats.undone, (unsigned long)sim.turns, (unsigned long)ring_completions_total(),
+        "sim: %s seed=%lu workers=%u begun=%u changes=%lu sessions=%lu deaths=%lu undone=%lu turns=%lu completions=%lu refused=%lu beside=%lu streamed=%lu fills=%lu partial=%lu empty=%lu settled=%lu scarce=%lu zero_copy=%lu notices=%lu blind=%lu resets=%lu seconds=%.1f",
+        config->name, (unsigned long)seed, crew.count, driver.begun, (unsigned long)crew.changes,
+        (unsigned long)stats.accepted, (unsigned long)sim.deaths, (unsigned long)stats.undone,
+        (unsigned long)sim.turns, (unsigned long)ring_completions_total(),
         (unsigned long)stats.buffers_refused, (unsigned long)net.refused_beside,
         (unsigned long)pipe_world.streamed, (unsigned long)pipe_world.fills,
         (unsigned long)pipe_world.partial, (unsigned long)pipe_world.empty, (unsigned long)pipe_world.settled,

@@ -122,6 +122,14 @@ CONFIGURATION(slots_deaths, .slots = 3, .sessions = 4000, .crash_scale = 2500)
 CONFIGURATION(slots_limits, .slots = 3, .sessions = 3000, .sessions_limit = 20, .backlog = 4,
               .bytes_max = 5000, .crash_scale = 2500)
 
+/* Their number changes all the time. */
+CONFIGURATION(resizes, .slots = 3, .sessions = 6000, .at_once = 20, .bytes_max = 20000, .faults = 0,
+              .pauses = 40, .resize_ms = 6000)
+
+/* The same, and each dies by itself. */
+CONFIGURATION(resizes_deaths, .slots = 3, .sessions = 3000, .at_once = 20, .bytes_max = 20000, .faults = 0,
+              .pauses = 40, .resize_ms = 6000, .crash_scale = 4000)
+
 /* Another region takes over, five times. */
 CONFIGURATION(handover, .slots = 2, .handovers = 5, .sessions = 4000)
 

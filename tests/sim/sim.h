@@ -52,6 +52,7 @@ struct sim_config {
     uint32_t pauses;         /* per thousand actions: a peer sleeps for a while */
     uint32_t crash_scale;    /* stores between two deaths, in the order of; 0: no deaths */
     uint32_t reloads;        /* per thousand turns: the bank is given another size */
+    uint32_t resize_ms;      /* a number of workers stays that long, in the order of; 0: always */
     uint32_t kills;          /* per thousand turns: an operator kills a session */
     enum run_state ending;   /* how the run ends: serving, or after a drain or a stop in its middle */
 };
