@@ -49,6 +49,7 @@ static struct {
     struct life lives[SIM_CREW_MAX];
     struct region regions[SIM_GENERATIONS_MAX];
     uint32_t generations;
+    bool reloading;     /* sockets are handed out, the image is not yet published */
     uint64_t resize_us; /* when the number of workers changes next */
     uint32_t begun;     /* slots that began anew */
     bool handing_over;  /* elder workers still have listening sockets */
@@ -500,7 +501,27 @@ static void tend_slots(const struct image *image)
     }
 }
 
-/* What the supervisor does between two turns. */
+/* The image that comes next: the bank of another size, and perhaps another number of workers. False: not now. */
+static bool draw_image(struct image *image)
+{
+    const struct image *old = image_box_current(newest());
+    bool resizes = sim.config->resize_ms != 0 && sim.now_us >= driver.resize_us;
+    bool reloads = resizes || sim_below(1000) < sim.config->reloads;
+
+    if (!reloads || !image_box_is_free(newest())) {
+        return false;
+    }
+    memcpy(image, old, old->size);
+    image->generation++;
+    if (resizes) {
+        image->workers = 1 + sim_below(sim_slots());
+        driver.resize_us = sim.now_us + sim_below(sim.config->resize_ms * (sim_once_in(2) ? 2000 : 100));
+    }
+    image->buffer_bytes_limit = (uint64_t)sim.config->bank_bytes * image->workers / (1 + sim_below(3));
+    return image->workers <= old->workers || has_settled(old);
+}
+
+/* What the supervisor does between two turns: cmd/supervisor_reload.c. */
 static void reload_now_and_then(void)
 {
     static _Alignas(8) unsigned char bytes[IMAGE_BYTES_MAX];
@@ -508,25 +529,17 @@ static void reload_now_and_then(void)
     struct image *image = (struct image *)(void *)bytes;
 
     tend_slots(old);
-    bool resizes = sim.config->resize_ms != 0 && sim.now_us >= driver.resize_us;
-    bool reloads = resizes || sim_below(1000) < sim.config->reloads;
-    if (!reloads || !image_box_is_free(newest())) {
-        return;
+    if (!driver.reloading) {
+        driver.reloading = draw_image(image);
+        if (driver.reloading) {
+            add_slots(old, image);
+            net.slots = image->workers;
+        }
+    } else if (sim_once_in(2)) {
+        driver.reloading = false;
+        SIM_CHECK(image_box_publish(newest(), image) == 0, "publishing");
+        wake_region(newest());
     }
-    memcpy(bytes, old, old->size);
-    image->generation++;
-    if (resizes) {
-        image->workers = 1 + sim_below(sim_slots());
-        driver.resize_us = sim.now_us + sim_below(sim.config->resize_ms * (sim_once_in(2) ? 2000 : 100));
-    }
-    if (image->workers > old->workers && !has_settled(old)) {
-        return;
-    }
-    image->buffer_bytes_limit = (uint64_t)sim.config->bank_bytes * image->workers / (1 + sim_below(3));
-    add_slots(old, image);
-    net.slots = image->workers;
-    SIM_CHECK(image_box_publish(newest(), image) == 0, "publishing");
-    wake_region(newest());
 }
 
 /* What an operator does, whatever the session is at. */
