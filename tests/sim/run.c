@@ -49,11 +49,12 @@ static struct {
     struct life lives[SIM_CREW_MAX];
     struct region regions[SIM_GENERATIONS_MAX];
     uint32_t generations;
-    bool reloading;     /* sockets are handed out, the image is not yet published */
-    uint64_t resize_us; /* when the number of workers changes next */
-    uint32_t begun;     /* slots that began anew */
-    bool handing_over;  /* elder workers still have listening sockets */
-    uint64_t lines;     /* of the log, and when there were fewer */
+    uint64_t publish_us; /* and when it is */
+    bool reloading;      /* sockets are handed out, the image is not yet published */
+    uint64_t resize_us;  /* when the number of workers changes next */
+    uint32_t begun;      /* slots that began anew */
+    bool handing_over;   /* elder workers still have listening sockets */
+    uint64_t lines;      /* of the log, and when there were fewer */
     uint64_t lines_us;
 } driver;
 
@@ -474,6 +475,9 @@ static void begin_slot(uint32_t number)
     crew_enter(number);
     SIM_CHECK(net_table->open == 0, "a worker that ended left descriptors");
     inbox_begin(number);
+    if (inbox_is_empty(number)) { /* its sockets came to the one before it */
+        inbox_hand(number, sockets(), image_box_current(member->region)->generation);
+    }
     pipe_begin();
     crew_enter(at);
     crew_revive(number);
@@ -501,6 +505,18 @@ static void tend_slots(const struct image *image)
     }
 }
 
+/* Whether the slots from `first` on serve by the image. */
+static bool has_begun(uint32_t first, const struct image *image)
+{
+    for (uint32_t index = first; index < image->workers; index++) {
+        const struct worker_slot *slot = region_slot(newest(), index);
+        if (slot->state == SLOT_DONE || slot->image_generation != image->generation) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* The image that comes next: the bank of another size, and perhaps another number of workers. False: not now. */
 static bool draw_image(struct image *image)
 {
@@ -518,7 +534,7 @@ static bool draw_image(struct image *image)
         driver.resize_us = sim.now_us + sim_below(sim.config->resize_ms * (sim_once_in(2) ? 2000 : 100));
     }
     image->buffer_bytes_limit = (uint64_t)sim.config->bank_bytes * image->workers / (1 + sim_below(3));
-    return image->workers <= old->workers || has_settled(old);
+    return image->workers <= old->workers ? has_begun(image->workers, old) : has_settled(old);
 }
 
 /* What the supervisor does between two turns: cmd/supervisor_reload.c. */
@@ -531,11 +547,12 @@ static void reload_now_and_then(void)
     tend_slots(old);
     if (!driver.reloading) {
         driver.reloading = draw_image(image);
+        driver.publish_us = sim.now_us + (sim_once_in(2) ? 0 : sim_below(3000000));
         if (driver.reloading) {
             add_slots(old, image);
             net.slots = image->workers;
         }
-    } else if (sim_once_in(2)) {
+    } else if (sim.now_us >= driver.publish_us) {
         driver.reloading = false;
         SIM_CHECK(image_box_publish(newest(), image) == 0, "publishing");
         wake_region(newest());

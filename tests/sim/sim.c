@@ -128,7 +128,7 @@ CONFIGURATION(resizes, .slots = 3, .sessions = 6000, .at_once = 20, .bytes_max =
 
 /* The same, and each dies by itself. */
 CONFIGURATION(resizes_deaths, .slots = 3, .sessions = 3000, .at_once = 20, .bytes_max = 20000, .faults = 0,
-              .pauses = 40, .resize_ms = 6000, .crash_scale = 4000)
+              .pauses = 40, .resize_ms = 2500, .crash_scale = 800)
 
 /* Another region takes over, five times. */
 CONFIGURATION(handover, .slots = 2, .handovers = 5, .sessions = 4000)
