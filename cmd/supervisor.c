@@ -58,6 +58,7 @@ static uint32_t slots_to_reserve(const struct image *image)
 static void init_header(struct region_header *header)
 {
     header->supervisor_pid = (uint32_t)getpid();
+    header->image_since_ms = clock_now_us() / 1000;
     header->fd_wake = FD_WAKE;
     header->fd_listeners = FD_LISTENERS;
     header->listener_places = IMAGE_BINDS_MAX;

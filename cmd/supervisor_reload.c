@@ -12,6 +12,9 @@
 #include "shm/buffer_bank.h"
 #include "shm/image_box.h"
 #include "shm/name_row.h"
+#include "shm/worker_slot.h"
+
+enum { BEGIN_MS = 5000 };
 
 void supervisor_adapt(const struct supervisor *supervisor, struct image *image)
 {
@@ -66,13 +69,34 @@ static void refuse(struct supervisor *supervisor, const char *what)
     notify_ready();
 }
 
+/* Whether the image takes away a slot whose worker has not begun to serve by the last one: who waits in the queues that
+ * it was to take from would be reset. One that does not come is not waited for long. */
+static bool is_too_soon(const struct supervisor *supervisor, const struct image *image)
+{
+    const struct image *old = supervisor->image;
+
+    if (clock_now_us() / 1000 > supervisor->region.header->image_since_ms + BEGIN_MS) {
+        return false;
+    }
+    for (uint32_t i = image->workers; i < old->workers; i++) {
+        const struct worker_slot *slot = region_slot(&supervisor->region, i);
+        uint32_t state = __atomic_load_n(&slot->state, __ATOMIC_ACQUIRE);
+        bool serves = state == SLOT_SERVING || state == SLOT_ADOPTING;
+        if (!serves || __atomic_load_n(&slot->image_generation, __ATOMIC_ACQUIRE) != old->generation) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* New sockets are open before old ones go, and all is in effect when the workers say that they have taken the image.
  * 0, -EBUSY, or another -errno with a message. */
 static int carry_out(struct supervisor *supervisor, struct image *image)
 {
     bool grows = image->workers > supervisor->image->workers;
 
-    if (!image_box_is_free(&supervisor->region) || (grows && supervisor->steered)) {
+    if (!image_box_is_free(&supervisor->region) || (grows && supervisor->steered) ||
+        is_too_soon(supervisor, image)) {
         return -EBUSY;
     }
     int result = supervisor_place_listeners(supervisor, image);

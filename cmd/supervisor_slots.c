@@ -165,7 +165,8 @@ static void reap_keeper(struct supervisor *supervisor, uint32_t index)
     slot->keeper = 0;
     close(slot->pidfd);
     slot->pidfd = -1;
-    if (done) {
+    if (done) { /* with it what it was handed for an image that it did not live to see */
+        memset(slot->handed, 0, sizeof(slot->handed));
         return;
     }
     if (!slot->replacing) {

@@ -56,9 +56,6 @@ int image_box_publish(const struct region *region, const struct image *image)
     if (image->size > IMAGE_BYTES_MAX) {
         return -EFBIG;
     }
-    if (!image_box_is_free(region)) {
-        return -EBUSY;
-    }
     uint32_t next = region->header->image_current ^ 1;
     if (region->header->slots_used < image->workers) {
         __atomic_store_n(&region->header->slots_used, image->workers, __ATOMIC_RELEASE);

@@ -19,8 +19,8 @@ bool image_box_is_free(const struct region *region);
 /* Whether every worker that the current image wants serves by it, and nobody by another. */
 bool image_box_taken(const struct region *region);
 
-/* Copies `image` into the region and makes it current. -EBUSY while a worker may still use the place, -EFBIG where
- * it is too large. */
+/* Copies `image` into the region and makes it current. It was seen that another may be published: no worker that begins
+ * after that look changes it, as it reads the current image. 0, or -EFBIG where it is too large. */
 int image_box_publish(const struct region *region, const struct image *image);
 
 #endif

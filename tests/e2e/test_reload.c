@@ -214,6 +214,30 @@ Test(reload, workers_come_and_go)
     bed_end();
 }
 
+/* A worker that is not wanted any more before it has begun leaves nobody in the queues it was to take from. */
+Test(reload, more_workers_and_at_once_less_again)
+{
+    struct origin origin = origin_start("auto");
+
+    configure_workers(origin.port, 1);
+    penstock_start(
+        &(struct penstock_config){.servers = bed_format("127.0.0.1:%u", origin.port), .workers = 1});
+    struct bed_process connects = load_start("connect --connections 20 --seconds 6");
+    WAIT_UNTIL(penstock_number("stats.accepted") > 20);
+    for (unsigned i = 0; i < 24; i++) {
+        configure_workers(origin.port, i % 2 == 0 ? 4 : 1);
+        cr_assert_eq(kill(bed.penstock, SIGHUP), 0);
+        bed_pause_ms(i % 2 == 0 ? i % 5 : 150);
+    }
+    configure_workers(origin.port, 1);
+    WAIT_UNTIL(penstock_reload() == 0);
+    struct load_totals totals = {0};
+    load_totals_add(&totals, load_finish(&connects));
+    load_totals_expect(&totals);
+    cr_assert_eq(json_number(origin_stop(&origin), "mismatches"), 0);
+    bed_end();
+}
+
 /* Nobody who connects, and no stream, notices that workers come and go, or listeners beside his. */
 Test(reload, nobody_notices_workers_come_and_go)
 {

@@ -121,7 +121,7 @@ void lent_freeze(struct net_conn *conn)
 /* Whether the buffer with these bytes is in the chain of what is sent to the side. */
 static bool is_in_chain(const struct session *session, enum side to, const void *bytes)
 {
-    const struct buffer_bank *bank = &sim.worker.bank;
+    const struct buffer_bank *bank = &sim.worker->bank;
     const uint8_t *address = bytes;
 
     for (uint32_t id = session->conn[to ^ 1].chain_head; id != BUFFER_NONE;

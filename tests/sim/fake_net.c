@@ -8,6 +8,8 @@
 #include "tests/sim/fake_ring.h"
 
 struct net net;
+struct net_table *net_table;
+static struct net_table *tables[SIM_CREW_MAX];
 
 /* Bytes of streams: a table of random bytes, longer than any piece, entered at a place that depends on the stream. */
 enum { PERIOD = 65521, TABLE = PERIOD + 1024 * 1024 };
@@ -44,13 +46,34 @@ void net_init(void)
     net.conns = calloc(net.capacity + 1, sizeof(*net.conns));
     net.peers = calloc(net.capacity + 1, sizeof(*net.peers));
     net.connecting = calloc(net.capacity + 1, sizeof(*net.connecting));
-    net.watched = calloc(net.capacity + 1, sizeof(*net.watched));
-    net.fds_limit = SIM_FD_FLOOR + (config->descriptors != 0 ? config->descriptors : config->slab * 2 + 512);
-    SIM_CHECK(net.conns && net.peers && net.connecting && net.watched && net.fds_limit <= SIM_FDS,
-              "configuration");
+    SIM_CHECK(net.conns && net.peers && net.connecting, "configuration");
+    net.slots = sim_slots();
     for (uint32_t i = 0; i < config->listeners + config->local_listeners; i++) {
-        net.queues[i].open = true;
+        for (uint32_t slot = 0; slot < net.slots; slot++) {
+            net_queue(slot, i)->open = true;
+        }
     }
+}
+
+void net_enter(uint32_t number)
+{
+    const struct sim_config *config = sim.config;
+
+    if (tables[number] == NULL) {
+        struct net_table *made = calloc(1, sizeof(*made));
+        SIM_CHECK(made != NULL, "no memory");
+        made->watched = calloc(net.capacity + 1, sizeof(*made->watched));
+        made->limit =
+            SIM_FD_FLOOR + (config->descriptors != 0 ? config->descriptors : config->slab * 2 + 512);
+        SIM_CHECK(made->watched != NULL && made->limit <= SIM_FDS, "configuration");
+        tables[number] = made;
+    }
+    net_table = tables[number];
+}
+
+struct net_queue *net_queue(uint32_t slot, uint32_t listener)
+{
+    return &net.queues[listener < sim.config->listeners ? slot : 0][listener];
 }
 
 void net_free(void)
@@ -58,20 +81,27 @@ void net_free(void)
     free(net.conns);
     free(net.peers);
     free(net.connecting);
-    free(net.watched);
+    for (uint32_t i = 0; i < SIM_CREW_MAX; i++) {
+        if (tables[i] != NULL) {
+            free(tables[i]->watched);
+            free(tables[i]);
+            tables[i] = NULL;
+        }
+    }
 }
 
 struct net_conn *net_at(int fd)
 {
-    return fd >= SIM_FD_FLOOR && fd < SIM_FDS ? net_conn(net.fds[fd]) : NULL;
+    return fd >= SIM_FD_FLOOR && fd < SIM_FDS ? net_conn(net_table->conns[fd]) : NULL;
 }
 
 int net_take_fd(struct net_conn *conn)
 {
-    for (uint32_t fd = SIM_FD_FLOOR; fd < net.fds_limit; fd++) {
-        if (net.fds[fd] == 0) {
-            net.fds[fd] = conn->id;
-            net.fds_open++;
+    for (uint32_t fd = SIM_FD_FLOOR; fd < net_table->limit; fd++) {
+        if (net_table->conns[fd] == 0) {
+            net_table->conns[fd] = conn->id;
+            net_table->open++;
+            conn->owner = (uint8_t)sim.at;
             conn->fd = (int)fd;
             return conn->fd;
         }

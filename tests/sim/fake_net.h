@@ -39,8 +39,9 @@ struct net_lent {
 };
 
 struct net_conn {
-    uint32_t id; /* place in the table; 0 is none */
-    bool server; /* a connection Penstock opened */
+    uint32_t id;   /* place in the table; 0 is none */
+    uint8_t owner; /* worker whose descriptor it is, by number */
+    bool server;   /* a connection Penstock opened */
     uint8_t state;
     uint8_t listener;
     uint8_t outstanding; /* enum conn_op: submitted to the ring and not completed */
@@ -123,12 +124,11 @@ struct net_queue {
 struct net {
     struct net_conn *conns; /* 1..count */
     uint32_t count, capacity;
-    uint32_t fds[SIM_FDS]; /* connection behind a descriptor; 0: free */
-    uint32_t fds_limit, fds_open;
     uint64_t cookies;
-    struct net_queue queues[SIM_LISTENERS_MAX];
-    uint32_t clients;       /* created so far */
-    uint32_t clients_alive; /* whose peer has not seen the end */
+    struct net_queue queues[SIM_SLOTS_MAX][SIM_LISTENERS_MAX]; /* net_queue() */
+    uint32_t slots;                                            /* that get connections */
+    uint32_t clients;                                          /* created so far */
+    uint32_t clients_alive;                                    /* whose peer has not seen the end */
     uint64_t eofs;
     uint64_t accepts; /* told to Penstock */
     uint64_t refused_buffers;
@@ -139,17 +139,29 @@ struct net {
     uint32_t peer_count;
     uint32_t *connecting;
     uint32_t connecting_count;
-    uint32_t *watched; /* connections that may be in the set */
-    uint32_t watched_count;
-    uint32_t watch_turn; /* where the last look ended */
     uint8_t ports_used[65536];
     bool silent; /* no new clients */
 };
 
 extern struct net net;
 
+/* The descriptors of a keeper and its workers. */
+struct net_table {
+    uint32_t conns[SIM_FDS]; /* connection behind a descriptor; 0: free */
+    uint32_t limit, open;
+    uint32_t *watched; /* connections that may be in the set of io/watch.h */
+    uint32_t watched_count;
+    uint32_t watch_turn; /* where the last look ended */
+};
+
+extern struct net_table *net_table; /* of the worker that runs */
+
 void net_init(void);
 void net_free(void);
+void net_enter(uint32_t number);
+
+/* The accept queue of a listener: a unix listener's is the same for all slots. */
+struct net_queue *net_queue(uint32_t slot, uint32_t listener);
 
 static inline struct net_conn *net_conn(uint32_t id)
 {

@@ -8,17 +8,8 @@
 #include <poll.h>
 #include <string.h>
 
+#include "tests/sim/fake_inbox.h"
 #include "tests/sim/fake_lent.h"
-
-void ring_touch(struct net_conn *conn)
-{
-    bool lent = conn->lent[0].used || conn->lent[1].used || conn->lent[2].used;
-
-    if (!conn->hot && (conn->outstanding != 0 || lent)) {
-        conn->hot = true;
-        ring_world.hot[ring_world.hot_count++] = conn->id;
-    }
-}
 
 /* Writes the completion; where it is the last one of the operation, the kernel forgets that. */
 static void complete(struct ring *ring, struct ring_pending *op, struct ring_completion completion)
@@ -67,7 +58,7 @@ static bool receive_once(struct ring *ring, struct ring_pending *op, struct net_
         }
         return true;
     }
-    if (ring_world.dying && sim_once_in(2)) {
+    if (ring_world->dying && sim_once_in(2)) {
         complete_with(ring, op, -EFAULT);
         return true;
     }
@@ -128,7 +119,7 @@ static uint32_t try_send(struct ring *ring, struct ring_pending *op, struct net_
         end_send(ring, op, conn, -EAGAIN);
         return 1;
     }
-    if (ring_world.dying && sim_once_in(2)) {
+    if (ring_world->dying && sim_once_in(2)) {
         end_send(ring, op, conn, -EFAULT);
         return 1;
     }
@@ -227,7 +218,7 @@ static uint32_t try_op(struct ring *ring, struct ring_pending *op, struct net_co
 /* Takes one connection from the queue. */
 static bool accept_once(struct ring *ring, struct ring_pending *op)
 {
-    struct net_queue *queue = &net.queues[op->tag.index];
+    struct net_queue *queue = net_queue(sim.index, op->tag.index);
 
     if (queue->count == 0 || queue->budget == 0) {
         return false;
@@ -257,7 +248,7 @@ static uint32_t try_accept(struct ring *ring, struct ring_pending *op)
     uint32_t done = 0;
 
     if (op->tag.op == RING_OP_LISTEN_POLL) {
-        if (net.queues[op->tag.index].count == 0) {
+        if (net_queue(sim.index, op->tag.index)->count == 0) {
             return 0;
         }
         complete_with(ring, op, POLLIN);
@@ -272,12 +263,12 @@ static uint32_t try_accept(struct ring *ring, struct ring_pending *op)
 static void start_accept(struct ring *ring, const struct ring_pending *submission)
 {
     bool local = submission->tag.index >= sim.config->listeners;
-    struct ring_pending *places = ring_world.accepts[submission->tag.index];
+    struct ring_pending *places = ring_world->accepts[submission->tag.index];
 
     for (int i = 0; i < LISTENER_LOCAL_BATCH; i++) {
         if (!places[i].used) {
             places[i] = *submission;
-            if (!net.queues[submission->tag.index].open) {
+            if (!inbox_is_placed(submission->tag.index)) {
                 complete_with(ring, &places[i], -EBADF);
             } else if (!try_accept(ring, &places[i]) && local && submission->tag.op == RING_OP_ACCEPT) {
                 complete_with(ring, &places[i], -EAGAIN);
@@ -290,7 +281,7 @@ static void start_accept(struct ring *ring, const struct ring_pending *submissio
 
 static struct ring_pending *place_of(struct ring_tag tag)
 {
-    return &ring_world.inputs[tag.index * SIDE_COUNT + tag.side];
+    return &ring_world->inputs[tag.index * SIDE_COUNT + tag.side];
 }
 
 /* The operation a cancel names, NULL: not there, or done. */
@@ -298,7 +289,7 @@ static struct ring_pending *find(struct ring_tag tag)
 {
     if (tag.op == RING_OP_ACCEPT || tag.op == RING_OP_LISTEN_POLL) {
         for (int i = 0; i < LISTENER_LOCAL_BATCH; i++) {
-            struct ring_pending *op = &ring_world.accepts[tag.index][i];
+            struct ring_pending *op = &ring_world->accepts[tag.index][i];
             if (op->used && op->tag.op == tag.op) {
                 return op;
             }
@@ -365,10 +356,10 @@ void ring_op_start(struct ring *ring, const struct ring_pending *submission)
         start_accept(ring, submission);
         return;
     case RING_OP_WAKE:
-        start_poll(&ring_world.wake, submission);
+        start_poll(&ring_world->wake, submission);
         return;
     case RING_OP_WATCH:
-        start_poll(&ring_world.watch, submission);
+        start_poll(&ring_world->watch, submission);
         return;
     case RING_OP_SEND: {
         struct ring_pending op = *submission;
@@ -385,17 +376,17 @@ uint32_t ring_ops_run(struct ring *ring, uint32_t count)
 {
     uint32_t done = 0;
 
-    for (uint32_t n = 0; n < count && ring_world.hot_count > 0; n++) {
-        uint32_t at = sim_below(ring_world.hot_count);
-        struct net_conn *conn = &net.conns[ring_world.hot[at]];
-        ring_world.hot[at] = ring_world.hot[--ring_world.hot_count];
+    for (uint32_t n = 0; n < count && ring_world->hot_count > 0; n++) {
+        uint32_t at = sim_below(ring_world->hot_count);
+        struct net_conn *conn = &net.conns[ring_world->hot[at]];
+        ring_world->hot[at] = ring_world->hot[--ring_world->hot_count];
         conn->hot = false;
         if (conn->error != 0 && sim_once_in(2)) { /* a splice may find it first */
             ring_touch(conn);
             continue;
         }
         done += lent_notify(ring, conn);
-        struct ring_pending *op = &ring_world.inputs[conn->place];
+        struct ring_pending *op = &ring_world->inputs[conn->place];
         if (op->used && op->conn == conn->id && try_op(ring, op, conn) > 0) {
             done++;
             ring_touch(conn); /* there may be more */
@@ -403,17 +394,17 @@ uint32_t ring_ops_run(struct ring *ring, uint32_t count)
     }
     for (uint32_t i = 0; i < sim.config->listeners + sim.config->local_listeners; i++) {
         for (int n = 0; n < LISTENER_LOCAL_BATCH; n++) {
-            struct ring_pending *op = &ring_world.accepts[i][n];
+            struct ring_pending *op = &ring_world->accepts[i][n];
             done += op->used ? try_accept(ring, op) : 0;
         }
     }
-    if (ring_world.wake.used && (ring_world.wake_wanted || sim_once_in(5000))) {
-        ring_world.wake_wanted = false;
-        complete_with(ring, &ring_world.wake, POLLIN);
+    if (ring_world->wake.used && (ring_world->wake_wanted || sim_once_in(5000))) {
+        ring_world->wake_wanted = false;
+        complete_with(ring, &ring_world->wake, POLLIN);
         done++;
     }
-    if (ring_world.watch.used && net_watch_ready()) {
-        complete_with(ring, &ring_world.watch, POLLIN);
+    if (ring_world->watch.used && net_watch_ready()) {
+        complete_with(ring, &ring_world->watch, POLLIN);
         done++;
     }
     return done;

@@ -22,38 +22,44 @@ struct fake_pipe {
 };
 
 struct pipe_world pipe_world;
-static struct fake_pipe pipes[PIPE_COUNT];
+static struct fake_pipe keepers[SIM_CREW_MAX][PIPE_COUNT]; /* by worker's number */
 
 void pipe_world_init(void)
 {
     memset(&pipe_world, 0, sizeof(pipe_world));
-    for (int i = 0; i < PIPE_COUNT; i++) {
-        pipes[i] = (struct fake_pipe){.place = malloc(PLACE_BYTES)};
-        SIM_CHECK(pipes[i].place != NULL, "no memory");
-    }
+    memset(keepers, 0, sizeof(keepers));
 }
 
 void pipe_world_free(void)
 {
+    for (int number = 0; number < SIM_CREW_MAX; number++) {
+        for (int i = 0; i < PIPE_COUNT; i++) {
+            free(keepers[number][i].place);
+        }
+    }
+}
+
+void pipe_begin(void)
+{
     for (int i = 0; i < PIPE_COUNT; i++) {
-        free(pipes[i].place);
+        keepers[sim.at][i].bytes = 0;
     }
 }
 
 uint32_t pipe_holds(uint32_t index)
 {
-    return pipes[index].bytes;
+    return keepers[sim.at][index].bytes;
 }
 
 uint32_t pipe_stream(uint32_t index)
 {
-    return pipes[index].bytes > 0 ? pipes[index].stream : 0;
+    return keepers[sim.at][index].bytes > 0 ? keepers[sim.at][index].stream : 0;
 }
 
 static struct fake_pipe *pipe_at(int base, uint32_t index)
 {
     SIM_CHECK(base == SIM_PIPE_BASE && index < PIPE_COUNT, "pipe %u of those at %d", index, base);
-    return &pipes[index];
+    return &keepers[sim.at][index];
 }
 
 int pipe_make(int base, uint32_t index)
@@ -119,6 +125,8 @@ int32_t pipe_fill(int base, uint32_t index, int from)
         return -again[sim_below(3)];
     }
     uint32_t length = fill_length(conn);
+    pipe->place = pipe->place != NULL ? pipe->place : malloc(PLACE_BYTES);
+    SIM_CHECK(pipe->place != NULL, "no memory");
     pipe->stream = conn->id;
     pipe->first = 0;
     pipe->bytes = length;

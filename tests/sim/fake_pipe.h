@@ -24,6 +24,9 @@ enum { SIM_PIPE_BASE = 40 }; /* where the worker is told they begin */
 void pipe_world_init(void);
 void pipe_world_free(void);
 
+/* The worker that runs has a new keeper, with new pipes. */
+void pipe_begin(void);
+
 /* What is in a pipe, and whose stream that is; 0: nobody's. */
 uint32_t pipe_holds(uint32_t index);
 uint32_t pipe_stream(uint32_t index);

@@ -9,19 +9,25 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/sim/crew.h"
 #include "tests/sim/fake_lent.h"
 #include "tests/sim/store_hook.h"
 
-struct ring_world ring_world;
+struct ring_world *ring_world;
+static struct ring_world *worlds[SIM_CREW_MAX];
 
-void ring_world_init(void)
+void ring_enter(uint32_t number)
 {
-    uint32_t sides = sim.config->slab * SIDE_COUNT;
-
-    memset(&ring_world, 0, sizeof(ring_world));
-    ring_world.inputs = calloc(sides, sizeof(struct ring_pending));
-    ring_world.hot = calloc(net.capacity + 1, sizeof(uint32_t));
-    SIM_CHECK(ring_world.inputs && ring_world.hot, "no memory");
+    if (worlds[number] == NULL) {
+        struct ring_world *world = calloc(1, sizeof(*world));
+        SIM_CHECK(world != NULL, "no memory");
+        world->places = sim.config->slab * SIDE_COUNT;
+        world->inputs = calloc(world->places, sizeof(struct ring_pending));
+        world->hot = calloc(net.capacity + 1, sizeof(uint32_t));
+        SIM_CHECK(world->inputs && world->hot, "no memory");
+        worlds[number] = world;
+    }
+    ring_world = worlds[number];
 }
 
 static void free_ring(struct ring *ring)
@@ -34,26 +40,54 @@ static void free_ring(struct ring *ring)
 
 void ring_world_free(void)
 {
-    free_ring(ring_world.rings[0]);
-    free_ring(ring_world.rings[1]);
-    free(ring_world.inputs);
-    free(ring_world.hot);
+    for (uint32_t i = 0; i < SIM_CREW_MAX; i++) {
+        if (worlds[i] != NULL) {
+            free_ring(worlds[i]->rings[0]);
+            free_ring(worlds[i]->rings[1]);
+            free(worlds[i]->inputs);
+            free(worlds[i]->hot);
+            free(worlds[i]);
+            worlds[i] = NULL;
+        }
+    }
+}
+
+uint64_t ring_completions_total(void)
+{
+    uint64_t total = 0;
+
+    for (uint32_t i = 0; i < SIM_CREW_MAX; i++) {
+        total += worlds[i] != NULL ? worlds[i]->completions : 0;
+    }
+    return total;
+}
+
+void ring_touch(struct net_conn *conn)
+{
+    bool lent = conn->lent[0].used || conn->lent[1].used || conn->lent[2].used;
+    struct ring_world *world = worlds[conn->owner];
+
+    crew_wake(conn->owner);
+    if (!conn->hot && (conn->outstanding != 0 || lent)) {
+        conn->hot = true;
+        world->hot[world->hot_count++] = conn->id;
+    }
 }
 
 int ring_create(struct ring **ring_out, int fd, uint32_t completions, void *params)
 {
-    struct ring **place = &ring_world.rings[fd & 1];
+    struct ring **place = &ring_world->rings[fd & 1];
 
     store_point();
     struct ring *ring = calloc(1, sizeof(*ring));
     ring->fd = fd;
-    ring->number = ++ring_world.numbers;
+    ring->number = ++ring_world->numbers;
     ring->capacity = completions;
     ring->completions = calloc(completions, sizeof(*ring->completions));
-    SIM_CHECK(ring_world.live == NULL, "two live rings");
+    SIM_CHECK(ring_world->live == NULL, "two live rings");
     free_ring(*place);
     *place = ring;
-    ring_world.live = ring;
+    ring_world->live = ring;
     memcpy(params, &ring->number, sizeof(ring->number));
     store_point();
     *ring_out = ring;
@@ -62,7 +96,7 @@ int ring_create(struct ring **ring_out, int fd, uint32_t completions, void *para
 
 int ring_attach(struct ring **ring_out, int fd, const void *params)
 {
-    struct ring *ring = ring_world.rings[fd & 1];
+    struct ring *ring = ring_world->rings[fd & 1];
 
     SIM_CHECK(ring != NULL && ring->frozen && memcmp(params, &ring->number, sizeof(ring->number)) == 0,
               "attached to a ring that is not the dead one");
@@ -93,13 +127,13 @@ static enum conn_op bit_of(enum ring_op op)
 
 void ring_close(int fd)
 {
-    struct ring **place = &ring_world.rings[fd & 1];
+    struct ring **place = &ring_world->rings[fd & 1];
 
     SIM_CHECK(*place == NULL || (*place)->frozen, "a live ring closed");
     free_ring(*place);
     *place = NULL;
-    for (uint32_t open = SIM_FD_FLOOR; open < net.fds_limit; open++) {
-        net.conns[net.fds[open]].notices = 0; /* of a dead ring: none of them comes any more */
+    for (uint32_t open = SIM_FD_FLOOR; open < net_table->limit; open++) {
+        net.conns[net_table->conns[open]].notices = 0; /* of a dead ring: none of them comes any more */
     }
 }
 
@@ -117,7 +151,7 @@ static void drop(struct ring_pending *pending, bool cut)
     }
     if (cut && sim_once_in(2)) {
         struct ring_completion completion = {.tag = pending->tag, .result = -ECANCELED};
-        ring_post(ring_world.live, &completion, pending->conn);
+        ring_post(ring_world->live, &completion, pending->conn);
         net.conns[pending->conn].cut = true;
     }
     net.conns[pending->conn].outstanding = 0;
@@ -126,39 +160,49 @@ static void drop(struct ring_pending *pending, bool cut)
 
 void ring_freeze(void)
 {
-    struct ring *ring = ring_world.live;
+    struct ring *ring = ring_world->live;
 
     if (ring == NULL) {
         return;
     }
     bool cut = sim_once_in(8);
-    ring_world.dying = false;
-    for (uint32_t i = 0; i < sim.config->slab * SIDE_COUNT; i++) {
-        drop(&ring_world.inputs[i], cut);
+    ring_world->dying = false;
+    for (uint32_t i = 0; i < ring_world->places; i++) {
+        drop(&ring_world->inputs[i], cut);
     }
     for (int i = 0; i < SIM_LISTENERS_MAX; i++) {
         for (int n = 0; n < LISTENER_LOCAL_BATCH; n++) {
-            drop(&ring_world.accepts[i][n], cut);
+            drop(&ring_world->accepts[i][n], cut);
         }
     }
-    for (uint32_t fd = SIM_FD_FLOOR; fd < net.fds_limit; fd++) {
+    for (uint32_t fd = SIM_FD_FLOOR; fd < net_table->limit; fd++) {
         if (cut) {
-            (void)lent_notify(ring, &net.conns[net.fds[fd]]);
+            (void)lent_notify(ring, &net.conns[net_table->conns[fd]]);
         }
-        lent_freeze(&net.conns[net.fds[fd]]);
+        lent_freeze(&net.conns[net_table->conns[fd]]);
     }
-    drop(&ring_world.wake, cut);
-    drop(&ring_world.watch, cut);
+    drop(&ring_world->wake, cut);
+    drop(&ring_world->watch, cut);
     for (uint32_t i = 0; i < ring->submitted; i++) {
         net.conns[ring->submissions[i].conn].outstanding = 0;
     }
-    for (uint32_t i = 0; i < ring_world.hot_count; i++) {
-        net.conns[ring_world.hot[i]].hot = false;
+    for (uint32_t i = 0; i < ring_world->hot_count; i++) {
+        net.conns[ring_world->hot[i]].hot = false;
     }
-    ring_world.hot_count = 0;
+    ring_world->hot_count = 0;
     ring->frozen = true;
     ring->submitted = 0;
-    ring_world.live = NULL;
+    ring_world->live = NULL;
+}
+
+void ring_end(void)
+{
+    ring_freeze();
+    free_ring(ring_world->rings[0]);
+    free_ring(ring_world->rings[1]);
+    ring_world->rings[0] = NULL;
+    ring_world->rings[1] = NULL;
+    ring_world->wake_wanted = false;
 }
 
 uint32_t ring_head(const struct ring *ring)
@@ -205,7 +249,7 @@ void ring_advance(struct ring *ring)
     if (completion->has_buffer && *state == RING_ID_FILLED) { /* not given again meanwhile */
         *state = RING_ID_ABSENT;
     }
-    ring_world.accepts_unseen -= completion->tag.op == RING_OP_ACCEPT && completion->result >= 0;
+    ring_world->accepts_unseen -= completion->tag.op == RING_OP_ACCEPT && completion->result >= 0;
     ring->head++;
     store_point();
 }
@@ -283,8 +327,8 @@ void ring_post(struct ring *ring, const struct ring_completion *completion, uint
         net.conns[conn].outstanding &= (uint8_t)~bit;
         net.conns[conn].unseen |= bit;
     }
-    ring_world.completions++;
-    ring_world.accepts_unseen += completion->tag.op == RING_OP_ACCEPT && completion->result >= 0;
+    ring_world->completions++;
+    ring_world->accepts_unseen += completion->tag.op == RING_OP_ACCEPT && completion->result >= 0;
 }
 
 int ring_submit(struct ring *ring)
@@ -292,24 +336,15 @@ int ring_submit(struct ring *ring)
     store_point();
     sim.now_us += sim_below(20);
     for (int i = 0; i < SIM_LISTENERS_MAX; i++) {
-        net.queues[i].budget = sim.config->backlog + 1;
+        net_queue(sim.index, (uint32_t)i)->budget = sim.config->backlog + 1;
     }
-    ring_world.dying = store_doom(1000);
+    ring_world->dying = store_doom(1000);
     for (uint32_t i = 0; i < ring->submitted; i++) {
         ring_op_start(ring, &ring->submissions[i]);
     }
     ring->submitted = 0;
     store_point();
     return 0;
-}
-
-/* Nothing is going on: to the next moment at which something will. False where that is after `deadline`. */
-static bool sleep_until_event(uint64_t deadline)
-{
-    uint64_t next = net_next_us();
-
-    sim.now_us = next < deadline ? next : deadline;
-    return next < deadline;
 }
 
 int ring_wait(struct ring *ring, uint32_t timeout_ms)
@@ -319,6 +354,7 @@ int ring_wait(struct ring *ring, uint32_t timeout_ms)
     uint32_t rounds = sim_once_in(4) ? 1 + sim_below(64) : 1 + sim_below(4);
 
     ring_submit(ring);
+    crew.members[sim.at].settled = true;
     for (uint32_t n = 0; sim.now_us <= deadline; n++) {
         uint32_t acted = peers_arrive() + peers_run(1 + sim_below(16));
         net_connects_run();
@@ -327,14 +363,18 @@ int ring_wait(struct ring *ring, uint32_t timeout_ms)
         if (ring->head != ring->tail && n >= rounds) {
             break;
         }
+        if (crew.count > 1 && sim_once_in(8)) {
+            crew_change();
+        }
         idle = acted > 0 ? 0 : idle + 1;
         if (idle > 4 + net.peer_count / 8) {
             idle = 0;
-            if (ring->head != ring->tail || !sleep_until_event(deadline)) {
+            if (ring->head != ring->tail || !crew_sleep(deadline)) {
                 break;
             }
         }
     }
+    crew.members[sim.at].settled = false;
     store_point();
     return 0;
 }

@@ -58,6 +58,7 @@ struct ring_world {
     struct ring *rings[2]; /* by the parity of their descriptor */
     struct ring *live;
     uint64_t numbers;
+    uint32_t places;             /* of inputs */
     struct ring_pending *inputs; /* by session index * 2 + side; a send never waits */
     struct ring_pending accepts[SIM_LISTENERS_MAX][LISTENER_LOCAL_BATCH];
     struct ring_pending wake, watch;
@@ -70,13 +71,19 @@ struct ring_world {
     uint64_t waits_idle; /* turns in a row in which nothing completed */
 };
 
-extern struct ring_world ring_world;
+extern struct ring_world *ring_world; /* of the worker that runs */
 
-void ring_world_init(void);
 void ring_world_free(void);
+void ring_enter(uint32_t number);
+
+/* All rings. */
+uint64_t ring_completions_total(void);
 
 /* The descriptor of a dead ring is closed. */
 void ring_close(int fd);
+
+/* The keeper has ended with its worker: nothing of the rings is left. */
+void ring_end(void);
 
 /* The worker has died: its ring freezes. */
 void ring_freeze(void);

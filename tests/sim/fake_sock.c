@@ -24,7 +24,7 @@ int sock_open(const struct endpoint *to)
         net.open_failures++;
         return sim_once_in(2) ? -ENOBUFS : -ENFILE;
     }
-    if (net.fds_open + SIM_FD_FLOOR >= net.fds_limit) {
+    if (net_table->open + SIM_FD_FLOOR >= net_table->limit) {
         net.open_failures++;
         return -EMFILE;
     }
@@ -168,8 +168,8 @@ static void close_conn(struct net_conn *conn)
               conn->outstanding);
     SIM_CHECK(conn->aborted || !lent_any(conn), "connection %u ends well while it reads what it was lent",
               conn->id);
-    net.fds[conn->fd] = 0;
-    net.fds_open--;
+    net_table->conns[conn->fd] = 0;
+    net_table->open--;
     conn->fd = -1;
     conn->closed = true;
     if (conn->local_port != 0 && conn->server) {

@@ -17,12 +17,12 @@ static bool is_reportable(const struct net_conn *conn)
 int watch_create(int fd)
 {
     (void)fd;
-    for (uint32_t i = 0; i < net.watched_count; i++) {
-        struct net_conn *conn = &net.conns[net.watched[i]];
+    for (uint32_t i = 0; i < net_table->watched_count; i++) {
+        struct net_conn *conn = &net.conns[net_table->watched[i]];
         conn->watched = false;
         conn->watch_listed = false;
     }
-    net.watched_count = 0;
+    net_table->watched_count = 0;
     store_point();
     return 0;
 }
@@ -41,7 +41,7 @@ int watch_add(int watch_fd, int fd, uint64_t handle, bool known)
     conn->watch_handle = handle;
     if (!conn->watch_listed) {
         conn->watch_listed = true;
-        net.watched[net.watched_count++] = conn->id;
+        net_table->watched[net_table->watched_count++] = conn->id;
     }
     store_point();
     return 0;
@@ -50,11 +50,11 @@ int watch_add(int watch_fd, int fd, uint64_t handle, bool known)
 /* Closing takes a socket out. */
 static void forget_closed(void)
 {
-    for (uint32_t i = 0; i < net.watched_count;) {
-        struct net_conn *conn = &net.conns[net.watched[i]];
+    for (uint32_t i = 0; i < net_table->watched_count;) {
+        struct net_conn *conn = &net.conns[net_table->watched[i]];
         if (conn->closed) {
             conn->watch_listed = false;
-            net.watched[i] = net.watched[--net.watched_count];
+            net_table->watched[i] = net_table->watched[--net_table->watched_count];
         } else {
             i++;
         }
@@ -68,8 +68,9 @@ uint32_t watch_take(int watch_fd, uint64_t *handles, uint32_t max)
     (void)watch_fd;
     forget_closed();
     /* In turn, as Linux does: who has been reported goes behind the others. */
-    for (uint32_t n = net.watched_count; n > 0 && taken < max; n--) {
-        struct net_conn *conn = &net.conns[net.watched[++net.watch_turn % net.watched_count]];
+    for (uint32_t n = net_table->watched_count; n > 0 && taken < max; n--) {
+        struct net_conn *conn =
+            &net.conns[net_table->watched[++net_table->watch_turn % net_table->watched_count]];
         if (is_reportable(conn)) {
             conn->watched = false;
             handles[taken++] = conn->watch_handle;
@@ -81,8 +82,8 @@ uint32_t watch_take(int watch_fd, uint64_t *handles, uint32_t max)
 
 bool net_watch_ready(void)
 {
-    for (uint32_t i = 0; i < net.watched_count; i++) {
-        const struct net_conn *conn = &net.conns[net.watched[i]];
+    for (uint32_t i = 0; i < net_table->watched_count; i++) {
+        const struct net_conn *conn = &net.conns[net_table->watched[i]];
         if (!conn->closed && is_reportable(conn)) {
             return true;
         }

@@ -5,36 +5,42 @@
 
 #include "core/share.h"
 #include "io/upstream.h"
+#include "tests/sim/crew.h"
 #include "tests/sim/fake_lent.h"
 #include "tests/sim/fake_pipe.h"
 
 static uint8_t *holders;                 /* by buffer: how many hold it */
 static uint8_t pipe_holders[PIPE_COUNT]; /* by pipe, likewise */
 static uint8_t *resuming;                /* by session: in the queue of an adoption */
-static double
-    *passed_over; /* by session: the turns that it would have had, to be resumed, with an even chance */
+/* By worker and session: the turns that it would have had, to be resumed, with an even chance. */
+static double *passed_over[SIM_CREW_MAX];
 
 /* With an even chance somebody is passed over so often once in e^30 times. */
 static const double PASSED_OVER_MAX = 30;
 
 void invariants_init(void)
 {
-    holders = calloc(sim.region.header->large_per_slot + sim.region.header->small_per_slot, 1);
+    holders = calloc(sim.region->header->large_per_slot + sim.region->header->small_per_slot, 1);
     resuming = calloc(sim.config->slab, 1);
-    passed_over = calloc(sim.config->slab, sizeof(*passed_over));
-    SIM_CHECK(holders != NULL && resuming != NULL && passed_over != NULL, "no memory");
+    SIM_CHECK(holders != NULL && resuming != NULL, "no memory");
+    for (uint32_t i = 0; i < SIM_CREW_MAX; i++) {
+        passed_over[i] = calloc(sim.config->slab, sizeof(double));
+        SIM_CHECK(passed_over[i] != NULL, "no memory");
+    }
 }
 
 void invariants_free(void)
 {
     free(holders);
     free(resuming);
-    free(passed_over);
+    for (uint32_t i = 0; i < SIM_CREW_MAX; i++) {
+        free(passed_over[i]);
+    }
 }
 
 static const struct worker *worker(void)
 {
-    return &sim.worker;
+    return sim.worker;
 }
 
 struct totals {
@@ -186,8 +192,9 @@ void invariants_check_death(void)
     }
     double part = mark_resuming();
     for (uint32_t index = 0; index < sim.config->slab; index++) {
-        passed_over[index] = resuming[index] ? passed_over[index] + part : 0;
-        if (passed_over[index] > PASSED_OVER_MAX) {
+        double *turns = &passed_over[sim.at][index];
+        *turns = resuming[index] ? *turns + part : 0;
+        if (*turns > PASSED_OVER_MAX) {
             sim_fail(index, "its turn to be resumed does not come");
         }
     }
@@ -238,7 +245,7 @@ static void check_queue(const struct totals *totals)
 
 static void check_ring_buffers(int class)
 {
-    const struct ring_group *group = &ring_world.live->groups[class];
+    const struct ring_group *group = &ring_world->live->groups[class];
     const uint32_t *ring_buffers = sim.slot->ring_buffers[class];
     uint32_t filled = 0;
 
@@ -288,9 +295,9 @@ static void check_buffers(void)
 /* The pipes nobody holds are empty, and there once. */
 static void check_pipes(void)
 {
-    for (uint32_t i = 0; i < worker()->pipes_free + sim.pipes_away; i++) {
+    for (uint32_t i = 0; i < worker()->pipes_free + sim.away->count; i++) {
         uint32_t free = worker()->pipes_free;
-        uint16_t pipe = i < free ? worker()->pipes[i] : sim.pipes[i - free];
+        uint16_t pipe = i < free ? worker()->pipes[i] : sim.away->ids[i - free];
         SIM_CHECK(pipe < PIPE_COUNT && pipe_holds(pipe) == 0, "pipe %u is free, with %u bytes in it", pipe,
                   pipe_holds(pipe));
         pipe_holders[pipe]++;
@@ -306,7 +313,7 @@ static void check_servers(void)
     uint32_t real = 0;
 
     for (uint16_t row = 0; row < sim.config->servers; row++) {
-        counted += region_server_counters(&sim.region, 0, row)->sessions;
+        counted += region_server_counters(sim.region, sim.index, row)->sessions;
     }
     for (uint32_t index = 0; index < sim.slot->session_high; index++) {
         const struct session *session = &sim.sessions[index];
@@ -338,15 +345,15 @@ void invariants_check(void)
     SIM_CHECK(totals.active == worker()->slab.active && totals.active == sim.slot->sessions_active,
               "%u sessions, %u counted, %u published", totals.active, worker()->slab.active,
               sim.slot->sessions_active);
-    SIM_CHECK(totals.descriptors + ring_world.accepts_unseen == net.fds_open,
-              "%u descriptors open, %u of sessions", net.fds_open,
-              totals.descriptors + ring_world.accepts_unseen);
+    SIM_CHECK(totals.descriptors + ring_world->accepts_unseen == net_table->open,
+              "%u descriptors open, %u of sessions", net_table->open,
+              totals.descriptors + ring_world->accepts_unseen);
     for (int reason = 0; reason < CLOSE_REASON_COUNT; reason++) {
         closes += sim.slot->stats.closes[reason];
     }
     SIM_CHECK(sim.slot->stats.accepted == closes + totals.active, "%lu accepted, %lu closed, %u there",
               (unsigned long)sim.slot->stats.accepted, (unsigned long)closes, totals.active);
-    SIM_CHECK(worker_slot_check(sim.slot, &sim.region) && sim.slot->stats.damaged == 0, "the slot is broken");
+    SIM_CHECK(worker_slot_check(sim.slot, sim.region) && sim.slot->stats.damaged == 0, "the slot is broken");
 }
 
 /* A death cut off the release, and the session's end has yet to be resumed. */
@@ -359,6 +366,18 @@ static bool is_half_released(uint32_t index)
            sim.sessions[owner].phase == SESSION_CLOSING;
 }
 
+/* Another worker is claiming or freeing it, or died at that. */
+static bool is_being_changed(uint32_t index)
+{
+    for (uint32_t i = 0; i < crew.count; i++) {
+        const struct crew_member *member = &crew.members[i];
+        if (member->region == sim.region && !member->settled && member->slot->flow_claim == index) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void invariants_check_flows(void)
 {
     const struct flow_table *flows = &worker()->flows;
@@ -368,6 +387,10 @@ void invariants_check_flows(void)
     check_resuming();
     for (uint32_t index = 0; index < flows->groups * FLOW_GROUP; index++) {
         uint8_t state = flows->entries[index].state;
+        bool owns = state == FLOW_ACTIVE || state == FLOW_BUSY;
+        if (owns ? flows->entries[index].tos != sim.index : is_being_changed(index)) {
+            continue;
+        }
         SIM_CHECK(state == FLOW_FREE || state == FLOW_ACTIVE || state == FLOW_TIME_WAIT,
                   "flow entry %u is %s", index, flow_state_text(state));
         SIM_CHECK((state != FLOW_FREE) == (flows->tags[index] != 0) || is_half_released(index),
@@ -378,7 +401,7 @@ void invariants_check_flows(void)
         const struct session *session = &sim.sessions[index];
         for (int side = 0; session->phase != SESSION_FREE && side < SIDE_COUNT; side++) {
             owned += session->conn[side].flow != FLOW_NONE &&
-                     flow_table_owned(flows, session->conn[side].flow, 0, index);
+                     flow_table_owned(flows, session->conn[side].flow, sim.index, index);
         }
     }
     SIM_CHECK(used == owned, "%u flow entries active, %u of sessions", used, owned);

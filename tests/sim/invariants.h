@@ -9,13 +9,13 @@
 void invariants_init(void);
 void invariants_free(void);
 
-/* Checks everything: sessions, buffers, operations in flight, descriptors, timers, queues, counters. */
+/* Checks everything of the worker that runs: sessions, buffers, operations in flight, descriptors, timers, queues, counters. */
 void invariants_check(void);
 
 /* To be called at each death: checks that a session's turn to be resumed comes, however short the lives. */
 void invariants_check_death(void);
 
-/* Checks the flow table: every entry in use is a session's. */
+/* Checks the flow table but for other workers' entries: every entry in use is a session's. */
 void invariants_check_flows(void);
 
 #endif

@@ -4,29 +4,34 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/sim/crew.h"
 #include "tests/sim/run.h"
 
 struct ledger ledger;
-static uint8_t *serials; /* by serial: lines */
-static bool *kills;      /* by serial: an operator wanted its end */
+static uint8_t *serials[SIM_CREW_MAX]; /* by worker and serial: lines */
+static bool *kills[SIM_CREW_MAX];      /* by worker and serial: an operator wanted its end */
 
 void ledger_init(void)
 {
     memset(&ledger, 0, sizeof(ledger));
-    serials = calloc(sim.config->sessions + 1, 1);
-    kills = calloc(sim.config->sessions + 1, sizeof(*kills));
-    SIM_CHECK(serials != NULL && kills != NULL, "no memory");
+    for (uint32_t i = 0; i < SIM_CREW_MAX; i++) {
+        serials[i] = calloc(sim.config->sessions + 1, 1);
+        kills[i] = calloc(sim.config->sessions + 1, sizeof(*kills[i]));
+        SIM_CHECK(serials[i] != NULL && kills[i] != NULL, "no memory");
+    }
 }
 
 void ledger_free(void)
 {
-    free(serials);
-    free(kills);
+    for (uint32_t i = 0; i < SIM_CREW_MAX; i++) {
+        free(serials[i]);
+        free(kills[i]);
+    }
 }
 
 void ledger_note_kill(uint64_t serial)
 {
-    kills[serial] = true;
+    kills[sim.at][serial] = true;
 }
 
 /* The client of a line: by its address, which only TCP has; by the serial noted at its connect. */
@@ -39,10 +44,12 @@ static struct net_conn *client_of(const struct log_record *record)
         SIM_CHECK(id > 0 && id <= net.count && !net.conns[id].server, "a session of no client: address %x",
                   id);
         SIM_CHECK(record->source_port == net.conns[id].remote_port, "client %u has another port", id);
+        SIM_CHECK(net.conns[id].owner == sim.at, "client %u is another worker's", id);
         return &net.conns[id];
     }
     for (id = 1; id <= net.count; id++) {
-        if (net.conns[id].serial_known && !net.conns[id].server && net.conns[id].serial == record->serial) {
+        if (net.conns[id].serial_known && !net.conns[id].server && net.conns[id].serial == record->serial &&
+            net.conns[id].owner == sim.at) {
             return &net.conns[id];
         }
     }
@@ -145,7 +152,8 @@ static void check_silence(const struct log_record *record, const struct net_conn
                           const struct net_conn *server, uint32_t limit_ms)
 {
     LINE_CHECK(server != NULL, "there was no server");
-    uint64_t due_us = record->closed_us - (uint64_t)(limit_ms - 1) * 1000;
+    uint32_t turn_ms = crew.count > 1 ? 50 : 1; /* a worker's clock stands while others go on */
+    uint64_t due_us = record->closed_us - (uint64_t)(limit_ms - turn_ms) * 1000;
     LINE_CHECK(silent_since(client, record->closed_us) <= due_us &&
                    silent_since(server, record->closed_us) <= due_us,
                "it was not silent so long");
@@ -187,10 +195,10 @@ static void check_reason(const struct log_record *record, const struct net_conn 
                    "nothing was half closed");
         break;
     case CLOSE_KILLED:
-        LINE_CHECK(kills[record->serial], "nobody killed it");
+        LINE_CHECK(kills[sim.at][record->serial], "nobody killed it");
         break;
     case CLOSE_STOPPED:
-        LINE_CHECK(sim.region.header->run_state != RUN_SERVE, "nobody stopped Penstock");
+        LINE_CHECK(sim.region->header->run_state != RUN_SERVE, "nobody stopped Penstock");
         break;
     default:
         LINE_CHECK(false, "that cannot be");
@@ -204,12 +212,12 @@ static void read_line(const struct log_record *record)
 
     ledger.lines++;
     ledger.closes[record->reason]++;
-    SIM_CHECK(record->serial < sim.config->sessions && !serials[record->serial]++,
+    SIM_CHECK(record->serial < sim.config->sessions && !serials[sim.at][record->serial]++,
               "session %lu is in the log twice", (unsigned long)record->serial);
     if (client == NULL) {
         ledger.unmapped++;
         SIM_CHECK(record->reason == CLOSE_NO_RESOURCES || record->reason == CLOSE_STOPPED ||
-                      kills[record->serial],
+                      kills[sim.at][record->serial],
                   "a session of nobody: %s", close_reason_text(record->reason));
         return;
     }
@@ -231,7 +239,7 @@ void ledger_read(void)
 
     SIM_CHECK(slot->log_head - slot->log_tail <= LOG_RING_RECORDS, "the log's ring overflows");
     while (slot->log_tail != slot->log_head) {
-        read_line(region_log_record(&sim.region, 0, slot->log_tail));
+        read_line(region_log_record(sim.region, sim.index, slot->log_tail));
         slot->log_tail++;
     }
 }
@@ -273,55 +281,93 @@ static uint64_t times_count(const struct time_histogram *times)
     return count;
 }
 
-static void check_listeners(uint64_t first_bytes)
+static void sum_listeners(const struct crew_member *member, uint64_t sums[3],
+                          uint64_t closes[CLOSE_REASON_COUNT])
 {
-    uint64_t accepted = 0, durations = 0, first = 0;
-    uint64_t closes[CLOSE_REASON_COUNT] = {0};
-
     for (uint16_t row = 0; row < IMAGE_LISTENERS_MAX; row++) {
-        const struct listener_counters *counters = region_listener_counters(&sim.region, 0, row);
-        accepted += counters->accepted;
-        durations += times_count(&counters->durations);
-        first += times_count(&counters->first_bytes);
+        const struct listener_counters *counters =
+            region_listener_counters(member->region, member->index, row);
+        sums[0] += counters->accepted;
+        sums[1] += times_count(&counters->durations);
+        sums[2] += times_count(&counters->first_bytes);
         for (int reason = 0; reason < CLOSE_REASON_COUNT; reason++) {
             closes[reason] += counters->closes[reason];
         }
     }
-    check_sum("accepted by listeners", accepted, net.accepts);
-    check_sum("durations", durations, net.accepts);
-    check_sum("first bytes", first, first_bytes);
+}
+
+static void check_listeners(uint64_t first_bytes)
+{
+    uint64_t sums[3] = {0};
+    uint64_t closes[CLOSE_REASON_COUNT] = {0};
+
+    for (uint32_t i = 0; i < crew.count; i++) {
+        sum_listeners(&crew.members[i], sums, closes);
+    }
+    check_sum("accepted by listeners", sums[0], net.accepts);
+    check_sum("durations", sums[1], net.accepts);
+    check_sum("first bytes", sums[2], first_bytes);
     for (int reason = 0; reason < CLOSE_REASON_COUNT; reason++) {
         check_sum("closes of listeners", closes[reason], ledger.closes[reason]);
     }
 }
 
+static void sum_servers(const struct crew_member *member, uint64_t sums[5])
+{
+    for (uint16_t row = 0; row < sim.config->servers; row++) {
+        const struct server_counters *counters = region_server_counters(member->region, member->index, row);
+        SIM_CHECK(counters->sessions == 0, "server %u has sessions", row);
+        sums[0] += counters->connects;
+        sums[1] += counters->failures;
+        sums[2] += counters->bytes_to;
+        sums[3] += counters->bytes_from;
+        sums[4] += times_count(region_connect_times(member->region, member->index, row));
+    }
+}
+
 static void check_servers(const uint64_t sums[4])
 {
-    uint64_t counted[4] = {0};
-    uint64_t times = 0;
+    uint64_t counted[5] = {0};
 
-    for (uint16_t row = 0; row < sim.config->servers; row++) {
-        const struct server_counters *counters = region_server_counters(&sim.region, 0, row);
-        SIM_CHECK(counters->sessions == 0, "server %u has sessions", row);
-        counted[0] += counters->connects;
-        counted[1] += counters->failures;
-        counted[2] += counters->bytes_to;
-        counted[3] += counters->bytes_from;
-        times += times_count(region_connect_times(&sim.region, 0, row));
+    for (uint32_t i = 0; i < crew.count; i++) {
+        sum_servers(&crew.members[i], counted);
     }
-    check_sum("connect times", times, sums[0]);
+    check_sum("connect times", counted[4], sums[0]);
     check_sum("connects of servers", counted[0], sums[0]);
     check_sum("failures of servers", counted[1], sums[1]);
     check_sum("bytes from servers", counted[3], sums[3]);
     SIM_CHECK(counted[2] <= sums[2], "bytes to servers");
 }
 
+struct slot_stats ledger_stats(void)
+{
+    enum { COUNTERS = sizeof(struct slot_stats) / sizeof(uint64_t) };
+    union {
+        struct slot_stats stats;
+        uint64_t counters[COUNTERS];
+    } sum = {.counters = {0}};
+
+    for (uint32_t i = 0; i < crew.count; i++) {
+        uint64_t counters[COUNTERS];
+        memcpy(counters, &crew.members[i].slot->stats, sizeof(counters));
+        for (int n = 0; n < COUNTERS; n++) {
+            sum.counters[n] += counters[n];
+        }
+    }
+    return sum.stats;
+}
+
 void ledger_close(void)
 {
-    const struct slot_stats *stats = &sim.slot->stats;
+    const struct slot_stats sum = ledger_stats();
+    const struct slot_stats *stats = &sum;
     uint64_t client_bytes = 0, server_bytes = 0, connects = 0, failures = 0, first_bytes = 0;
 
-    ledger_read();
+    for (uint32_t i = 0; i < crew.count; i++) {
+        crew_enter(i);
+        ledger_read();
+        check_sum("descriptors", net_table->open, 0);
+    }
     for (uint32_t id = 1; id <= net.count; id++) {
         const struct net_conn *conn = &net.conns[id];
         check_peer(conn);
@@ -345,5 +391,4 @@ void ledger_close(void)
         check_sum("connect failures", stats->connect_failures, failures);
         check_servers((uint64_t[]){connects, failures, client_bytes, server_bytes});
     }
-    check_sum("descriptors", net.fds_open, 0);
 }

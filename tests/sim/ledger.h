@@ -23,6 +23,9 @@ void ledger_note_kill(uint64_t serial);
 /* Reads the log's new lines, as the logger does. */
 void ledger_read(void);
 
+/* What all slots have counted. */
+struct slot_stats ledger_stats(void);
+
 /* The run is over: every session, every byte and every counter. */
 void ledger_close(void);
 

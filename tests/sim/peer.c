@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 
+#include "tests/sim/crew.h"
 #include "tests/sim/fake_lent.h"
 #include "tests/sim/fake_net.h"
 #include "tests/sim/fake_ring.h"
@@ -245,7 +246,8 @@ uint32_t peers_arrive(void)
 
     while (!net.silent && net.clients < config->sessions && net.clients_alive < config->at_once) {
         uint32_t which = sim_below(listeners);
-        struct net_queue *queue = &net.queues[which];
+        uint32_t slot = sim_below(net.slots);
+        struct net_queue *queue = net_queue(slot, which);
         if (!queue->open || queue->count > config->backlog || sim_once_in(4)) {
             break;
         }
@@ -259,6 +261,7 @@ uint32_t peers_arrive(void)
         queue->ids[queue->count++] = conn->id;
         net.clients++;
         net.clients_alive++;
+        crew_wake_all();
         created++;
     }
     return created;

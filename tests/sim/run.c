@@ -15,6 +15,7 @@
 #include "shm/image_box.h"
 #include "shm/name_row.h"
 #include "shm/order.h"
+#include "tests/sim/crew.h"
 #include "tests/sim/fake_inbox.h"
 #include "tests/sim/fake_lent.h"
 #include "tests/sim/fake_pipe.h"
@@ -33,18 +34,35 @@ enum {
     WAIT_MS = 2000, /* more than one turn of the loop */
 };
 
-static struct {
+/* What the driver knows of each worker. */
+struct life {
     int wake_fd;
     struct worker_setup setup;
-    uint64_t life;   /* stores until the next death; 0: none */
-    uint32_t starts; /* incarnations since the last whole turn */
-    uint64_t lines;  /* of the log, and when there were fewer */
-    uint64_t lines_us;
+    uint64_t stores;        /* until the next death; 0: none */
+    uint32_t starts;        /* incarnations since the last whole turn */
     uint64_t checked;       /* completions at the last check */
     uint32_t first_waiting; /* the receiver that is next to get a buffer, and since when that is so */
     uint64_t first_since_us;
     uint32_t pipes_allowed; /* free at once */
+};
+
+static struct {
+    struct life lives[SIM_CREW_MAX];
+    struct region regions[SIM_GENERATIONS_MAX];
+    uint32_t generations;
+    uint64_t publish_us; /* and when it is */
+    bool reloading;      /* sockets are handed out, the image is not yet published */
+    uint64_t resize_us;  /* when the number of workers changes next */
+    uint32_t begun;      /* slots that began anew */
+    bool handing_over;   /* elder workers still have listening sockets */
+    uint64_t lines;      /* of the log, and when there were fewer */
+    uint64_t lines_us;
 } driver;
+
+static struct life *own(void)
+{
+    return &driver.lives[sim.at];
+}
 
 static void print_session(uint32_t index)
 {
@@ -71,9 +89,9 @@ static void print_session(uint32_t index)
 
 static void print_place(void)
 {
-    fprintf(stderr, "sim: FAILED config=%s seed=%lu turn=%lu deaths=%lu stores=%lu now_us=%lu\n",
-            sim.config->name, (unsigned long)sim.seed, (unsigned long)sim.turns, (unsigned long)sim.deaths,
-            (unsigned long)store_hook_count(), (unsigned long)sim.now_us);
+    fprintf(stderr, "sim: FAILED config=%s seed=%lu worker=%u turn=%lu deaths=%lu stores=%lu now_us=%lu\n",
+            sim.config->name, (unsigned long)sim.seed, sim.at, (unsigned long)sim.turns,
+            (unsigned long)sim.deaths, (unsigned long)store_hook_count(), (unsigned long)sim.now_us);
 }
 
 void sim_fail(uint32_t index, const char *format, ...)
@@ -101,7 +119,7 @@ static void on_abort(int signal_number)
     print_place();
 }
 
-static void build_image(void)
+static void build_image(const struct region *region)
 {
     static _Alignas(8) unsigned char bytes[IMAGE_BYTES_MAX];
     struct image *image = (struct image *)(void *)bytes;
@@ -112,9 +130,9 @@ static void build_image(void)
     image_layout(image, listeners, listeners, 1, config->servers);
     image->magic = IMAGE_MAGIC;
     image->generation = 1;
-    image->workers = 1;
+    image->workers = sim_slots();
     image->backlog = config->backlog;
-    image->buffer_bytes_limit = config->bank_bytes;
+    image->buffer_bytes_limit = (uint64_t)config->bank_bytes * sim_slots();
     image->spin_us = sim.seed % 2 != 0 ? 200 : 0;
     image->sessions_limit = config->sessions_limit != 0 ? config->sessions_limit : UINT32_MAX;
     image->timeouts = (struct image_timeouts){
@@ -148,63 +166,93 @@ static void build_image(void)
         server->weight = 1 + i % 3;
         server->backup = config->servers > 2 && i == config->servers - 1;
     }
-    SIM_CHECK(name_rows_assign(&sim.region, image) == 0 && image_box_publish(&sim.region, image) == 0,
-              "image");
+    SIM_CHECK(name_rows_assign(region, image) == 0 && image_box_publish(region, image) == 0, "image");
 }
 
-static void build(void)
+static void live(void);
+
+static uint32_t sockets(void)
+{
+    return sim.config->listeners + sim.config->local_listeners;
+}
+
+/* The worker of a slot, and its keeper. */
+static void add_worker(struct region *region, uint32_t index)
+{
+    uint32_t number = crew.count;
+    struct life *life = &driver.lives[number];
+
+    region_slot(region, index)->fd_floor = SIM_FD_FLOOR;
+    life->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    life->setup = (struct worker_setup){
+        .region = region,
+        .slot = index,
+        .ring_fds = {RING_FDS, RING_FDS + 1},
+        .pipe_base = SIM_PIPE_BASE,
+        .wake_fd = life->wake_fd,
+        .inbox_fd = -1,
+        .listener_base = SIM_LISTENER_FD,
+        .resume_batch =
+            sim.config->resume_batch > 0 ? sim.config->resume_batch : 1 + sim_below(sim.config->at_once / 8),
+    };
+    crew_add(region, index, live);
+    inbox_hand(number, sockets(), 1);
+}
+
+/* A region and its workers. */
+static void add_generation(void)
 {
     const struct sim_config *config = sim.config;
+    struct region *region = &driver.regions[driver.generations++];
     struct region_shape shape = {
         .name = "sim",
-        .slots = 1,
+        .slots = sim_slots(),
         .sessions_per_slot = config->slab,
-        .flows = config->slab * 4 + 256,
-        .bank_bytes = config->bank_bytes,
+        .flows = (config->slab * 4 + 256) * sim_slots(),
+        .bank_bytes = (uint64_t)config->bank_bytes * sim_slots(),
         .monotonic_us = sim.now_us,
         .seed = sim.seed,
     };
 
-    SIM_CHECK(region_create(&sim.region, &shape) == 0, "region");
-    sim.slot = region_slot(&sim.region, 0);
-    sim.sessions = region_row(&sim.region, TABLE_SESSIONS, 0);
-    sim.slot->fd_floor = SIM_FD_FLOOR;
-    build_image();
-    driver.wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    inbox_fill(config->listeners + config->local_listeners);
+    SIM_CHECK(region_create(region, &shape) == 0, "region");
+    build_image(region);
+    for (uint32_t index = 0; index < sim_slots(); index++) {
+        add_worker(region, index);
+    }
+}
+
+static void build(void)
+{
+    crew_init();
+    inbox_world_init();
     net_init();
-    ring_world_init();
     pipe_world_init();
     lent_world_init();
-    store_hook_init();
+    add_generation();
+    crew_enter(0);
     invariants_init();
     ledger_init();
-    driver.setup = (struct worker_setup){
-        .region = &sim.region,
-        .ring_fds = {RING_FDS, RING_FDS + 1},
-        .pipe_base = SIM_PIPE_BASE,
-        .wake_fd = driver.wake_fd,
-        .inbox_fd = -1,
-        .listener_base = SIM_LISTENER_FD,
-        .descriptors_limit = net.fds_limit,
-        .resume_batch = config->resume_batch > 0 ? config->resume_batch : 1 + sim_below(config->at_once / 8),
-    };
 }
 
 static void tear_down(void)
 {
     ledger_free();
     invariants_free();
-    store_hook_bury();
     store_hook_free();
     ring_world_free();
     pipe_world_free();
     net_free();
-    close(driver.wake_fd);
-    region_detach(&sim.region);
-    close(sim.region.fds[SEGMENT_HEAD]);
-    close(sim.region.fds[SEGMENT_TABLES]);
-    close(sim.region.fds[SEGMENT_BANK]);
+    for (uint32_t i = 0; i < crew.count; i++) {
+        close(driver.lives[i].wake_fd);
+    }
+    crew_free();
+    for (uint32_t i = 0; i < driver.generations; i++) {
+        struct region *region = &driver.regions[i];
+        region_detach(region);
+        close(region->fds[SEGMENT_HEAD]);
+        close(region->fds[SEGMENT_TABLES]);
+        close(region->fds[SEGMENT_BANK]);
+    }
 }
 
 /* How many stores the next life lasts: often short, so that deaths in adoption are common. */
@@ -215,7 +263,7 @@ static uint64_t draw_life(void)
     if (scale == 0) {
         return 0;
     }
-    if (driver.starts >= STARTS_MAX || sim.deaths >= DEATHS_MAX) {
+    if (own()->starts >= STARTS_MAX || sim.deaths >= DEATHS_MAX) {
         return 20000 + (uint64_t)sim.config->slab * 300 + sim_below(4 * scale);
     }
     switch (sim_below(8)) {
@@ -233,25 +281,29 @@ static uint64_t draw_life(void)
 static void die(void)
 {
     sim.deaths++;
-    driver.starts++;
+    own()->starts++;
+    crew.members[sim.at].settled = false;
     invariants_check_death();
     store_hook_bury();
     ring_freeze();
-    sim.now_us += sim_below(20000);
+    uint64_t until_us = sim.now_us + sim_below(20000);
+    while (sim.now_us < until_us) {
+        (void)crew_sleep(until_us);
+    }
 }
 
 /* Whoever waits for a buffer gets one when there is one. */
 static void check_waiting(void)
 {
-    const struct worker *worker = &sim.worker;
+    const struct worker *worker = sim.worker;
     uint32_t first = worker->waiting.head;
 
-    if (first != driver.first_waiting ||
+    if (first != own()->first_waiting ||
         worker->ring_filled[BUFFER_LARGE] + worker->ring_filled[BUFFER_SMALL] == 0) {
-        driver.first_waiting = first;
-        driver.first_since_us = sim.now_us;
+        own()->first_waiting = first;
+        own()->first_since_us = sim.now_us;
     }
-    if (first != SESSION_NONE && sim.now_us - driver.first_since_us > (uint64_t)WAIT_MS * 1000) {
+    if (first != SESSION_NONE && sim.now_us - own()->first_since_us > (uint64_t)WAIT_MS * 1000) {
         sim_fail(first / SIDE_COUNT, "side %u waits for a buffer, and there are some", first % SIDE_COUNT);
     }
 }
@@ -259,20 +311,97 @@ static void check_waiting(void)
 /* Few pipes: the others are put away at the end of a turn, and given back when as many are to be there. */
 static void limit_pipes(void)
 {
-    struct worker *worker = &sim.worker;
+    struct worker *worker = sim.worker;
 
     pipe_world.scarce += worker->pipes_free == 0;
     if (sim.config->pipes == 0) {
         return;
     }
     if (sim_once_in(50)) {
-        driver.pipes_allowed = sim_below(sim.config->pipes + 1);
+        own()->pipes_allowed = sim_below(sim.config->pipes + 1);
     }
-    while (worker->pipes_free < driver.pipes_allowed && sim.pipes_away > 0) {
-        worker->pipes[worker->pipes_free++] = sim.pipes[--sim.pipes_away];
+    while (worker->pipes_free < own()->pipes_allowed && sim.away->count > 0) {
+        worker->pipes[worker->pipes_free++] = sim.away->ids[--sim.away->count];
     }
-    while (worker->pipes_free > driver.pipes_allowed) {
-        sim.pipes[sim.pipes_away++] = worker->pipes[--worker->pipes_free];
+    while (worker->pipes_free > own()->pipes_allowed) {
+        sim.away->ids[sim.away->count++] = worker->pipes[--worker->pipes_free];
+    }
+}
+
+static void wake(uint32_t number)
+{
+    crew_enter(number);
+    ring_world->wake_wanted = true;
+    crew_wake(number);
+}
+
+/* Wakes the workers of a region. */
+static void wake_region(const struct region *region)
+{
+    uint32_t at = sim.at;
+
+    for (uint32_t i = 0; i < crew.count; i++) {
+        if (crew.members[i].region == region) {
+            wake(i);
+        }
+    }
+    crew_enter(at);
+}
+
+static void tell(struct region *region, enum run_state state)
+{
+    region->header->run_state_since_ms = sim.now_us / 1000;
+    region->header->run_state = state;
+    wake_region(region);
+}
+
+static struct region *newest(void)
+{
+    return &driver.regions[driver.generations - 1];
+}
+
+static bool is_serving(const struct region *region)
+{
+    for (uint32_t index = 0; index < sim_slots(); index++) {
+        if (region_slot(region, index)->state != SLOT_SERVING) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool has_let_go(void)
+{
+    for (uint32_t i = 0; i < crew.count; i++) {
+        if (crew.members[i].region != newest() && !inbox_is_empty(i)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* As cmd/supervisor_elders.c does it: the next generation has the same listening sockets, then the elder one lets go
+ * of them. */
+static void hand_over_now_and_then(void)
+{
+    uint32_t next = sim.config->sessions / (sim.config->handovers + 1) * driver.generations;
+
+    if (driver.generations <= sim.config->handovers && net.clients >= next && !driver.handing_over) {
+        add_generation();
+        driver.handing_over = true;
+        return;
+    }
+    if (!driver.handing_over) {
+        return;
+    }
+    struct region *elder = &driver.regions[driver.generations - 2];
+    if (elder->header->run_state == RUN_SERVE && (is_serving(newest()) || sim_once_in(100))) {
+        tell(elder, RUN_HANDOVER);
+    }
+    if (has_let_go()) {
+        driver.handing_over = false;
+        newest()->header->accept_kick++;
+        wake_region(newest());
     }
 }
 
@@ -280,25 +409,29 @@ static void limit_pipes(void)
 static bool is_over(int result)
 {
     const struct sim_config *config = sim.config;
+    bool last = sim.region == newest();
 
-    SIM_CHECK(result == 0 || (result == WORKER_DONE && config->ending != RUN_SERVE), "the worker ended: %d",
-              result);
-    if (config->ending == RUN_SERVE) {
-        return net.clients == config->sessions && net.clients_alive == 0 && sim.worker.slab.active == 0;
+    bool leaves = sim.region->header->run_state != RUN_SERVE ||
+                  sim.index >= sim.worker->image->workers; /* which need not be the current one */
+    SIM_CHECK(result == 0 || (result == WORKER_DONE && leaves), "the worker ended: %d", result);
+    hand_over_now_and_then();
+    if (result == WORKER_DONE) {
+        return true;
     }
-    if (!net.silent && net.clients >= config->sessions / 2) {
+    if (config->ending == RUN_SERVE && last) {
+        return net.clients == config->sessions && net.clients_alive == 0 && sim.worker->slab.active == 0;
+    }
+    if (last && !net.silent && net.clients >= config->sessions / 2) {
         net.silent = true;
-        sim.region.header->run_state_since_ms = sim.now_us / 1000;
-        sim.region.header->run_state = config->ending;
-        ring_world.wake_wanted = true;
+        tell(newest(), config->ending);
     }
-    return result == WORKER_DONE;
+    return false;
 }
 
 static void check_turn(void)
 {
     ledger_read();
-    if (ledger.lines != driver.lines || sim.worker.slab.active == 0) {
+    if (ledger.lines != driver.lines || net.clients_alive == 0) {
         driver.lines = ledger.lines;
         driver.lines_us = sim.now_us;
     }
@@ -308,10 +441,10 @@ static void check_turn(void)
     /* The last place goes to whichever listener is first: all of them ask for it. */
     uint32_t over = sim.config->listeners + sim.config->local_listeners - 1;
     uint32_t limit = sim.config->sessions_limit != 0 ? sim.config->sessions_limit + over : sim.config->slab;
-    SIM_CHECK(sim.worker.slab.active <= limit, "%u sessions, limit %u", sim.worker.slab.active, limit);
+    SIM_CHECK(sim.worker->slab.active <= limit, "%u sessions, limit %u", sim.worker->slab.active, limit);
     /* Everything is looked at, so not more often than something happens. */
-    if ((ring_world.completions - driver.checked) * 8 >= sim.worker.slab.active) {
-        driver.checked = ring_world.completions;
+    if ((ring_world->completions - own()->checked) * 8 >= sim.worker->slab.active) {
+        own()->checked = ring_world->completions;
         invariants_check();
     }
     if (sim_once_in(64)) {
@@ -319,20 +452,115 @@ static void check_turn(void)
     }
 }
 
-/* What the supervisor does between two turns. */
+static bool is_of_newest(uint32_t number)
+{
+    return crew.members[number].region == newest();
+}
+
+/* Whether those without a place in the image have given up their listening sockets. */
+static bool has_settled(const struct image *image)
+{
+    for (uint32_t i = 0; i < crew.count; i++) {
+        if (is_of_newest(i) && crew.members[i].index >= image->workers && !inbox_is_empty(i)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* A keeper of its own for a slot whose last one has ended: cmd/keeper.c. */
+static void begin_slot(uint32_t number)
+{
+    struct crew_member *member = &crew.members[number];
+    uint32_t at = sim.at;
+
+    member->slot->epoch = 0;
+    memset(member->slot->listeners, 0, sizeof(member->slot->listeners));
+    crew_enter(number);
+    SIM_CHECK(net_table->open == 0, "a worker that ended left descriptors");
+    inbox_begin(number);
+    if (inbox_is_empty(number)) { /* its sockets came to the one before it */
+        inbox_hand(number, sockets(), image_box_current(member->region)->generation);
+    }
+    pipe_begin();
+    crew_enter(at);
+    crew_revive(number);
+    driver.begun++;
+}
+
+/* Sockets and keepers for the slots that the new image adds. */
+static void add_slots(const struct image *old, const struct image *image)
+{
+    for (uint32_t i = 0; i < crew.count; i++) {
+        uint32_t index = crew.members[i].index;
+        if (is_of_newest(i) && index >= old->workers && index < image->workers) {
+            inbox_hand(i, sockets(), image->generation);
+        }
+    }
+}
+
+static void tend_slots(const struct image *image)
+{
+    for (uint32_t i = 0; i < crew.count; i++) {
+        if (is_of_newest(i) && crew.members[i].index < image->workers && !crew.members[i].alive &&
+            crew.members[i].slot->state == SLOT_DONE) {
+            begin_slot(i);
+        }
+    }
+}
+
+/* Whether the slots from `first` on serve by the image. */
+static bool has_begun(uint32_t first, const struct image *image)
+{
+    for (uint32_t index = first; index < image->workers; index++) {
+        const struct worker_slot *slot = region_slot(newest(), index);
+        if (slot->state == SLOT_DONE || slot->image_generation != image->generation) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* The image that comes next: the bank of another size, and perhaps another number of workers. False: not now. */
+static bool draw_image(struct image *image)
+{
+    const struct image *old = image_box_current(newest());
+    bool resizes = sim.config->resize_ms != 0 && sim.now_us >= driver.resize_us;
+    bool reloads = resizes || sim_below(1000) < sim.config->reloads;
+
+    if (!reloads || !image_box_is_free(newest())) {
+        return false;
+    }
+    memcpy(image, old, old->size);
+    image->generation++;
+    if (resizes) {
+        image->workers = 1 + sim_below(sim_slots());
+        driver.resize_us = sim.now_us + sim_below(sim.config->resize_ms * (sim_once_in(2) ? 2000 : 100));
+    }
+    image->buffer_bytes_limit = (uint64_t)sim.config->bank_bytes * image->workers / (1 + sim_below(3));
+    return image->workers <= old->workers ? has_begun(image->workers, old) : has_settled(old);
+}
+
+/* What the supervisor does between two turns: cmd/supervisor_reload.c. */
 static void reload_now_and_then(void)
 {
     static _Alignas(8) unsigned char bytes[IMAGE_BYTES_MAX];
-    const struct image *old = image_box_current(&sim.region);
+    const struct image *old = image_box_current(newest());
     struct image *image = (struct image *)(void *)bytes;
 
-    if (sim_below(1000) >= sim.config->reloads || !image_box_is_free(&sim.region)) {
-        return;
+    tend_slots(old);
+    if (!driver.reloading) {
+        driver.reloading = draw_image(image);
+        driver.publish_us = sim.now_us + (sim_once_in(2) ? 0 : sim_below(3000000));
+        if (driver.reloading) {
+            add_slots(old, image);
+            net.slots = image->workers;
+        }
+    } else if (sim.now_us >= driver.publish_us) {
+        driver.reloading = false;
+        SIM_CHECK(image_box_publish(newest(), image) == 0, "publishing");
+        wake_region(newest());
     }
-    memcpy(bytes, old, old->size);
-    image->generation++;
-    image->buffer_bytes_limit = sim.config->bank_bytes / (1 + sim_below(3));
-    SIM_CHECK(image_box_publish(&sim.region, image) == 0, "publishing");
 }
 
 /* What an operator does, whatever the session is at. */
@@ -343,9 +571,9 @@ static void kill_now_and_then(void)
     }
     uint32_t index = sim_below(sim.slot->session_high);
     const struct session *session = &sim.sessions[index];
-    if (session->phase != SESSION_FREE && order_kill(&sim.region, 0, index, session->generation)) {
+    if (session->phase != SESSION_FREE && order_kill(sim.region, sim.index, index, session->generation)) {
         ledger_note_kill(session->serial);
-        ring_world.wake_wanted = true;
+        ring_world->wake_wanted = true;
     }
 }
 
@@ -354,28 +582,38 @@ static void live(void)
 {
     int result;
 
-    if (sigsetjmp(store_hook_death, 0) != 0) {
+    if (sigsetjmp(*store_hook_death(), 0) != 0) {
         die();
     }
-    driver.life = draw_life();
-    sim.pipes_away = 0;
+    struct life *life = own();
+    life->setup.descriptors_limit = net_table->limit;
+    life->stores = draw_life();
+    sim.away->count = 0;
+    crew.members[sim.at].settled = false;
     bool adopts = sim_below(8) < 5; /* the others may die in adoption */
-    store_hook_arm(adopts ? 0 : driver.life);
-    result = worker_start(&sim.worker, &driver.setup);
+    store_hook_arm(adopts ? 0 : life->stores);
+    result = worker_start(sim.worker, &life->setup);
     uint64_t left = store_hook_disarm();
-    driver.life = adopts ? driver.life : left;
+    life->stores = adopts ? life->stores : left;
     SIM_CHECK(result == 0, "no start: %d", result);
     do {
-        store_hook_arm(driver.life);
-        result = worker_turn(&sim.worker);
-        driver.life = store_hook_disarm();
-        driver.starts = 0;
+        crew.members[sim.at].settled = false;
+        store_hook_arm(life->stores);
+        result = worker_turn(sim.worker);
+        life->stores = store_hook_disarm();
+        crew.members[sim.at].settled = true;
+        life->starts = 0;
         sim.turns++;
         limit_pipes();
         reload_now_and_then();
         kill_now_and_then();
         check_turn();
     } while (!is_over(result));
+    if (result == WORKER_DONE) { /* worker_run() */
+        sim.slot->state = SLOT_DONE;
+        store_hook_bury();
+        ring_end();
+    }
 }
 
 void run(const struct sim_config *config, uint64_t seed)
@@ -393,23 +631,27 @@ void run(const struct sim_config *config, uint64_t seed)
     log_init(LOG_LEVEL_ERROR, "sim");
     build();
     driver.lines_us = sim.now_us;
-    live();
+    crew_run();
     peers_finish();
-    invariants_check_flows();
+    for (uint32_t i = 0; i < crew.count; i++) {
+        crew_enter(i);
+        invariants_check_flows();
+    }
     ledger_close();
     clock_gettime(CLOCK_MONOTONIC, &end);
     double seconds = (double)(end.tv_sec - begin.tv_sec) + (double)(end.tv_nsec - begin.tv_nsec) / 1e9;
+    const struct slot_stats stats = ledger_stats();
     fprintf(
         stderr,
-        "sim: %s seed=%lu sessions=%lu deaths=%lu undone=%lu turns=%lu completions=%lu refused=%lu beside=%lu streamed=%lu fills=%lu partial=%lu empty=%lu settled=%lu scarce=%lu zero_copy=%lu notices=%lu blind=%lu resets=%lu seconds=%.1f",
-        config->name, (unsigned long)seed, (unsigned long)sim.slot->stats.accepted, (unsigned long)sim.deaths,
-        (unsigned long)sim.slot->stats.undone, (unsigned long)sim.turns,
-        (unsigned long)ring_world.completions, (unsigned long)sim.slot->stats.buffers_refused,
-        (unsigned long)net.refused_beside, (unsigned long)pipe_world.streamed,
-        (unsigned long)pipe_world.fills, (unsigned long)pipe_world.partial, (unsigned long)pipe_world.empty,
-        (unsigned long)pipe_world.settled, (unsigned long)pipe_world.scarce, (unsigned long)lent_world.sends,
-        (unsigned long)lent_world.notices, (unsigned long)lent_world.blind, (unsigned long)lent_world.resets,
-        seconds);
+        "sim: %s seed=%lu workers=%u begun=%u changes=%lu sessions=%lu deaths=%lu undone=%lu turns=%lu completions=%lu refused=%lu beside=%lu streamed=%lu fills=%lu partial=%lu empty=%lu settled=%lu scarce=%lu zero_copy=%lu notices=%lu blind=%lu resets=%lu seconds=%.1f",
+        config->name, (unsigned long)seed, crew.count, driver.begun, (unsigned long)crew.changes,
+        (unsigned long)stats.accepted, (unsigned long)sim.deaths, (unsigned long)stats.undone,
+        (unsigned long)sim.turns, (unsigned long)ring_completions_total(),
+        (unsigned long)stats.buffers_refused, (unsigned long)net.refused_beside,
+        (unsigned long)pipe_world.streamed, (unsigned long)pipe_world.fills,
+        (unsigned long)pipe_world.partial, (unsigned long)pipe_world.empty, (unsigned long)pipe_world.settled,
+        (unsigned long)pipe_world.scarce, (unsigned long)lent_world.sends, (unsigned long)lent_world.notices,
+        (unsigned long)lent_world.blind, (unsigned long)lent_world.resets, seconds);
     for (int reason = 0; reason < CLOSE_REASON_COUNT; reason++) {
         if (ledger.closes[reason] > 0) {
             fprintf(stderr, " %s=%lu", close_reason_text(reason), (unsigned long)ledger.closes[reason]);

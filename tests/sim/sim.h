@@ -1,8 +1,8 @@
 /*
- * The simulation: one worker over a fake kernel, fake peers and a fake clock, killed after any store.
+ * The simulation: workers over a fake kernel, fake peers and a fake clock, killed after any store.
  *
- * Everything random comes from one seed, so a run repeats exactly. A run is single-threaded: the driver (sim.c) lets
- * the worker take a turn; in ring_wait() the fake kernel (fake_ring.c, fake_ops.c) lets the peers (peer.c) act and
+ * Everything random comes from one seed, so a run repeats exactly. A run is single-threaded: the driver (run.c) lets
+ * a worker take a turn, in which at any store another may go on (crew.c); in ring_wait() the fake kernel (fake_ring.c, fake_ops.c) lets the peers (peer.c) act and
  * completes operations; any store of the worker may end it (store_hook.c), and the next incarnation adopts.
  * What must hold is checked after every turn (invariants.c), at every store (store_hook.c), by every fake system
  * call, and from the access log and the counters (ledger.c).
@@ -21,13 +21,18 @@ enum {
     SIM_FD_FLOOR = 328,
     SIM_FDS = 16384,
     SIM_LISTENERS_MAX = 4,
+    SIM_SLOTS_MAX = 3,
+    SIM_GENERATIONS_MAX = 6, /* hand-overs and one */
+    SIM_CREW_MAX = SIM_SLOTS_MAX * SIM_GENERATIONS_MAX,
 };
 
 struct sim_config {
     const char *name;
+    uint32_t slots;          /* workers; 0: one */
+    uint32_t handovers;      /* to another region, one after the other */
     uint32_t sessions;       /* clients in all */
     uint32_t at_once;        /* clients alive at once */
-    uint32_t slab;           /* records in the slab */
+    uint32_t slab;           /* records in the slab of each slot */
     uint32_t sessions_limit; /* limits.sessions; 0: no limit but the slab */
     uint32_t bank_bytes;
     uint32_t descriptors;     /* RLIMIT_NOFILE less the floor; 0: plenty */
@@ -48,8 +53,15 @@ struct sim_config {
     uint32_t resume_batch;   /* of worker_setup; 0: any */
     uint32_t crash_scale;    /* stores between two deaths, in the order of; 0: no deaths */
     uint32_t reloads;        /* per thousand turns: the bank is given another size */
+    uint32_t resize_ms;      /* a number of workers stays that long, in the order of; 0: always */
     uint32_t kills;          /* per thousand turns: an operator kills a session */
     enum run_state ending;   /* how the run ends: serving, or after a drain or a stop in its middle */
+};
+
+/* Pipes that are free and put away. */
+struct sim_pipes {
+    uint16_t ids[PIPE_COUNT];
+    uint32_t count;
 };
 
 struct sim {
@@ -59,15 +71,23 @@ struct sim {
     uint64_t now_us;
     uint64_t turns;
     uint64_t deaths;
-    struct region region;
+
+    /* Of the worker that runs: crew.h. */
+    uint32_t at;    /* its number */
+    uint32_t index; /* of its slot */
+    struct region *region;
     struct worker_slot *slot;
-    struct session *sessions; /* the slab */
-    struct worker worker;
-    uint16_t pipes[PIPE_COUNT]; /* free ones that are put away */
-    uint32_t pipes_away;
+    struct session *sessions; /* its slab */
+    struct worker *worker;
+    struct sim_pipes *away;
 };
 
 extern struct sim sim;
+
+static inline uint32_t sim_slots(void)
+{
+    return sim.config->slots != 0 ? sim.config->slots : 1;
+}
 
 /* Prints what failed, seed, turn and, if `index` names one, the session's record; ends the test. */
 _Noreturn void sim_fail(uint32_t index, const char *format, ...) __attribute__((format(printf, 2, 3)));

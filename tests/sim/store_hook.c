@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/sim/crew.h"
 #include "tests/sim/fake_ring.h"
 
 enum {
@@ -26,76 +27,99 @@ struct stamp {
     uint32_t place;
 };
 
-static struct {
+struct hook {
     bool armed;
     uint64_t left; /* stores until death; 0: none */
-    uint64_t count;
     void *allocations[ALLOCATIONS];
     uint32_t transaction;
     bool turning;         /* the store that begins or ends a transaction is about to happen */
     struct stamp *stamps; /* by word of the region's tables */
     struct touched touched[TOUCHED];
     uint32_t touched_count;
-} hook;
+    sigjmp_buf death;
+};
 
-sigjmp_buf store_hook_death;
+static struct hook hooks[SIM_CREW_MAX]; /* by worker's number */
+static struct hook *hook = hooks;       /* of the worker that runs */
+static uint64_t stores;
+
+/* Whose rows a table has. */
+static const bool by_slot[TABLE_COUNT + 1] = {
+    [TABLE_SLOTS] = true,         [TABLE_SERVER_COUNTERS] = true,   [TABLE_ADOPTION_TIMES] = true,
+    [TABLE_CONNECT_TIMES] = true, [TABLE_LISTENER_COUNTERS] = true, [TABLE_LOG_RECORDS] = true,
+    [TABLE_SESSIONS] = true,      [TABLE_BUFFER_RECORDS] = true,
+};
 
 static unsigned char *tables(void)
 {
-    return sim.region.segments[SEGMENT_TABLES];
-}
-
-void store_hook_init(void)
-{
-    memset(&hook, 0, sizeof(hook));
-    hook.stamps = calloc(sim.region.header->segment_bytes[SEGMENT_TABLES] / 8, sizeof(struct stamp));
-    SIM_CHECK(hook.stamps != NULL, "no memory");
+    return sim.region->segments[SEGMENT_TABLES];
 }
 
 void store_hook_free(void)
 {
-    free(hook.stamps);
+    for (int i = 0; i < SIM_CREW_MAX; i++) {
+        for (int n = 0; n < ALLOCATIONS; n++) {
+            free(hooks[i].allocations[n]);
+        }
+        free(hooks[i].stamps);
+    }
+    memset(hooks, 0, sizeof(hooks));
 }
 
-void store_hook_arm(uint64_t stores)
+void store_hook_enter(uint32_t number)
 {
-    hook.left = stores;
-    hook.armed = true;
+    hook = &hooks[number];
+    if (hook->stamps == NULL) {
+        hook->stamps = calloc(sim.region->header->segment_bytes[SEGMENT_TABLES] / 8, sizeof(struct stamp));
+        SIM_CHECK(hook->stamps != NULL, "no memory");
+    }
+}
+
+sigjmp_buf *store_hook_death(void)
+{
+    return &hook->death;
+}
+
+void store_hook_arm(uint64_t life)
+{
+    hook->left = life;
+    hook->armed = true;
 }
 
 uint64_t store_hook_disarm(void)
 {
-    hook.armed = false;
-    return hook.left;
+    hook->armed = false;
+    return hook->left;
 }
 
 uint64_t store_hook_count(void)
 {
-    return hook.count;
+    return stores;
 }
 
 static void count_store(void)
 {
-    hook.count++;
-    if (hook.left > 0 && --hook.left == 0) {
-        hook.armed = false;
-        siglongjmp(store_hook_death, 1);
+    stores++;
+    crew_store();
+    if (hook->left > 0 && --hook->left == 0) {
+        hook->armed = false;
+        siglongjmp(hook->death, 1);
     }
 }
 
 /* The store before this one happened. */
 static void store_done(void)
 {
-    if (hook.turning) {
-        hook.turning = false;
-        hook.transaction++;
-        hook.touched_count = 0;
+    if (hook->turning) {
+        hook->turning = false;
+        hook->transaction++;
+        hook->touched_count = 0;
     }
 }
 
 void store_point(void)
 {
-    if (hook.armed) {
+    if (hook->armed) {
         store_done();
         count_store();
     }
@@ -103,10 +127,10 @@ void store_point(void)
 
 bool store_doom(uint32_t n)
 {
-    if (hook.armed && hook.left > 0 && sim_once_in(n)) {
-        hook.left = 1;
+    if (hook->armed && hook->left > 0 && sim_once_in(n)) {
+        hook->left = 1;
     }
-    return hook.armed && hook.left == 1;
+    return hook->armed && hook->left == 1;
 }
 
 void store_risk(uint32_t n)
@@ -119,7 +143,7 @@ void store_risk(uint32_t n)
 static bool in_transaction(void)
 {
     const struct undo_log *log = &sim.slot->undo;
-    const struct ring *ring = sim.worker.ring;
+    const struct ring *ring = sim.worker->ring;
 
     return log->valid && (!log->by_head || (ring != NULL && log->head == ring->head));
 }
@@ -158,7 +182,7 @@ struct place {
 static struct place place_of(size_t offset)
 {
     for (int table = 0; table < TABLE_COUNT; table++) {
-        const struct region_table_place *place = &sim.region.header->tables[table];
+        const struct region_table_place *place = &sim.region->header->tables[table];
         if (place->segment == SEGMENT_TABLES && offset >= place->offset &&
             offset < place->offset + place->count * place->stride) {
             offset -= place->offset;
@@ -233,27 +257,46 @@ static void remember(size_t offset, size_t size)
         if (place.table == TABLE_SESSIONS && session_derived(place.within + at - offset)) {
             continue;
         }
-        struct stamp *stamp = &hook.stamps[word];
-        if (stamp->transaction != hook.transaction) {
-            SIM_CHECK(hook.touched_count < TOUCHED, "a transaction changes more than a session");
-            *stamp = (struct stamp){hook.transaction, hook.touched_count};
-            hook.touched[hook.touched_count++] = (struct touched){.word = word};
-            memcpy(&hook.touched[stamp->place].before, tables() + word * 8, 8);
+        struct stamp *stamp = &hook->stamps[word];
+        if (stamp->transaction != hook->transaction) {
+            SIM_CHECK(hook->touched_count < TOUCHED, "a transaction changes more than a session");
+            *stamp = (struct stamp){hook->transaction, hook->touched_count};
+            hook->touched[hook->touched_count++] = (struct touched){.word = word};
+            memcpy(&hook->touched[stamp->place].before, tables() + word * 8, 8);
         }
-        hook.touched[stamp->place].bytes |= (uint8_t)(1u << (at % 8));
+        hook->touched[stamp->place].bytes |= (uint8_t)(1u << (at % 8));
+    }
+}
+
+/* What is another slot's, no worker stores to. */
+static void check_owner(size_t offset)
+{
+    const struct region_header *header = sim.region->header;
+    struct place place;
+
+    if (header->slot_count < 2) {
+        return;
+    }
+    place = place_of(offset);
+    if (by_slot[place.table] &&
+        place.row / (header->tables[place.table].count / header->slot_count) != sim.index) {
+        fail_at(offset, "a store to what is another slot's");
     }
 }
 
 static void before_store(const void *address, size_t size)
 {
-    if (!hook.armed) {
+    if (!hook->armed) {
         return;
     }
     size_t offset = (size_t)((const unsigned char *)address - tables());
     store_done();
+    if (offset < sim.region->header->segment_bytes[SEGMENT_TABLES]) {
+        check_owner(offset);
+    }
     if (address == &sim.slot->undo.valid) {
-        hook.turning = true;
-    } else if (offset < sim.region.header->segment_bytes[SEGMENT_TABLES] && in_transaction() &&
+        hook->turning = true;
+    } else if (offset < sim.region->header->segment_bytes[SEGMENT_TABLES] && in_transaction() &&
                !(not_under_transaction(offset) && not_under_transaction(offset + size - 1))) {
         if (!is_saved(offset, size)) {
             fail_at(offset, "a store within a transaction to what was not saved");
@@ -268,20 +311,20 @@ void store_hook_bury(void)
     struct worker_slot *slot = sim.slot;
     unsigned char *copy = NULL;
 
-    hook.turning = false; /* it died before that store */
+    hook->turning = false; /* it died before that store */
     for (int i = 0; i < ALLOCATIONS; i++) {
-        free(hook.allocations[i]);
-        hook.allocations[i] = NULL;
+        free(hook->allocations[i]);
+        hook->allocations[i] = NULL;
     }
-    if (!in_transaction() || hook.touched_count == 0) {
+    if (!in_transaction() || hook->touched_count == 0) {
         return;
     }
     /* Undo, compare, and put everything back: undoing is the next incarnation's work. */
     struct undo_log log = slot->undo;
-    copy = malloc(hook.touched_count * sizeof(uint64_t));
+    copy = malloc(hook->touched_count * sizeof(uint64_t));
     SIM_CHECK(copy != NULL, "no memory");
-    for (uint32_t i = 0; i < hook.touched_count; i++) {
-        memcpy(copy + i * 8, tables() + hook.touched[i].word * 8, 8);
+    for (uint32_t i = 0; i < hook->touched_count; i++) {
+        memcpy(copy + i * 8, tables() + hook->touched[i].word * 8, 8);
     }
     struct session *sessions = sim.sessions;
     uint32_t high = slot->session_high < sim.config->slab ? slot->session_high + 1 : slot->session_high;
@@ -289,8 +332,8 @@ void store_hook_bury(void)
     SIM_CHECK(records != NULL, "no memory");
     memcpy(records, sessions, high * sizeof(*records));
     SIM_CHECK(undo_rollback(&slot->undo, tables(), log.head), "nothing to undo");
-    for (uint32_t i = 0; i < hook.touched_count; i++) {
-        const struct touched *touched = &hook.touched[i];
+    for (uint32_t i = 0; i < hook->touched_count; i++) {
+        const struct touched *touched = &hook->touched[i];
         for (int byte = 0; byte < 8; byte++) {
             bool same = tables()[touched->word * 8 + byte] == (unsigned char)(touched->before >> (8 * byte));
             if (!same && (touched->bytes >> byte & 1)) {
@@ -299,8 +342,8 @@ void store_hook_bury(void)
         }
     }
     memcpy(sessions, records, high * sizeof(*records));
-    for (uint32_t i = 0; i < hook.touched_count; i++) {
-        memcpy(tables() + hook.touched[i].word * 8, copy + i * 8, 8);
+    for (uint32_t i = 0; i < hook->touched_count; i++) {
+        memcpy(tables() + hook->touched[i].word * 8, copy + i * 8, 8);
     }
     slot->undo = log;
     free(records);
@@ -329,7 +372,7 @@ void sim_free(void *memory);
 
 void *sim_memcpy(void *to, const void *from, size_t size)
 {
-    if (hook.armed && size <= sizeof(struct session)) {
+    if (hook->armed && size <= sizeof(struct session)) {
         store_bytes(to, from, 0, size);
     } else {
         memcpy(to, from, size); /* a message's bytes; nobody reads them if it is cut short */
@@ -340,7 +383,7 @@ void *sim_memcpy(void *to, const void *from, size_t size)
 
 void *sim_memset(void *to, int value, size_t size)
 {
-    if (hook.armed && size <= sizeof(struct session)) {
+    if (hook->armed && size <= sizeof(struct session)) {
         store_bytes(to, NULL, value, size);
     } else {
         memset(to, value, size);
@@ -353,9 +396,9 @@ void *sim_calloc(size_t count, size_t size)
 {
     void *memory = calloc(count, size);
 
-    for (int i = 0; hook.armed && i < ALLOCATIONS; i++) {
-        if (hook.allocations[i] == NULL) {
-            hook.allocations[i] = memory;
+    for (int i = 0; hook->armed && i < ALLOCATIONS; i++) {
+        if (hook->allocations[i] == NULL) {
+            hook->allocations[i] = memory;
             break;
         }
     }
@@ -365,8 +408,8 @@ void *sim_calloc(size_t count, size_t size)
 void sim_free(void *memory)
 {
     for (int i = 0; i < ALLOCATIONS; i++) {
-        if (hook.allocations[i] == memory) {
-            hook.allocations[i] = NULL;
+        if (hook->allocations[i] == memory) {
+            hook->allocations[i] = NULL;
         }
     }
     free(memory);

@@ -1,5 +1,6 @@
 /*
- * After any store of the worker it may die; and every store within a transaction must be to bytes saved before.
+ * After any store of a worker it may die, or another go on; every store within a transaction must be to bytes saved
+ * before, and none to what is another slot's.
  */
 #ifndef PENSTOCK_TESTS_SIM_STORE_HOOK_H
 #define PENSTOCK_TESTS_SIM_STORE_HOOK_H
@@ -8,14 +9,14 @@
 
 #include "tests/sim/sim.h"
 
-/* Where a death leads to. */
-extern sigjmp_buf store_hook_death;
-
-void store_hook_init(void);
 void store_hook_free(void);
+void store_hook_enter(uint32_t number);
 
-/* From here on stores are the worker's; it dies at the `stores`-th, 0: never. */
-void store_hook_arm(uint64_t stores);
+/* Where a death of the worker that runs leads to. */
+sigjmp_buf *store_hook_death(void);
+
+/* From here on stores are the worker's; it dies at the `life`-th, 0: never. */
+void store_hook_arm(uint64_t life);
 
 /* Stores are nobody's. Returns how many there were left. */
 uint64_t store_hook_disarm(void);
