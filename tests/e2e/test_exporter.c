@@ -232,6 +232,11 @@ Test(exporter, answers_what_it_is_asked)
                  5);
     cr_expect_str_eq(http_body(port, "/api/sessions?state=closing"), "[]\n");
 
+    const char *flows = http_body(port, "/api/flows?state=active");
+    cr_expect_eq(json_number(flows, "1.serial"), json_number(sessions, "0.serial"));
+    cr_expect_null(json_find(flows, "2"));
+    cr_expect_null(json_find(http_body(port, "/api/flows?limit=1"), "1"));
+
     const char *top = http_body(port, "/api/top");
     cr_expect_eq(json_number(top, "bytes.0.client_bytes"), 5);
     cr_expect_eq(json_number(top, "age.0.serial"), json_number(sessions, "0.serial"));
@@ -258,6 +263,8 @@ Test(exporter, refuses_the_rest)
         {"HEAD /metrics HTTP/1.1\r\nHost: a\r\n\r\n", 200},
         {"GET /api/sessions?state=none HTTP/1.1\r\nHost: a\r\n\r\n", 400},
         {"GET /api/sessions?x HTTP/1.1\r\nHost: a\r\n\r\n", 400},
+        {"GET /api/flows?state=open HTTP/1.1\r\nHost: a\r\n\r\n", 400},
+        {"GET /api/flows?limit HTTP/1.1\r\nHost: a\r\n\r\n", 400},
     };
     static char huge[100000];
 
