@@ -68,13 +68,14 @@ static void print_text(const struct summary *summary, const struct region *regio
         }
     }
     print_servers(summary, region);
-    printf("\n%-6s %8s %-9s %11s %7s %9s %12s %10s\n", "WORKER", "PID", "STATE", "INCARNATION", "DEATHS",
-           "SESSIONS", "ADOPTION us", "HEAP KiB");
+    printf("\n%-6s %8s %-9s %6s %9s %11s %7s %12s %10s\n", "WORKER", "PID", "STATE", "BUSY", "SESSIONS",
+           "INCARNATION", "DEATHS", "ADOPTION us", "HEAP KiB");
     for (uint32_t i = 0; i < summary->slots; i++) {
         const struct summary_worker *worker = &summary->worker[i];
-        printf("%-6u %8u %-9s %11u %7u %9u %12" PRIu64 " %10" PRIu64 "\n", i, worker->pid,
-               summary_slot_state_text(worker->state), worker->incarnation, worker->deaths, worker->sessions,
-               worker->adoption_us, worker->heap_bytes / 1024);
+        printf("%-6u %8u %-9s %3u.%u%% %9u %11u %7u %12" PRIu64 " %10" PRIu64 "\n", i, worker->pid,
+               summary_slot_state_text(worker->state), worker->busy_permille / 10, worker->busy_permille % 10,
+               worker->sessions, worker->incarnation, worker->deaths, worker->adoption_us,
+               worker->heap_bytes / 1024);
     }
 }
 

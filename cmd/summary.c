@@ -63,6 +63,9 @@ static void add_slot(struct summary *summary, const struct region *region, uint3
         .beat_age_ms = now_ms > beat_ms ? now_ms - beat_ms : 0,
         .adoption_us = load(&slot->adoption_us),
         .heap_bytes = load(&slot->heap_bytes),
+        .busy_us = load(&slot->busy_us),
+        .busy_permille = load32(&slot->busy_permille),
+        .completions = load(&slot->completions),
     };
     summary->sessions += worker->sessions;
     summary->serving += worker->state == SLOT_SERVING;

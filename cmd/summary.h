@@ -21,6 +21,9 @@ struct summary_worker {
     uint64_t beat_age_ms;  /* since its loop last turned */
     uint64_t adoption_us;
     uint64_t heap_bytes;
+    uint64_t busy_us;       /* CPU time without spinning, of all incarnations */
+    uint32_t busy_permille; /* of the last second or two */
+    uint64_t completions;
 };
 
 struct summary {

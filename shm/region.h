@@ -29,7 +29,7 @@ enum region_table {
 
 /* Changes whenever a struct in the region does. Tests build one with another. */
 #ifndef PENSTOCK_LAYOUT_VERSION
-#define PENSTOCK_LAYOUT_VERSION 7
+#define PENSTOCK_LAYOUT_VERSION 8
 #endif
 
 enum {

@@ -228,30 +228,39 @@ static uint64_t heap_of(const struct summary_worker *worker)
     return worker->heap_bytes;
 }
 
-/* Times of workers, in seconds. */
-static void print_worker_times(struct metrics *metrics)
+static uint64_t completions_of(const struct summary_worker *worker)
 {
-    const struct summary *summary = metrics->summary;
+    return worker->completions;
+}
+
+/* The same of times, which `value_us` gives in microseconds. */
+static void print_worker_times(struct metrics *metrics, enum metric_type type, const char *family,
+                               const char *help, uint64_t (*value_us)(const struct summary_worker *worker))
+{
     char number[16];
 
-    begin(metrics, GAUGE, "worker_adoption_seconds",
-          "how long the last adoption of a dead worker's sessions took");
-    for (uint32_t i = 0; i < summary->slots; i++) {
+    begin(metrics, type, family, help);
+    for (uint32_t i = 0; i < metrics->summary->slots; i++) {
         snprintf(number, sizeof(number), "%u", i);
         begin_sample(metrics);
         add_label(metrics, "worker", number);
-        end_sample_us(metrics, summary->worker[i].adoption_us);
+        end_sample_us(metrics, value_us(&metrics->summary->worker[i]));
     }
-    begin(metrics, HISTOGRAM, "adoption_seconds",
-          "how long adoptions of dead workers' sessions took, of all workers");
-    print_times(metrics, short_times, &(struct labels){0}, &summary->adoptions);
-    begin(metrics, GAUGE, "worker_loop_age_seconds", "time since the worker's loop last turned");
-    for (uint32_t i = 0; i < summary->slots; i++) {
-        snprintf(number, sizeof(number), "%u", i);
-        begin_sample(metrics);
-        add_label(metrics, "worker", number);
-        end_sample_us(metrics, summary->worker[i].beat_age_ms * 1000);
-    }
+}
+
+static uint64_t adoption_us_of(const struct summary_worker *worker)
+{
+    return worker->adoption_us;
+}
+
+static uint64_t busy_us_of(const struct summary_worker *worker)
+{
+    return worker->busy_us;
+}
+
+static uint64_t beat_age_us_of(const struct summary_worker *worker)
+{
+    return worker->beat_age_ms * 1000;
 }
 
 static void print_workers(struct metrics *metrics)
@@ -272,7 +281,18 @@ static void print_workers(struct metrics *metrics)
     print_per_worker(metrics, GAUGE, "worker_buffer_share_bytes",
                      "what one direction may hold of the buffers", share_of);
     print_per_worker(metrics, GAUGE, "worker_heap_bytes", "private memory allocated by the worker", heap_of);
-    print_worker_times(metrics);
+    print_per_worker(metrics, COUNTER, "worker_completions", "completions the worker's ring brought",
+                     completions_of);
+    print_worker_times(metrics, COUNTER, "worker_busy_seconds",
+                       "CPU time the worker spent, the kernel's for it included, but not on spinning",
+                       busy_us_of);
+    print_worker_times(metrics, GAUGE, "worker_loop_age_seconds", "time since the worker's loop last turned",
+                       beat_age_us_of);
+    print_worker_times(metrics, GAUGE, "worker_adoption_seconds",
+                       "how long the last adoption of a dead worker's sessions took", adoption_us_of);
+    begin(metrics, HISTOGRAM, "adoption_seconds",
+          "how long adoptions of dead workers' sessions took, of all workers");
+    print_times(metrics, short_times, &(struct labels){0}, &summary->adoptions);
 }
 
 static void print_sessions(struct metrics *metrics)

@@ -93,7 +93,9 @@ Test(commands, top_without_a_terminal_prints_lines)
     cr_expect_eq(bed_wait(text.pid), 0);
     cr_expect_eq(json_number(bed_read_file(json.out), "sessions"), 1);
     cr_expect_eq(json_number(bed_read_file(json.out), "accepted"), 1);
+    cr_expect_eq(json_number(bed_read_file(json.out), "worker_sessions_most"), 1);
     cr_expect_not_null(strstr(bed_read_file(text.out), " sessions=1 "));
+    cr_expect_not_null(strstr(bed_read_file(text.out), " busy="));
     cr_expect_null(strchr(bed_read_file(text.out), '\x1b'), "no control sequences");
     close(pair.client);
     bed_end();
@@ -174,6 +176,7 @@ Test(commands, top_on_a_terminal_follows_keys_and_puts_it_back)
     terminal_begin();
     WAIT_UNTIL(is_shown(0, "all is well") && is_shown(0, "by bytes"));
     WAIT_UNTIL(is_shown(0, bed_format("127.0.0.1:%u", net_local_port(pair.client))));
+    WAIT_UNTIL(is_shown(0, "with 0 to 1 sessions (worker "));
     size_t from = terminal.used;
     cr_assert_eq(write(terminal.master, "a", 1), 1);
     WAIT_UNTIL(is_shown(from, "by age"));

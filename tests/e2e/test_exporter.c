@@ -124,6 +124,27 @@ Test(exporter, counters_survive_workers)
     bed_end();
 }
 
+#define OF_WORKER(family) metric("penstock_worker_" family "_total{worker=\"0\"}")
+
+Test(exporter, what_workers_did_is_counted_over_their_lives)
+{
+    struct origin origin = origin_start("auto");
+
+    start(origin.port, "");
+    WAIT_UNTIL(OF_WORKER("busy_seconds") > 0); /* it has started */
+    (void)load_run("streams --connections 20 --count 200 --max-bytes 100K");
+    double completions = OF_WORKER("completions");
+    double busy = OF_WORKER("busy_seconds");
+    cr_expect_gt(completions, 200);
+    cr_assert_eq(kill(penstock_worker(0), SIGKILL), 0);
+    WAIT_UNTIL(OF_WORKER("deaths") == 1);
+    WAIT_UNTIL(http_status(port, "/healthz") == 200);
+    cr_expect_geq(OF_WORKER("completions"), completions);
+    cr_expect_geq(OF_WORKER("busy_seconds"), busy);
+    WAIT_UNTIL(OF_WORKER("busy_seconds") > busy);
+    bed_end();
+}
+
 /* Of whatever a death cuts short nothing counts twice, and nothing is lost. */
 Test(exporter, histograms_are_exact_while_workers_die)
 {

@@ -34,6 +34,9 @@ Test(json, status_has_every_part)
     instance_make(100);
     instance_add_session(1, 1, 2, 1, 0);
     region_slot(&made, 1)->stats.closes[CLOSE_CLIENT_RESET] = 9;
+    region_slot(&made, 0)->busy_us = 7;
+    region_slot(&made, 0)->busy_permille = 1000;
+    region_slot(&made, 1)->busy_permille = 34;
     order_server_state(&made, 1, ADMIN_DOWN);
     order_server_weight(&made, 1, 5);
     json_status(out, instance_summary(), &made);
@@ -45,6 +48,9 @@ Test(json, status_has_every_part)
     cr_expect_eq(json_number(text, "closes.client_reset"), 9);
     cr_expect_eq(json_number(text, "listeners.1.sessions"), 1);
     cr_expect_eq(json_number(text, "workers.1.pid"), 101);
+    cr_expect_eq(json_number(text, "workers.0.busy_us"), 7);
+    cr_expect(starts_with(json_find(text, "workers.0.busy_ratio"), "1.000,"));
+    cr_expect(starts_with(json_find(text, "workers.1.busy_ratio"), "0.034,"));
     cr_expect_eq(json_number(text, "workers_configured"), 2);
     cr_expect_eq(json_number(text, "flows.active"), 0);
     cr_expect(starts_with(json_find(text, "servers.0.state"), "\"up\""));

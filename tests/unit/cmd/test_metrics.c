@@ -63,6 +63,8 @@ Test(metrics, values_are_the_regions)
     region_server_counters(&made, 1, 1)->connects = 1;
     region_slot(&made, 1)->deaths = 2;
     region_slot(&made, 1)->adoption_us = 1500;
+    region_slot(&made, 1)->busy_us = 2500000;
+    region_slot(&made, 1)->completions = 12;
     instance_add_session(0, 0, 0, 1, 0)->conn[SIDE_CLIENT].received_bytes = 24;
     instance_add_session(1, 1, 2, 1, 0);
     made.header->reloads_failed = 6;
@@ -78,6 +80,8 @@ Test(metrics, values_are_the_regions)
     cr_expect_eq(metrics_value(text, "penstock_listener_sessions{listener=\"admin\"}"), 1);
     cr_expect_eq(metrics_value(text, "penstock_worker_deaths_total{worker=\"1\"}"), 2);
     cr_expect_float_eq(metrics_value(text, "penstock_worker_adoption_seconds{worker=\"1\"}"), 0.0015, 1e-9);
+    cr_expect_float_eq(metrics_value(text, "penstock_worker_busy_seconds_total{worker=\"1\"}"), 2.5, 1e-9);
+    cr_expect_eq(metrics_value(text, "penstock_worker_completions_total{worker=\"1\"}"), 12);
     cr_expect_eq(metrics_value(text, "penstock_reloads_total{result=\"ok\"}"), 2);
     cr_expect_eq(metrics_value(text, "penstock_reloads_total{result=\"failed\"}"), 6);
     cr_expect_eq(metrics_value(text, "penstock_start_time_seconds"), 1700000000);
