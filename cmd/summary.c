@@ -192,6 +192,19 @@ static void read_orders(struct summary *summary, const struct region *region)
     }
 }
 
+/* Until the first reload there is no time of one: the configuration is as old as the instance. */
+static void read_times(struct summary *summary, const struct region_header *header)
+{
+    uint64_t reloaded_us = load(&header->image_since_ms) * 1000;
+    uint64_t begun_us = header->created_monotonic_us;
+    uint64_t taken_us = reloaded_us > begun_us ? reloaded_us : begun_us;
+
+    summary->start_time_us = header->created_realtime_us;
+    summary->up_seconds = (summary->read_us - begun_us) / 1000000;
+    summary->taken_time_us = header->created_realtime_us + (taken_us - begun_us);
+    summary->taken_seconds = summary->read_us > taken_us ? (summary->read_us - taken_us) / 1000000 : 0;
+}
+
 void summary_read(struct summary *summary, const struct region *region)
 {
     const struct region_header *header = region->header;
@@ -202,8 +215,7 @@ void summary_read(struct summary *summary, const struct region *region)
     summary->run_state = load32(&header->run_state);
     summary->reloads_failed = load32(&header->reloads_failed);
     summary->generation = image->generation;
-    summary->start_time_us = header->created_realtime_us;
-    summary->up_seconds = (summary->read_us - header->created_monotonic_us) / 1000000;
+    read_times(summary, header);
     summary->sessions_limit = image->sessions_limit;
     summary->workers = image->workers;
     summary->slots = region_slots_used(region);
@@ -221,6 +233,7 @@ void summary_read(struct summary *summary, const struct region *region)
         add_server(summary, region, (uint16_t)i);
     }
     read_orders(summary, region);
+    (void)accept_queue_read(summary->queue, image);
     summary->client_bytes = summary->stats.client_bytes;
     summary->server_bytes = summary->stats.server_bytes;
     add_sessions(summary, region);

@@ -106,7 +106,6 @@ static const struct summary *look(struct http *http)
     struct summary *next = &http->summaries[http->newest];
     summary_read(next, http->region);
     summary_keep_rising(next, last);
-    (void)accept_queue_read(http->queues, image_box_current(http->region)); /* without sock_diag: none */
     http->cost_us = clock_now_us() - now_us;
     return next;
 }
@@ -120,7 +119,7 @@ static enum MHD_Result answer_metrics(struct http *http, struct MHD_Connection *
     if (!body_begin(&body)) {
         return MHD_NO;
     }
-    metrics_print(body.out, format, look(http), http->queues, http->region);
+    metrics_print(body.out, format, look(http), http->region);
     return answer(connection, MHD_HTTP_OK, metrics_content_type(format), body_end(&body));
 }
 

@@ -23,8 +23,7 @@ struct metrics {
     enum metrics_format format;
     const struct summary *summary;
     const struct region *region;
-    const struct accept_queue *queues; /* by listener row; NULL: not known */
-    const char *family;                /* without the prefix, and of a counter without _total */
+    const char *family; /* without the prefix, and of a counter without _total */
     enum metric_type type;
     bool labelled; /* the sample being written has a label */
 };
@@ -175,6 +174,10 @@ static void print_instance(struct metrics *metrics)
     print_one(metrics, GAUGE, "draining", "whether it drains or stops", summary->run_state != RUN_SERVE);
     print_one(metrics, GAUGE, "config_generation", "the configuration in use; the first is 1",
               summary->generation);
+    begin(metrics, GAUGE, "config_last_reload_success_timestamp_seconds",
+          "when the configuration in use was taken, since the epoch");
+    begin_sample(metrics);
+    end_sample_us(metrics, summary->taken_time_us);
     begin(metrics, COUNTER, "reloads", "reloads by outcome");
     print_labelled(metrics, "result", "ok", summary->generation - 1);
     print_labelled(metrics, "result", "failed", summary->reloads_failed);
@@ -369,9 +372,10 @@ static void print_queues(struct metrics *metrics, enum metric_type type, const c
                          uint64_t (*value)(const struct accept_queue *queue))
 {
     begin(metrics, type, family, help);
-    for (uint32_t row = 0; metrics->queues != NULL && row < metrics->summary->listener_rows; row++) {
-        if (metrics->queues[row].sockets > 0) {
-            print_labelled(metrics, "listener", listener_name(metrics, row), value(&metrics->queues[row]));
+    for (uint32_t row = 0; row < metrics->summary->listener_rows; row++) {
+        const struct accept_queue *queue = &metrics->summary->queue[row];
+        if (queue->sockets > 0) {
+            print_labelled(metrics, "listener", listener_name(metrics, row), value(queue));
         }
     }
 }
@@ -540,10 +544,9 @@ static void print_servers(struct metrics *metrics)
 }
 
 void metrics_print(FILE *out, enum metrics_format format, const struct summary *summary,
-                   const struct accept_queue *queues, const struct region *region)
+                   const struct region *region)
 {
-    struct metrics metrics = {
-        .out = out, .format = format, .summary = summary, .region = region, .queues = queues};
+    struct metrics metrics = {.out = out, .format = format, .summary = summary, .region = region};
 
     print_instance(&metrics);
     print_workers(&metrics);

@@ -1,4 +1,4 @@
-/* What the command line shows of a running instance: servers, sessions, top. */
+/* What the command line shows of a running instance: status, servers, sessions, top. */
 #include <poll.h>
 #include <pty.h>
 #include <signal.h>
@@ -43,6 +43,21 @@ Test(commands, servers)
     cr_expect_eq(json_number(json, "0.connects"), 1);
     cr_expect_null(json_find(json, "1"));
     cr_expect_not_null(strstr(run("servers", NULL, NULL, 0), bed_format("127.0.0.1:%u", server_port)));
+    close(pair.client);
+    bed_end();
+}
+
+Test(commands, status_has_a_row_for_each_part)
+{
+    start();
+    struct net_pair pair = net_pair(listener);
+    WAIT_UNTIL(penstock_number("phases.open") == 1);
+    const char *text = run("status", NULL, NULL, 0);
+    cr_expect_not_null(strstr(text, "\nLISTENER "));
+    cr_expect_not_null(strstr(text, "\nin                       1          1        0        0"), "%s", text);
+    cr_expect_not_null(strstr(text, "\nPOOL "));
+    cr_expect_not_null(strstr(text, "\nWORKER "));
+    cr_expect_eq(bed_count(text, " serving "), 2, "two workers");
     close(pair.client);
     bed_end();
 }

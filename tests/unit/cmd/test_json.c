@@ -37,6 +37,10 @@ Test(json, status_has_every_part)
     region_slot(&made, 0)->busy_us = 7;
     region_slot(&made, 0)->busy_permille = 1000;
     region_slot(&made, 1)->busy_permille = 34;
+    region_connect_times(&made, 1, 2)->buckets[0] = 100;
+    region_server_counters(&made, 1, 2)->connects = 100;
+    region_listener_counters(&made, 1, 1)->accepted = 5;
+    region_listener_counters(&made, 1, 1)->durations.buckets[3] = 2;
     order_server_state(&made, 1, ADMIN_DOWN);
     order_server_weight(&made, 1, 5);
     json_status(out, instance_summary(), &made);
@@ -47,6 +51,14 @@ Test(json, status_has_every_part)
     cr_expect_eq(json_number(text, "phases.choosing"), 1);
     cr_expect_eq(json_number(text, "closes.client_reset"), 9);
     cr_expect_eq(json_number(text, "listeners.1.sessions"), 1);
+    cr_expect_eq(json_number(text, "listeners.1.accepted"), 5);
+    cr_expect_eq(json_number(text, "listeners.1.duration.count"), 2);
+    cr_expect_eq(json_number(text, "listeners.1.duration.buckets.3"), 2);
+    cr_expect_null(json_find(text, "listeners.1.duration.buckets.4"));
+    cr_expect_eq(json_number(text, "listeners.1.first_byte.count"), 0);
+    cr_expect_eq(json_number(text, "servers.2.connect.p50_us"), 50);
+    cr_expect_eq(json_number(text, "servers.2.connect.p99_us"), 99);
+    cr_expect_eq(json_number(text, "time_bounds_us.29"), time_histogram_bound_us(TIME_BOUNDS - 1));
     cr_expect_eq(json_number(text, "workers.1.pid"), 101);
     cr_expect_eq(json_number(text, "workers.0.busy_us"), 7);
     cr_expect(starts_with(json_find(text, "workers.0.busy_ratio"), "1.000,"));
