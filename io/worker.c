@@ -192,6 +192,23 @@ static void publish(struct worker *worker)
     slot->beat_ms = worker->now_ms;
 }
 
+/* Times since the process began, which is when its CPU clock did. */
+static void count_adoption(struct worker *worker, uint64_t started_us, bool first)
+{
+    struct worker_slot *slot = worker->slot;
+
+    worker->counted_us = started_us;
+    slot->busy_permille = 0;
+    slot->adopted_us = worker->now_us;
+    slot->adoption_us = worker->now_us - started_us;
+    if (!first) {
+        undo_begin(&slot->undo);
+        relay_count_time(worker, region_adoption_times(&worker->region, worker->slot_index),
+                         slot->adoption_us);
+        undo_commit(&slot->undo);
+    }
+}
+
 int worker_start(struct worker *worker, const struct worker_setup *setup)
 {
     struct worker_slot *slot = region_slot(setup->region, setup->slot);
@@ -246,15 +263,7 @@ int worker_start(struct worker *worker, const struct worker_setup *setup)
     tick(worker);
     worker->rekick_pause_ms = REKICK_MS;
     worker->rekick_ms = first ? 0 : worker->now_ms + REKICK_MS;
-    slot->adopted_us = worker->now_us;
-    slot->adoption_us = worker->now_us - started_us;
-    slot->busy_permille = 0;
-    worker->counted_us = started_us;
-    if (!first) {
-        undo_begin(&slot->undo);
-        relay_count_time(worker, region_adoption_times(&worker->region, setup->slot), slot->adoption_us);
-        undo_commit(&slot->undo);
-    }
+    count_adoption(worker, started_us, first);
     publish(worker); /* whoever sees it serve may read it */
     __atomic_store_n(&slot->state, SLOT_SERVING, __ATOMIC_RELEASE);
     FAULT_POINT(ADOPTED);
