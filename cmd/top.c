@@ -124,8 +124,8 @@ static void draw_head(const struct top *top)
                                                                 : top->order == TOP_BY_AGE ? "age"
                                                                                            : "rate");
     screen_line("%s", "");
-    screen_line("%-10s %7s %10s %12s  %-22s %-12s %s", "STATE", "AGE", "BYTES", "RATE", "SOURCE", "LISTENER",
-                "POOL/SERVER");
+    screen_line("%-12s %-10s %7s %10s %12s  %-22s %-12s %s", "SESSION", "STATE", "AGE", "BYTES", "RATE",
+                "SOURCE", "LISTENER", "POOL/SERVER");
 }
 
 static void draw_row(const struct top *top, const struct top_row *row)
@@ -136,6 +136,7 @@ static void draw_row(const struct top *top, const struct top_row *row)
     struct session session;
     char texts[3][TEXT_NUMBER_MAX];
     char rate[TEXT_NUMBER_MAX + 2];
+    char name[32];
 
     if (!session_slab_read(&top->region, row->slot, row->index, &session) ||
         session.generation != row->generation) {
@@ -143,7 +144,8 @@ static void draw_row(const struct top *top, const struct top_row *row)
     }
     session_names_find(&names, &top->region, &session);
     snprintf(rate, sizeof(rate), "%s/s", text_bytes(texts[2], row->rate));
-    screen_line("%-10s %7s %10s %12s  %-22s %-12s %s/%s", session_phase_text(session.phase),
+    snprintf(name, sizeof(name), "%u/%" PRIu64, row->slot, session.serial);
+    screen_line("%-12s %-10s %7s %10s %12s  %-22s %-12s %s/%s", name, session_phase_text(session.phase),
                 text_duration(texts[0], age_ms), text_bytes(texts[1], row->bytes), rate, names.source,
                 names.listener, names.pool, names.server);
 }

@@ -186,7 +186,7 @@
   };
 
   const fillSessions = (id, sessions) => fill(id, sessions.map((s) => ({
-    cells: [s.source, `${s.pool}/${s.server}`, s.state, span(Math.floor(s.age_ms / 1000)), span(Math.floor(s.idle_ms / 1000)),
+    cells: [`${s.worker}/${s.serial}`, s.source, `${s.pool}/${s.server}`, s.state, span(Math.floor(s.age_ms / 1000)), span(Math.floor(s.idle_ms / 1000)),
       bytesText(s.client_bytes), bytesText(s.server_bytes)],
   })), "none");
 

@@ -456,6 +456,11 @@ static uint64_t failures_of(const struct server_counters *server)
     return server->failures;
 }
 
+static uint64_t redispatches_of(const struct server_counters *server)
+{
+    return server->redispatches;
+}
+
 static uint64_t bytes_to(const struct server_counters *server)
 {
     return server->bytes_to;
@@ -535,6 +540,9 @@ static void print_servers(struct metrics *metrics)
                      connects_of);
     print_per_server(metrics, COUNTER, "server_connect_failures", "connections to the server that failed",
                      failures_of);
+    print_per_server(metrics, COUNTER, "server_redispatches",
+                     "sessions another server took over since connecting to this one failed",
+                     redispatches_of);
     print_per_server(metrics, COUNTER, "server_sent_bytes", "bytes sent to the server, of ended sessions",
                      bytes_to);
     print_per_server(metrics, COUNTER, "server_received_bytes",

@@ -97,7 +97,7 @@ Test(dashboard, follows_what_happens)
     cr_expect(mood_is("warn"));
     cr_expect(browser_is(TEXT_OF("#events tbody") ".includes('worker 1 died')"));
     WAIT_UNTIL(browser_number("document.querySelectorAll('#biggest tbody tr').length") == 8);
-    cr_expect(browser_is(TEXT_OF("#oldest tbody td:nth-child(3)") " == 'open'"));
+    cr_expect(browser_is(TEXT_OF("#oldest tbody td:nth-child(4)") " == 'open'"));
     (void)load_finish(&load);
     WAIT_UNTIL(browser_is(TEXT_OF("#chart-sessions b") " == '0'"));
     WAIT_UNTIL(closes_shown("client closed") == 30);
