@@ -278,10 +278,10 @@ bench-pauses: deps
 	@bench/pauses.sh $(BUILD)
 
 # SESSIONS=100000 KEEP=DIR: bench/scale.sh
-.PHONY: bench-scale
-bench-scale: deps
+.PHONY: bench-scale bench-scrapes
+bench-scale bench-scrapes: deps
 	@$(MAKE) all
-	@bench/scale.sh $(BUILD)
+	@bench/scale.sh $(BUILD) $(if $(filter %-scrapes,$@),--scrapes)
 
 ifeq ($(wildcard cmd/main.c),)
 install:
@@ -332,6 +332,7 @@ help:
 	@echo 'make bench           the comparison with HAProxy and nginx, to bench/RESULTS.md; bench-quick: a minute, prints only'
 	@echo 'make bench-pauses    how long a client waits for kills, reloads, upgrades'
 	@echo 'make bench-scale     100,000 sessions at once: memory, CPU, adoption, to bench/SCALING.md'
+	@echo 'make bench-scrapes   of that only what scrapes do to traffic; prints only'
 	@echo 'make doc             check the links of all documents'
 	@echo 'make install         PREFIX=$(PREFIX) DESTDIR='
 	@echo 'make deps            install missing packages (also deps-test, deps-tidy, deps-fuzz, deps-bench)'

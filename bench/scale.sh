@@ -4,7 +4,8 @@
 # sessions stand still when it is killed. Prints the figures and, if there were sessions enough, writes them into
 # bench/SCALING.md, between its two marks.
 #
-# usage: bench/scale.sh BUILD         4 to 5 minutes, never more than 8
+# usage: bench/scale.sh BUILD            5 to 6 minutes, never more than 8
+#        bench/scale.sh BUILD --scrapes  only what scrapes do to traffic, in 2 to 3; prints, writes nothing
 # environment: SESSIONS=100000; KEEP=DIR keeps raw values, configurations and logs
 #
 # Penstock runs on CPU 0, load and origins on CPU 1. What load and origins take of the kernel's memory is measured by
@@ -14,6 +15,7 @@
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 build=$1
+only=${2:-}
 wanted=${SESSIONS:-100000}
 
 die() {
@@ -245,7 +247,109 @@ exchanges() {
         -v p50="$(value latency_p50_us "$work/pingpong.json")" -v p99="$(value latency_p99_us "$work/pingpong.json")" 'BEGIN {
             if (n == 0) exit 1
             printf "%s\t%.3f\t%.0f\t%s\t%s\t%.2f\n", what, cpu / n / 1000, n / us * 1e6, p50, p99, cpu / us / 10
-        }' >>"$work/exchanges.tsv" || die "$label: nothing was exchanged"
+        }' >>"$work/$into" || die "$label: nothing was exchanged"
+}
+
+# --- scrapes ------------------------------------------------------------------------------------------------
+
+# The exporter comes with a reload, so that nothing else is measured with it. CPU 0 is the workers'; it starts there.
+start_exporter() {
+    local each
+    sed -i '1a exporter: { listen: "127.0.0.1:10002" }' "$work/penstock.yaml"
+    "$build/penstock" reload -c "$work/penstock.yaml" >>"$work/penstock.log" 2>&1 || die "the reload was refused: $(tail -n 3 "$work/penstock.log")"
+    sleep 1
+    for each in $(tree "$pid"); do
+        [ "$(cat "/proc/$each/comm")" != exporter ] || exporter=$each
+    done
+    [ "${exporter:-}" ] || die "the exporter does not run"
+}
+
+# ask PATH: ten times a second, until killed; what each answer took, in us, to the file `asked`.
+ask() {
+    local began took pause
+    taskset -pc 1 "$BASHPID" >/dev/null
+    while :; do
+        began=${EPOCHREALTIME/[.,]/}
+        exec 8<>/dev/tcp/127.0.0.1/10002
+        printf 'GET %s HTTP/1.0\r\n\r\n' "$1" >&8
+        cat <&8 >/dev/null
+        exec 8>&-
+        took=$((${EPOCHREALTIME/[.,]/} - began))
+        echo "$took" >>"$work/asked"
+        printf -v pause '0.%06d' $((took < 100000 ? 100000 - took : 0))
+        sleep "$pause"
+    done
+}
+
+# beside LABEL PATH CPU ARGS...: one line as exchanges writes it, while somebody asks an exporter on that CPU for PATH
+# (-: nobody); then the answers, their median in us, and the CPU each cost the exporter, in us.
+beside() {
+    local label=$1 path=$2 asker='' cpu_0 cpu_1 _
+    taskset -pc "$3" "$exporter" >/dev/null
+    shift 3
+    : >"$work/asked"
+    if [ "$path" != - ]; then
+        ask "$path" &
+        asker=$!
+        started[$asker]=ask
+    fi
+    read -r cpu_0 _ <"/proc/$exporter/schedstat"
+    into=beside
+    exchanges "$label" "$workers" "$wanted" --seconds 2 "$@"
+    into=exchanges.tsv
+    read -r cpu_1 _ <"/proc/$exporter/schedstat"
+    if [ "$asker" ]; then
+        kill "$asker" && wait "$asker" 2>/dev/null || true
+        unset "started[$asker]"
+    fi
+    {
+        tr '\n' '\t' <"$work/beside"
+        sort -n "$work/asked" | awk -v cpu=$(((cpu_1 - cpu_0) / 1000)) '{took[NR] = $1} END {printf "%d\t%d\t%d\n", NR, took[int((NR + 1) / 2)], NR ? cpu / NR : 0}'
+    } >>"$work/scrapes.tsv"
+    rm "$work/beside"
+}
+
+# scrapes ROUNDS: ping-pong beside all sessions, in turn alone, with ten requests a second that need no look, and with
+# ten scrapes a second by an exporter on the load's CPU and on the workers'.
+scrapes() {
+    start_exporter
+    for _ in $(seq "$1"); do
+        for args in "--connections 64" "--connections 1000 --pause 0.1"; do
+            # shellcheck disable=SC2086 # a list
+            {
+                beside "$args|nobody asks" - 1 $args
+                beside "$args|10/s of nothing" /nothing 1 $args
+                beside "$args|10/s of all metrics" /metrics 1 $args
+                beside "$args|the same, exporter on the workers' CPU" /metrics 0 $args
+            }
+        done
+    done
+}
+
+scrapes_table() {
+    cat <<'MARKDOWN'
+| load | who asks the exporter | exchanges/s | p50 | p99 | its lowest, highest | answers | each took | CPU of each |
+|---|---|---:|---:|---:|---:|---:|---:|---:|
+MARKDOWN
+    # Rounds of a kind, by p99: the median's row, between the first and the last.
+    sort -s -t$'\t' -k1,1 -k7,7n "$work/scrapes.tsv" | awk -F'\t' '
+        function flush(   f, m) {
+            if (!n) return
+            m = int((n + 1) / 2)
+            split(row[m], f, "\t")
+            split(f[1], name, "|")
+            line[name[1], name[2]] = sprintf("| %s | %s | %d | %.0f us | %.0f us | %.0f, %.0f us | %s | %s | %s |", \
+                name[1] ~ /pause/ ? "1,000 x 64 B, 100 ms of pause" : "64 x 64 B, no pause", name[2], f[5], f[6], p99[m], p99[1], p99[n], \
+                f[9] ? f[9] : "-", f[9] ? sprintf("%.1f ms", f[10] / 1000) : "-", f[9] ? sprintf("%.1f ms", f[11] / 1000) : "-")
+        }
+        $1 != last {flush(); n = 0; last = $1}
+        {row[++n] = $0; p99[n] = $7}
+        END {
+            flush()
+            split("--connections 64;--connections 1000 --pause 0.1", loads, ";")
+            split("nobody asks;10/s of nothing;10/s of all metrics;the same, exporter on the workers\047 CPU", whom, ";")
+            for (i = 1; i <= 2; i++) for (k = 1; k <= 4; k++) print line[loads[i], whom[k]]
+        }'
 }
 
 # costs WORKERS IDLE: ten connections as fast as they go, thrice; a thousand at ten exchanges a second each.
@@ -391,9 +495,9 @@ lower() {
     wanted=$1
 }
 
-# 250 descriptors and more of each process are not for sessions, and the completion queue has room for 14336 sessions.
+# 320 descriptors of each process are not for sessions, and the completion queue has room for 14336 sessions.
 # Connections are spread over workers by a hash: 5 % above the mean are allowed for.
-per_worker=$(((nofile - 256) / 2 < 14336 ? (nofile - 256) / 2 : 14336))
+per_worker=$(((nofile - 320) / 2 < 14336 ? (nofile - 320) / 2 : 14336))
 lower $((128 * per_worker * 95 / 100 - 1010)) "128 workers hold $per_worker each (raise ulimit -Hn)"
 available=$(awk '/^MemAvailable:/ {print $2}' /proc/meminfo)
 lower $(((available - 2000000) / 24)) "four sockets each take 24 KiB of memory, and $((available / 1024)) MiB are free"
@@ -410,6 +514,23 @@ say "$wanted sessions: $workers workers of at most $per_worker; $(loads_for) loa
 SECONDS=0
 to=
 origin_port=()
+into=exchanges.tsv
+if [ "$only" = --scrapes ]; then
+    stages=$wanted
+    start_origins
+    start "$workers"
+    idle_loads=0
+    say "$wanted sessions are opened"
+    open_idle "$wanted" 0
+    sleep 8 # receivers rest after 5 s
+    uptime >&2
+    scrapes 5
+    close_idle
+    uptime >&2
+    stop scrapes
+    scrapes_table
+    exit 0
+fi
 measure_floor
 start_origins
 stage_by_stage direct
@@ -426,6 +547,8 @@ say "adoption: five workers are killed"
 adoptions
 status
 cp "$work/status.json" "$work/status.end.json"
+say "scrapes"
+scrapes 3
 say "every connection has its last exchange"
 close_idle
 stop all-workers

@@ -24,14 +24,16 @@ static int read_filter(struct flow_filter *filter, const struct command_options 
     return 0;
 }
 
-static void print_text(struct flow_list *list)
+static void print_text(const struct region *region, const struct flow_filter *filter)
 {
+    struct flow_list list;
     struct flow_view view;
     char age[TEXT_NUMBER_MAX];
     char owner[48];
 
+    flow_list_begin(&list, region, filter, clock_now_us());
     printf("%-10s %-24s %-24s %7s  %s\n", "STATE", "LOCAL", "REMOTE", "AGE", "OWNER");
-    while (flow_list_next(list, &view)) {
+    while (flow_list_next(&list, &view)) {
         if (view.has_session) {
             snprintf(owner, sizeof(owner), "session %u/%" PRIu64 " %s", view.worker, view.serial,
                      view.side == SIDE_CLIENT ? "client" : "server");
@@ -43,25 +45,12 @@ static void print_text(struct flow_list *list)
     }
 }
 
-static void print_json(struct flow_list *list)
-{
-    const char *before = "[\n";
-    struct flow_view view;
-
-    while (flow_list_next(list, &view)) {
-        fputs(before, stdout);
-        flow_print_json(stdout, &view);
-        before = ",\n";
-    }
-    printf("%s]\n", list->passed > 0 ? "\n" : "[");
-}
-
 int command_flows(const struct command_options *options)
 {
     struct flow_filter filter = {0};
     struct instance instance;
-    struct flow_list list;
     struct region region;
+    int status = EXIT_SUCCESS;
 
     if (read_filter(&filter, options) != 0) {
         return EXIT_USAGE;
@@ -69,12 +58,12 @@ int command_flows(const struct command_options *options)
     if (instance_open(&instance, &region, options) != 0) {
         return EXIT_FAILURE;
     }
-    flow_list_begin(&list, &region, &filter, clock_now_us());
-    if (options->json) {
-        print_json(&list);
-    } else {
-        print_text(&list);
+    if (!options->json) {
+        print_text(&region, &filter);
+    } else if (json_list_print(stdout, flow_json_list(&region, &filter, clock_now_us())) < 0) {
+        fprintf(stderr, "penstock: out of memory\n");
+        status = EXIT_FAILURE;
     }
     region_detach(&region);
-    return EXIT_SUCCESS;
+    return status;
 }

@@ -14,8 +14,12 @@
 
 enum { LINE_BYTES = 512, ROWS_DEFAULT = 24, COLUMNS_DEFAULT = 80 };
 
+/* Another screen, no cursor; and back: xterm's control sequences. */
+static const char enter[] = "\x1b[?1049h\x1b[?25l";
+static const char leave[] = "\x1b[0m\x1b[?25h\x1b[?1049l";
+
 static struct termios before;
-static bool entered;
+static volatile sig_atomic_t entered;
 static unsigned width, height, lines; /* of the picture being drawn */
 static volatile sig_atomic_t ended;
 
@@ -24,13 +28,29 @@ static void on_signal(int signal)
     ended = signal != SIGWINCH ? 1 : ended;
 }
 
+/* The program is broken: only what signal-safety(7) allows, then the end it would have had. */
+static void on_fault(int signal)
+{
+    if (entered) {
+        entered = 0;
+        (void)!write(STDOUT_FILENO, leave, sizeof(leave) - 1);
+        (void)tcsetattr(STDIN_FILENO, TCSANOW, &before);
+    }
+    raise(signal); /* SA_RESETHAND: it comes when the handler returns, and ends the process */
+}
+
 void screen_watch_signals(void)
 {
-    static const int signals[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGPIPE, SIGWINCH};
-    struct sigaction action = {.sa_handler = on_signal};
+    static const int ends[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGPIPE, SIGWINCH};
+    static const int faults[] = {SIGSEGV, SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSYS, SIGTRAP};
+    struct sigaction end = {.sa_handler = on_signal};
+    struct sigaction fault = {.sa_handler = on_fault, .sa_flags = SA_RESETHAND};
 
-    for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++) {
-        sigaction(signals[i], &action, NULL);
+    for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
+        sigaction(ends[i], &end, NULL);
+    }
+    for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++) {
+        sigaction(faults[i], &fault, NULL);
     }
 }
 
@@ -47,10 +67,10 @@ bool screen_enter(void)
     struct termios now = before;
     now.c_lflag &= ~(tcflag_t)(ICANON | ECHO);
     now.c_cc[VSUSP] = _POSIX_VDISABLE; /* stopped, it would leave the terminal as it is */
-    entered = true;
+    entered = 1;
     atexit(screen_leave);
     (void)tcsetattr(STDIN_FILENO, TCSADRAIN, &now);
-    fputs("\x1b[?1049h\x1b[?25l", stdout); /* another screen, no cursor: xterm's control sequences */
+    fputs(enter, stdout);
     fflush(stdout);
     return true;
 }
@@ -60,8 +80,8 @@ void screen_leave(void)
     if (!entered) {
         return;
     }
-    entered = false;
-    fputs("\x1b[0m\x1b[?25h\x1b[?1049l", stdout);
+    entered = 0;
+    fputs(leave, stdout);
     fflush(stdout);
     (void)tcsetattr(STDIN_FILENO, TCSADRAIN, &before);
 }

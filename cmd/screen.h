@@ -1,5 +1,5 @@
 /*
- * The terminal of `penstock top`: the whole screen by plain ANSI sequences, put back however the program ends.
+ * The terminal of `penstock top`: the whole screen by plain ANSI sequences, put back however the program ends, but by SIGKILL.
  */
 #ifndef PENSTOCK_CMD_SCREEN_H
 #define PENSTOCK_CMD_SCREEN_H
@@ -27,7 +27,7 @@ char screen_wait(uint64_t until_us);
 /* Whether a signal asked for the end. Without a terminal too. */
 bool screen_ended(void);
 
-/* Notes signals that ask for the end. */
+/* Notes signals that ask for the end; those of a fault put the terminal back first. */
 void screen_watch_signals(void);
 
 #endif

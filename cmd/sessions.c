@@ -10,8 +10,6 @@
 #include "cmd/text.h"
 #include "io/clock.h"
 
-enum { PIECE_BYTES = 64 * 1024 };
-
 static int read_filter(struct session_filter *filter, const struct command_options *options)
 {
     const char *const given[][2] = {
@@ -60,23 +58,6 @@ static void print_text(const struct region *region, const struct session_filter 
     }
 }
 
-static int print_json(const struct region *region, const struct session_filter *filter)
-{
-    static char piece[PIECE_BYTES];
-    struct session_stream *stream = session_stream_create(region, filter, clock_now_us());
-    size_t got;
-
-    if (stream == NULL) {
-        fprintf(stderr, "penstock: out of memory\n");
-        return EXIT_FAILURE;
-    }
-    while ((got = session_stream_read(stream, piece, sizeof(piece))) > 0) {
-        fwrite(piece, 1, got, stdout);
-    }
-    session_stream_destroy(stream);
-    return EXIT_SUCCESS;
-}
-
 int command_sessions(const struct command_options *options)
 {
     struct session_filter filter = {0};
@@ -90,10 +71,11 @@ int command_sessions(const struct command_options *options)
     if (instance_open(&instance, &region, options) != 0) {
         return EXIT_FAILURE;
     }
-    if (options->json) {
-        status = print_json(&region, &filter);
-    } else {
+    if (!options->json) {
         print_text(&region, &filter);
+    } else if (json_list_print(stdout, session_json_list(&region, &filter, clock_now_us())) < 0) {
+        fprintf(stderr, "penstock: out of memory\n");
+        status = EXIT_FAILURE;
     }
     region_detach(&region);
     return status;

@@ -21,16 +21,51 @@ static void print_number(const char *label, uint64_t value)
     printf("  %-22s %" PRIu64 "\n", label, value);
 }
 
+/* p50 and p99, "-" where nothing was timed. */
+static void print_times(const struct time_histogram *times)
+{
+    static const uint32_t quantiles[] = {500, 990};
+    bool any = time_histogram_count(times) > 0;
+    char text[TEXT_NUMBER_MAX];
+
+    for (int i = 0; i < 2; i++) {
+        printf(" %9s", any ? text_time(text, time_histogram_quantile_us(times, quantiles[i])) : "-");
+    }
+}
+
 static void print_servers(const struct summary *summary, const struct region *region)
 {
-    printf("\n%-16s %-28s %-5s %9s %10s %9s\n", "POOL", "SERVER", "STATE", "SESSIONS", "CONNECTS",
-           "FAILURES");
+    printf("\n%-16s %-28s %-5s %9s %10s %9s %9s %9s\n", "POOL", "SERVER", "STATE", "SESSIONS", "CONNECTS",
+           "FAILURES", "IN p50", "p99");
     for (uint32_t row = 0; row < summary->server_rows; row++) {
         const struct name_row *name = region_name(region, NAME_SERVER, (uint16_t)row);
         const struct server_counters *server = &summary->server[row];
-        printf("%-16s %-28s %-5s %9u %10" PRIu64 " %9" PRIu64 "%s\n", name->pool, name->name,
+        printf("%-16s %-28s %-5s %9u %10" PRIu64 " %9" PRIu64, name->pool, name->name,
                admin_state_text(admin_state_of(summary->server_orders[row])), server->sessions,
-               server->connects, server->failures, name->current ? "" : "  (no longer configured)");
+               server->connects, server->failures);
+        print_times(&summary->connect_times[row]);
+        printf("%s\n", name->current ? "" : "  (no longer configured)");
+    }
+}
+
+static void print_listeners(const struct summary *summary, const struct region *region)
+{
+    printf("\n%-16s %9s %10s %8s %8s %9s %9s %9s %9s\n", "LISTENER", "SESSIONS", "ACCEPTED", "WAITING",
+           "DROPPED", "BYTE p50", "p99", "LIFE p50", "p99");
+    for (uint32_t row = 0; row < summary->listener_rows; row++) {
+        const struct name_row *name = region_name(region, NAME_LISTENER, (uint16_t)row);
+        const struct listener_counters *listener = &summary->listener[row];
+        const struct accept_queue *queue = &summary->queue[row];
+        printf("%-16s %9" PRIu64 " %10" PRIu64 " ", name->name, summary->listener_sessions[row],
+               listener->accepted);
+        if (queue->sockets > 0) {
+            printf("%8u %8" PRIu64, queue->length, queue->drops);
+        } else {
+            printf("%8s %8s", "-", "-");
+        }
+        print_times(&listener->first_bytes);
+        print_times(&listener->durations);
+        printf("%s\n", name->current ? "" : "  (no longer configured)");
     }
 }
 
@@ -67,14 +102,16 @@ static void print_text(const struct summary *summary, const struct region *regio
             printf("%-20s %6" PRIu64 "\n", close_reason_text(i), summary->stats.closes[i]);
         }
     }
+    print_listeners(summary, region);
     print_servers(summary, region);
-    printf("\n%-6s %8s %-9s %11s %7s %9s %12s %10s\n", "WORKER", "PID", "STATE", "INCARNATION", "DEATHS",
-           "SESSIONS", "ADOPTION us", "HEAP KiB");
+    printf("\n%-6s %8s %-9s %6s %9s %11s %7s %12s %10s\n", "WORKER", "PID", "STATE", "BUSY", "SESSIONS",
+           "INCARNATION", "DEATHS", "ADOPTION us", "HEAP KiB");
     for (uint32_t i = 0; i < summary->slots; i++) {
         const struct summary_worker *worker = &summary->worker[i];
-        printf("%-6u %8u %-9s %11u %7u %9u %12" PRIu64 " %10" PRIu64 "\n", i, worker->pid,
-               summary_slot_state_text(worker->state), worker->incarnation, worker->deaths, worker->sessions,
-               worker->adoption_us, worker->heap_bytes / 1024);
+        printf("%-6u %8u %-9s %3u.%u%% %9u %11u %7u %12" PRIu64 " %10" PRIu64 "\n", i, worker->pid,
+               summary_slot_state_text(worker->state), worker->busy_permille / 10, worker->busy_permille % 10,
+               worker->sessions, worker->incarnation, worker->deaths, worker->adoption_us,
+               worker->heap_bytes / 1024);
     }
 }
 

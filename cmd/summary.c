@@ -63,6 +63,9 @@ static void add_slot(struct summary *summary, const struct region *region, uint3
         .beat_age_ms = now_ms > beat_ms ? now_ms - beat_ms : 0,
         .adoption_us = load(&slot->adoption_us),
         .heap_bytes = load(&slot->heap_bytes),
+        .busy_us = load(&slot->busy_us),
+        .busy_permille = load32(&slot->busy_permille),
+        .completions = load(&slot->completions),
     };
     summary->sessions += worker->sessions;
     summary->serving += worker->state == SLOT_SERVING;
@@ -166,6 +169,7 @@ static void add_server(struct summary *summary, const struct region *region, uin
         sum->sessions += load32(&counters->sessions);
         sum->connects += load(&counters->connects);
         sum->failures += load(&counters->failures);
+        sum->redispatches += load(&counters->redispatches);
         sum->bytes_to += load(&counters->bytes_to);
         sum->bytes_from += load(&counters->bytes_from);
         if (load(&counters->connects) > 0) { /* else looking would make its page */
@@ -189,6 +193,19 @@ static void read_orders(struct summary *summary, const struct region *region)
     }
 }
 
+/* Until the first reload there is no time of one: the configuration is as old as the instance. */
+static void read_times(struct summary *summary, const struct region_header *header)
+{
+    uint64_t reloaded_us = load(&header->image_since_ms) * 1000;
+    uint64_t begun_us = header->created_monotonic_us;
+    uint64_t taken_us = reloaded_us > begun_us ? reloaded_us : begun_us;
+
+    summary->start_time_us = header->created_realtime_us;
+    summary->up_seconds = (summary->read_us - begun_us) / 1000000;
+    summary->taken_time_us = header->created_realtime_us + (taken_us - begun_us);
+    summary->taken_seconds = summary->read_us > taken_us ? (summary->read_us - taken_us) / 1000000 : 0;
+}
+
 void summary_read(struct summary *summary, const struct region *region)
 {
     const struct region_header *header = region->header;
@@ -199,8 +216,7 @@ void summary_read(struct summary *summary, const struct region *region)
     summary->run_state = load32(&header->run_state);
     summary->reloads_failed = load32(&header->reloads_failed);
     summary->generation = image->generation;
-    summary->start_time_us = header->created_realtime_us;
-    summary->up_seconds = (summary->read_us - header->created_monotonic_us) / 1000000;
+    read_times(summary, header);
     summary->sessions_limit = image->sessions_limit;
     summary->workers = image->workers;
     summary->slots = region_slots_used(region);
@@ -218,6 +234,7 @@ void summary_read(struct summary *summary, const struct region *region)
         add_server(summary, region, (uint16_t)i);
     }
     read_orders(summary, region);
+    (void)accept_queue_read(summary->queue, image);
     summary->client_bytes = summary->stats.client_bytes;
     summary->server_bytes = summary->stats.server_bytes;
     add_sessions(summary, region);
@@ -251,6 +268,7 @@ static void lift_server(struct summary *summary, const struct summary *before, u
 {
     lift(&summary->server[row].connects, before->server[row].connects);
     lift(&summary->server[row].failures, before->server[row].failures);
+    lift(&summary->server[row].redispatches, before->server[row].redispatches);
     lift(&summary->server[row].bytes_to, before->server[row].bytes_to);
     lift(&summary->server[row].bytes_from, before->server[row].bytes_from);
     lift_times(&summary->connect_times[row], &before->connect_times[row]);

@@ -6,6 +6,7 @@
 #ifndef PENSTOCK_CMD_SUMMARY_H
 #define PENSTOCK_CMD_SUMMARY_H
 
+#include "cmd/exporter/accept_queue.h"
 #include "cmd/source_ports.h"
 #include "core/admin.h"
 #include "shm/worker_slot.h"
@@ -21,6 +22,9 @@ struct summary_worker {
     uint64_t beat_age_ms;  /* since its loop last turned */
     uint64_t adoption_us;
     uint64_t heap_bytes;
+    uint64_t busy_us;       /* CPU time without spinning, of all incarnations */
+    uint32_t busy_permille; /* of the last second or two */
+    uint64_t completions;
 };
 
 struct summary {
@@ -28,6 +32,8 @@ struct summary {
     uint32_t run_state; /* enum run_state */
     uint32_t reloads_failed;
     uint64_t generation;    /* of the configuration */
+    uint64_t taken_time_us; /* when that was taken: CLOCK_REALTIME */
+    uint64_t taken_seconds; /* since then */
     uint64_t start_time_us; /* CLOCK_REALTIME */
     uint64_t up_seconds;
     uint64_t sessions;          /* now */
@@ -53,6 +59,7 @@ struct summary {
     struct summary_worker worker[IMAGE_WORKERS_MAX];
     uint64_t listener_sessions[IMAGE_LISTENERS_MAX]; /* by row */
     struct listener_counters listener[IMAGE_LISTENERS_MAX];
+    struct accept_queue queue[IMAGE_LISTENERS_MAX]; /* without sockets where the kernel does not say */
     struct server_counters server[IMAGE_SERVERS_MAX];
     struct time_histogram connect_times[IMAGE_SERVERS_MAX];
     struct source_ports ports[IMAGE_SERVERS_MAX];

@@ -34,3 +34,16 @@ const char *text_duration(char text[TEXT_NUMBER_MAX], uint64_t ms)
     }
     return text;
 }
+
+const char *text_time(char text[TEXT_NUMBER_MAX], uint64_t us)
+{
+    if (us >= 1000000) {
+        return text_duration(text, us / 1000);
+    }
+    if (us < 1000) {
+        snprintf(text, TEXT_NUMBER_MAX, "%" PRIu64 "us", us);
+    } else {
+        snprintf(text, TEXT_NUMBER_MAX, "%.*fms", us < 10000 ? 1 : 0, (double)us / 1000);
+    }
+    return text;
+}

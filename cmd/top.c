@@ -19,7 +19,7 @@
 
 enum {
     EVERY_US = 1000000,
-    HEADER_LINES = 6,
+    HEADER_LINES = 7,
     SHOWN_MAX = 512,
 };
 
@@ -57,6 +57,49 @@ static void count_rates(struct rates *rates, const struct top *top)
     };
 }
 
+/* How unevenly workers are busy: the least, and the most and whose that is. Of those that serve. */
+struct spread {
+    uint32_t least;
+    uint32_t most;
+    uint32_t worker;
+};
+
+static void spread_add(struct spread *spread, uint32_t worker, uint32_t value)
+{
+    spread->least = value < spread->least ? value : spread->least;
+    if (value >= spread->most) {
+        spread->most = value;
+        spread->worker = worker;
+    }
+}
+
+static void find_spreads(struct spread *permille, struct spread *sessions, const struct summary *summary)
+{
+    const struct spread nobody = {.least = UINT32_MAX};
+
+    *permille = *sessions = nobody;
+    for (uint32_t i = 0; i < summary->slots; i++) {
+        if (summary->worker[i].state == SLOT_SERVING) {
+            spread_add(permille, i, summary->worker[i].busy_permille);
+            spread_add(sessions, i, summary->worker[i].sessions);
+        }
+    }
+    if (permille->least == UINT32_MAX) {
+        permille->least = sessions->least = 0;
+    }
+}
+
+static void draw_workers(const struct summary *now)
+{
+    struct spread permille;
+    struct spread sessions;
+
+    find_spreads(&permille, &sessions, now);
+    screen_line("workers busy %u.%u%% to %u.%u%% (worker %u)   with %u to %u sessions (worker %u)",
+                permille.least / 10, permille.least % 10, permille.most / 10, permille.most % 10,
+                permille.worker, sessions.least, sessions.most, sessions.worker);
+}
+
 static void draw_head(const struct top *top)
 {
     const struct summary *now = &top->summaries[top->newest];
@@ -76,12 +119,13 @@ static void draw_head(const struct top *top)
     screen_line("buffers lent %s of %s   receivers waiting %" PRIu64,
                 text_bytes(texts[3], now->buffer_lent_bytes), text_bytes(texts[4], now->buffer_budget_bytes),
                 now->receivers_waiting);
+    draw_workers(now);
     screen_line("by %s   keys: b bytes, a age, r rate, q quit", top->order == TOP_BY_BYTES ? "bytes"
                                                                 : top->order == TOP_BY_AGE ? "age"
                                                                                            : "rate");
     screen_line("%s", "");
-    screen_line("%-10s %7s %10s %12s  %-22s %-12s %s", "STATE", "AGE", "BYTES", "RATE", "SOURCE", "LISTENER",
-                "POOL/SERVER");
+    screen_line("%-12s %-10s %7s %10s %12s  %-22s %-12s %s", "SESSION", "STATE", "AGE", "BYTES", "RATE",
+                "SOURCE", "LISTENER", "POOL/SERVER");
 }
 
 static void draw_row(const struct top *top, const struct top_row *row)
@@ -92,6 +136,7 @@ static void draw_row(const struct top *top, const struct top_row *row)
     struct session session;
     char texts[3][TEXT_NUMBER_MAX];
     char rate[TEXT_NUMBER_MAX + 2];
+    char name[32];
 
     if (!session_slab_read(&top->region, row->slot, row->index, &session) ||
         session.generation != row->generation) {
@@ -99,7 +144,8 @@ static void draw_row(const struct top *top, const struct top_row *row)
     }
     session_names_find(&names, &top->region, &session);
     snprintf(rate, sizeof(rate), "%s/s", text_bytes(texts[2], row->rate));
-    screen_line("%-10s %7s %10s %12s  %-22s %-12s %s/%s", session_phase_text(session.phase),
+    snprintf(name, sizeof(name), "%u/%" PRIu64, row->slot, session.serial);
+    screen_line("%-12s %-10s %7s %10s %12s  %-22s %-12s %s/%s", name, session_phase_text(session.phase),
                 text_duration(texts[0], age_ms), text_bytes(texts[1], row->bytes), rate, names.source,
                 names.listener, names.pool, names.server);
 }
@@ -127,32 +173,44 @@ static void print_line(const struct top *top)
 {
     const struct summary *now = &top->summaries[top->newest];
     char texts[2][TEXT_NUMBER_MAX];
+    struct spread permille;
+    struct spread sessions;
     struct rates rates;
     time_t seconds = time(NULL);
     struct tm utc;
     char clock[32];
 
     count_rates(&rates, top);
+    find_spreads(&permille, &sessions, now);
     gmtime_r(&seconds, &utc);
     strftime(clock, sizeof(clock), "%H:%M:%SZ", &utc);
-    printf("%s sessions=%" PRIu64 " new=%" PRIu64 "/s from_clients=%s/s from_servers=%s/s workers=%u/%u\n",
+    printf("%s sessions=%" PRIu64 " new=%" PRIu64
+           "/s from_clients=%s/s from_servers=%s/s workers=%u/%u busy=%u.%u%%..%u.%u%%\n",
            clock, now->sessions, rates.accepts, text_bytes(texts[0], rates.client_bytes),
-           text_bytes(texts[1], rates.server_bytes), now->serving, now->workers);
+           text_bytes(texts[1], rates.server_bytes), now->serving, now->workers, permille.least / 10,
+           permille.least % 10, permille.most / 10, permille.most % 10);
 }
 
 static void print_json(const struct top *top)
 {
     const struct summary *now = &top->summaries[top->newest];
+    struct spread permille;
+    struct spread sessions;
     struct health health;
     struct rates rates;
 
     health_judge(&health, now);
     count_rates(&rates, top);
+    find_spreads(&permille, &sessions, now);
     printf("{\"read_us\":%" PRIu64 ",\"ready\":%s,\"workers_serving\":%u,\"sessions\":%" PRIu64
            ",\"accepted\":%" PRIu64 ",\"accepted_per_second\":%" PRIu64
-           ",\"client_bytes_per_second\":%" PRIu64 ",\"server_bytes_per_second\":%" PRIu64 "}\n",
+           ",\"client_bytes_per_second\":%" PRIu64 ",\"server_bytes_per_second\":%" PRIu64,
            now->read_us, health.ready ? "true" : "false", now->serving, now->sessions, now->stats.accepted,
            rates.accepts, rates.client_bytes, rates.server_bytes);
+    printf(",\"busy_ratio_least\":%u.%03u,\"busy_ratio_most\":%u.%03u,\"worker_sessions_least\":%u"
+           ",\"worker_sessions_most\":%u}\n",
+           permille.least / 1000, permille.least % 1000, permille.most / 1000, permille.most % 1000,
+           sessions.least, sessions.most);
 }
 
 /* Looks at the region. The rows are only for the screen. 0 or -ENOMEM. */

@@ -26,4 +26,11 @@ uint64_t time_histogram_bound_us(uint32_t bucket);
 /* The bucket a time belongs to. */
 uint32_t time_histogram_bucket(uint64_t us);
 
+/* How many times there are. */
+uint64_t time_histogram_count(const struct time_histogram *times);
+
+/* The time that `permille` of them do not exceed, as Prometheus estimates it: evenly spread within a bucket, and the
+ * highest bound for what is above it. 0 where there are none. */
+uint64_t time_histogram_quantile_us(const struct time_histogram *times, uint32_t permille);
+
 #endif

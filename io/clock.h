@@ -9,4 +9,7 @@
 /* CLOCK_MONOTONIC in microseconds. */
 uint64_t clock_now_us(void);
 
+/* CPU time of this process since it began, the kernel's for it included, in microseconds. A system call. */
+uint64_t clock_cpu_us(void);
+
 #endif

@@ -121,6 +121,14 @@ static void set_ways(struct session *session, const struct image_pool *pool, boo
     session->flags |= pool->zero_copy && !local ? zero_copy : 0;
 }
 
+/* Another server takes the session over from the last one that failed it. */
+static void count_redispatch(struct worker *worker, const struct session *session)
+{
+    if (session->tries > 0 && session->tries <= IMAGE_RETRIES_MAX) {
+        relay_count(worker, &counters_of(worker, session->tried[session->tries - 1])->redispatches, 1);
+    }
+}
+
 void upstream_choose(struct worker *worker, struct session *session)
 {
     const struct image_pool *pool = pool_of(worker, session);
@@ -147,6 +155,7 @@ void upstream_choose(struct worker *worker, struct session *session)
     }
     relay_step_in(worker, session, &event);
     if (event.kind == RELAY_CHOSEN) {
+        count_redispatch(worker, session);
         add_session(counters_of(worker, session->server_row), 1);
         relay_schedule(worker, session);
     }

@@ -26,6 +26,7 @@ enum {
     COMPLETIONS_RESERVE = 8192,  /* accepts, buffers, notices, what one turn submits beyond sessions' own */
     COMPLETIONS_PER_SESSION = 4, /* a receive and a send of each side */
     STOP_BATCH = 1024,           /* sessions ended in one turn of the loop */
+    COUNT_BUSY_EVERY_US = 1000000,
 };
 
 _Static_assert((RING_COMPLETIONS_MAX - COMPLETIONS_RESERVE) / COMPLETIONS_PER_SESSION ==
@@ -191,6 +192,23 @@ static void publish(struct worker *worker)
     slot->beat_ms = worker->now_ms;
 }
 
+/* Times since the process began, which is when its CPU clock did. */
+static void count_adoption(struct worker *worker, uint64_t started_us, bool first)
+{
+    struct worker_slot *slot = worker->slot;
+
+    worker->counted_us = started_us;
+    slot->busy_permille = 0;
+    slot->adopted_us = worker->now_us;
+    slot->adoption_us = worker->now_us - started_us;
+    if (!first) {
+        undo_begin(&slot->undo);
+        relay_count_time(worker, region_adoption_times(&worker->region, worker->slot_index),
+                         slot->adoption_us);
+        undo_commit(&slot->undo);
+    }
+}
+
 int worker_start(struct worker *worker, const struct worker_setup *setup)
 {
     struct worker_slot *slot = region_slot(setup->region, setup->slot);
@@ -245,13 +263,7 @@ int worker_start(struct worker *worker, const struct worker_setup *setup)
     tick(worker);
     worker->rekick_pause_ms = REKICK_MS;
     worker->rekick_ms = first ? 0 : worker->now_ms + REKICK_MS;
-    slot->adopted_us = worker->now_us;
-    slot->adoption_us = worker->now_us - started_us;
-    if (!first) {
-        undo_begin(&slot->undo);
-        relay_count_time(worker, region_adoption_times(&worker->region, setup->slot), slot->adoption_us);
-        undo_commit(&slot->undo);
-    }
+    count_adoption(worker, started_us, first);
     publish(worker); /* whoever sees it serve may read it */
     __atomic_store_n(&slot->state, SLOT_SERVING, __ATOMIC_RELEASE);
     FAULT_POINT(ADOPTED);
@@ -412,6 +424,24 @@ static void sweep_flows(struct worker *worker)
     worker->slot->heap_bytes = heap_allocated_bytes();
 }
 
+/* How much of the time went into work. Most of that is the kernel's, within ring_wait(): only the CPU clock knows it. */
+static void count_busy(struct worker *worker)
+{
+    uint64_t span_us = worker->now_us - worker->counted_us;
+
+    if (span_us < COUNT_BUSY_EVERY_US) {
+        return;
+    }
+    uint64_t cpu_us = clock_cpu_us();
+    uint64_t gained_us = cpu_us - worker->cpu_us;
+    uint64_t busy_us = gained_us > worker->spun_us ? gained_us - worker->spun_us : 0;
+    worker->cpu_us = cpu_us;
+    worker->counted_us = worker->now_us;
+    worker->spun_us = 0;
+    __atomic_store_n(&worker->slot->busy_us, worker->slot->busy_us + busy_us, __ATOMIC_RELAXED);
+    worker->slot->busy_permille = busy_us < span_us ? (uint32_t)(busy_us * 1000 / span_us) : 1000;
+}
+
 static uint32_t wait_ms(const struct worker *worker)
 {
     uint32_t wait = wheel_wait_ms(&worker->wheel, worker->now_ms);
@@ -440,11 +470,15 @@ static int spin(struct worker *worker, uint32_t wait_ms)
     uint64_t by_wait_us = worker->now_us + (uint64_t)wait_ms * 1000;
     uint64_t by_spin_us = worker->completed_us + worker->image->spin_us;
     uint64_t until_us = by_wait_us < by_spin_us ? by_wait_us : by_spin_us;
+    uint64_t now_us = clock_now_us();
+    uint64_t from_us = 0; /* the first look submits, the last finds something: those are work */
     int result = 0;
 
-    while (result == 0 && clock_now_us() < until_us) {
-        result = ring_look(worker->ring);
+    while (now_us < until_us && (result = ring_look(worker->ring)) == 0) {
+        now_us = clock_now_us();
+        from_us = from_us == 0 ? now_us : from_us;
     }
+    worker->spun_us += from_us != 0 ? now_us - from_us : 0;
     return result;
 }
 
@@ -472,6 +506,7 @@ int worker_turn(struct worker *worker)
     relay_writable(worker, completed);
     relay_expire(worker);
     sweep_flows(worker);
+    count_busy(worker);
     rekick_accept(worker);
     adopt_resume(worker);
     arm_wake(worker);
@@ -480,6 +515,7 @@ int worker_turn(struct worker *worker)
     drain_gone(worker);
     follow_run_state(worker);
     listener_turn(worker);
+    __atomic_store_n(&worker->slot->completions, worker->slot->completions + completed, __ATOMIC_RELAXED);
     publish(worker);
     if (is_done(worker)) {
         return WORKER_DONE;

@@ -127,6 +127,9 @@ struct worker {
     bool watch_armed;
     bool watch_crowded;     /* more sockets had become writable than were served */
     uint64_t completed_us;  /* when the last completion was handled: spinning ends some time after */
+    uint64_t cpu_us;        /* of this process, when it was last counted */
+    uint64_t counted_us;    /* when that was */
+    uint64_t spun_us;       /* since then */
     bool congestion_warned; /* since the current image was taken */
     bool image_complete;    /* the sockets of all its binds have come */
     bool image_drained;     /* what it has no place for any more was ended */

@@ -81,7 +81,7 @@ struct worker_slot {
     uint32_t reserved0[8];
 #endif
 
-    /* Derived, published for status and least_sessions. */
+    /* Derived, published for status and least_sessions; busy_us and completions last. */
     _Alignas(64) uint32_t sessions_active;
     uint32_t buffers_large_lent; /* in chains or in the receive rings */
     uint32_t buffers_small_lent;
@@ -90,7 +90,10 @@ struct worker_slot {
     uint32_t share_bytes;
     uint64_t beat_ms; /* the loop's last turn */
     uint64_t heap_bytes;
-    uint64_t reserved1[3];
+    uint64_t busy_us; /* of all incarnations: CPU time but for spinning; one store, so never half counted */
+    uint32_t busy_permille; /* of the last second or two */
+    uint32_t reserved1;
+    uint64_t completions; /* of all incarnations, but for a dead one's last turn */
 
     /* The access log's ring: records head-LOG_RING_RECORDS..head-1 of this slot's part of LOG_RECORDS. */
     _Alignas(64) uint64_t log_head;
@@ -114,7 +117,8 @@ struct server_counters {
     uint64_t failures;
     uint64_t bytes_to;
     uint64_t bytes_from;
-    uint64_t reserved1[3];
+    uint64_t redispatches; /* sessions that another server took over, since connecting to this one failed */
+    uint64_t reserved1[2];
 };
 
 _Static_assert(sizeof(struct server_counters) == 64, "one cache line a server and slot");

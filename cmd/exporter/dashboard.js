@@ -27,12 +27,35 @@
 
   const bytesText = (value) => bytes(value).join(" ");
 
+  const percent = (ratio) => `${(ratio * 100).toFixed(ratio < .1 ? 1 : 0)} %`;
+
   const span = (seconds) => {
     const days = Math.floor(seconds / 86400), hours = Math.floor(seconds / 3600) % 24;
     const minutes = Math.floor(seconds / 60) % 60;
     if (days > 0) return `${days} d ${hours} h`;
     if (hours > 0) return `${hours} h ${minutes} min`;
     return minutes > 0 ? `${minutes} min ${seconds % 60} s` : `${seconds} s`;
+  };
+
+  // A time in microseconds; null: there was none.
+  const time = (us) => {
+    if (us === null) return "\u2013";
+    if (us < 1000) return `${Math.round(us)} \u00b5s`;
+    if (us < 1e6) return `${(us / 1e3).toFixed(us < 1e4 ? 1 : 0)} ms`;
+    return us < 6e7 ? `${(us / 1e6).toFixed(us < 1e7 ? 1 : 0)} s` : span(Math.round(us / 1e6));
+  };
+
+  // What a share of the times that a histogram gained do not exceed, as Prometheus estimates it.
+  const quantile = (share, times, before, bounds) => {
+    const gained = times.buckets.map((n, i) => Math.max(0, n - (before?.buckets[i] ?? 0)));
+    let rank = share * gained.reduce((sum, n) => sum + n, 0);
+    if (rank === 0) return null;
+    for (let i = 0; i < bounds.length; i++) {
+      const low = i > 0 ? bounds[i - 1] : 0, here = gained[i] ?? 0;
+      if (rank <= here) return low + (bounds[i] - low) * rank / here;
+      rank -= here;
+    }
+    return bounds[bounds.length - 1];
   };
 
   // What a counter gained a second between two answers. One that fell began anew.
@@ -122,22 +145,36 @@
       return earlier && then !== status ? Math.max(0, server[key] - earlier[key]) / seconds : 0;
     };
 
+    const newOf = (listener) => {
+      const earlier = thenListeners.get(listener.listener);
+      return earlier && then !== status ? Math.max(0, listener.accepted - earlier.accepted) / seconds : 0;
+    };
+    const times = (now, earlier) => [.5, .99].map((share) => time(quantile(share, now, earlier, status.time_bounds_us)));
+    const oldServers = new Map(old.servers.map((server) => [serverKey(server), server]));
+    const oldListeners = new Map(old.listeners.map((listener) => [listener.listener, listener]));
+    const thenListeners = new Map(then.listeners.map((listener) => [listener.listener, listener]));
+
     fill("servers", status.servers.filter((s) => s.current || s.sessions > 0).map((s) => ({
       kind: gained(s, "failures") > 0 ? "bad" : s.current ? "" : "gone",
       cells: [s.pool, s.server + (s.current ? "" : " (no longer configured)"), s.state, count.format(s.sessions),
-        short(gained(s, "connects")), short(gained(s, "failures")), count.format(s.failures)],
+        short(gained(s, "connects")), short(gained(s, "failures")), count.format(s.failures),
+        ...times(s.connect, oldServers.get(serverKey(s))?.connect)],
     })), "none yet");
     fill("worker-rows", status.workers.filter((w) => w.worker < status.workers_configured || w.sessions > 0).map((w) => {
       const hangs = w.state === "serving" && w.beat_age_ms > 3000;
       return {
         kind: w.worker < status.workers_configured && status.state === "serving" && (w.state !== "serving" || hangs) ? "bad" : "",
-        cells: [w.worker, hangs ? `hangs for ${Math.floor(w.beat_age_ms / 1000)} s` : w.state, count.format(w.sessions),
-          count.format(w.deaths), w.pid || "\u2013"],
+        cells: [w.worker, hangs ? `hangs for ${Math.floor(w.beat_age_ms / 1000)} s` : w.state, percent(w.busy_ratio),
+          count.format(w.sessions), count.format(w.deaths), w.pid || "\u2013"],
       };
     }), "none");
     fill("listeners", status.listeners.filter((l) => l.current || l.sessions > 0).map((l) => ({
-      kind: l.current ? "" : "gone",
-      cells: [l.listener, count.format(l.sessions)],
+      kind: l.current ? (l.accept_queue?.drops > (oldListeners.get(l.listener)?.accept_queue?.drops ?? 0) ? "bad" : "") : "gone",
+      cells: [l.listener, count.format(l.sessions), short(newOf(l)),
+        l.accept_queue ? `${count.format(l.accept_queue.length)} of ${count.format(l.accept_queue.limit)}` : "\u2013",
+        l.accept_queue ? count.format(l.accept_queue.drops) : "\u2013",
+        ...times(l.first_byte, oldListeners.get(l.listener)?.first_byte),
+        ...times(l.duration, oldListeners.get(l.listener)?.duration)],
     })), "none");
     fill("closes", Object.entries(status.closes).filter(([, total]) => total > 0)
       .map(([reason, total]) => [reason, total - old.closes[reason], total])
@@ -149,7 +186,7 @@
   };
 
   const fillSessions = (id, sessions) => fill(id, sessions.map((s) => ({
-    cells: [s.source, `${s.pool}/${s.server}`, s.state, span(Math.floor(s.age_ms / 1000)), span(Math.floor(s.idle_ms / 1000)),
+    cells: [`${s.worker}/${s.serial}`, s.source, `${s.pool}/${s.server}`, s.state, span(Math.floor(s.age_ms / 1000)), span(Math.floor(s.idle_ms / 1000)),
       bytesText(s.client_bytes), bytesText(s.server_bytes)],
   })), "none");
 
@@ -180,6 +217,18 @@
 
   // --- The verdict -----------------------------------------------------------------------------------------
 
+  // Of workers: one that has no CPU time left, or far more than its share of the sessions.
+  const unevenness = (status) => {
+    const serving = status.workers.filter((w) => w.worker < status.workers_configured && w.state === "serving");
+    const mean = serving.reduce((sum, w) => sum + w.sessions, 0) / Math.max(1, serving.length);
+    const notes = [];
+    for (const w of serving) {
+      if (w.busy_ratio > .9) notes.push(`Worker ${w.worker} has hardly any CPU time left (${percent(w.busy_ratio)} busy).`);
+      if (w.sessions > 1000 && w.sessions > 2 * mean) notes.push(`Worker ${w.worker} has more than twice its share of the sessions.`);
+    }
+    return notes;
+  };
+
   const notesOf = (status, old) => {
     const notes = [];
     const gained = (get) => get(status) - get(old);
@@ -189,6 +238,9 @@
     else if (status.sessions > .9 * status.sessions_limit) notes.push("Nine tenths of limits.sessions are in use.");
     if (status.receivers_waiting > 0) notes.push(`${count.format(status.receivers_waiting)} connections wait for a buffer.`);
     if (gained(deaths) > 0) notes.push(`Workers died in the last two minutes: ${gained(deaths)}. Their sessions went on.`);
+    notes.push(...unevenness(status));
+    const drops = gained((s) => s.listeners.reduce((sum, l) => sum + (l.accept_queue?.drops ?? 0), 0));
+    if (drops > 0) notes.push(`The kernel dropped ${count.format(drops)} new connections in the last two minutes: an accept queue was full.`);
     if (gained((s) => s.stats.connect_failures) > 0) notes.push(`${count.format(gained((s) => s.stats.connect_failures))} connects to servers failed in the last two minutes.`);
     if (gained((s) => s.reloads_failed) > 0) notes.push("A reload was refused; the configuration from before is in use.");
     if (gained((s) => s.stats.log_dropped) > 0) notes.push("The access log loses lines: the disk is too slow for it.");
@@ -222,7 +274,7 @@
     at("name").textContent = status.name;
     at("up").textContent = span(status.up_seconds);
     at("workers").textContent = `${status.workers_serving} of ${status.workers_configured}`;
-    at("generation").textContent = `no. ${status.generation}`;
+    at("generation").textContent = `no. ${status.generation}, ${span(status.generation_seconds)} ago`;
     at("version").textContent = status.version;
     at("notes").hidden = notes.length === 0;
     at("notes").replaceChildren(...notes.map((text) => {

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "cmd/exporter/json.h"
@@ -139,4 +140,26 @@ void flow_print_json(FILE *out, const struct flow_view *view)
         fprintf(out, ",\"left_ms\":%" PRIu64, view->left_ms);
     }
     fprintf(out, "}");
+}
+
+static bool print_next(FILE *out, void *context)
+{
+    struct flow_view view;
+
+    if (!flow_list_next(context, &view)) {
+        return false;
+    }
+    flow_print_json(out, &view);
+    return true;
+}
+
+struct json_list *flow_json_list(const struct region *region, const struct flow_filter *filter,
+                                 uint64_t now_us)
+{
+    struct flow_list *list = calloc(1, sizeof(*list));
+
+    if (list != NULL) {
+        flow_list_begin(list, region, filter, now_us);
+    }
+    return json_list_create(print_next, list);
 }

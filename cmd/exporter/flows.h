@@ -1,11 +1,12 @@
 /*
- * Lists of flow entries for people and machines: `penstock flows`.
+ * Lists of flow entries for people and machines: `penstock flows` and the exporter's /api/flows.
  */
 #ifndef PENSTOCK_CMD_EXPORTER_FLOWS_H
 #define PENSTOCK_CMD_EXPORTER_FLOWS_H
 
 #include <stdio.h>
 
+#include "cmd/exporter/json_list.h"
 #include "core/endpoint.h"
 #include "core/session.h"
 #include "shm/flow_table.h"
@@ -49,5 +50,9 @@ bool flow_list_next(struct flow_list *list, struct flow_view *view);
 
 /* One object, without a newline. */
 void flow_print_json(FILE *out, const struct flow_view *view);
+
+/* Those that pass, as a list. NULL without memory. */
+struct json_list *flow_json_list(const struct region *region, const struct flow_filter *filter,
+                                 uint64_t now_us);
 
 #endif

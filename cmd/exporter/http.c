@@ -8,6 +8,7 @@
 #include <sys/random.h>
 #include <sys/socket.h>
 
+#include "cmd/exporter/flows.h"
 #include "cmd/exporter/health.h"
 #include "cmd/exporter/json.h"
 #include "cmd/exporter/metrics.h"
@@ -105,7 +106,6 @@ static const struct summary *look(struct http *http)
     struct summary *next = &http->summaries[http->newest];
     summary_read(next, http->region);
     summary_keep_rising(next, last);
-    (void)accept_queue_read(http->queues, image_box_current(http->region)); /* without sock_diag: none */
     http->cost_us = clock_now_us() - now_us;
     return next;
 }
@@ -119,7 +119,7 @@ static enum MHD_Result answer_metrics(struct http *http, struct MHD_Connection *
     if (!body_begin(&body)) {
         return MHD_NO;
     }
-    metrics_print(body.out, format, look(http), http->queues, http->region);
+    metrics_print(body.out, format, look(http), http->region);
     return answer(connection, MHD_HTTP_OK, metrics_content_type(format), body_end(&body));
 }
 
@@ -174,21 +174,37 @@ static enum MHD_Result answer_top(struct http *http, struct MHD_Connection *conn
     return answer(connection, MHD_HTTP_OK, type_json, body_end(&body));
 }
 
-static ssize_t read_stream(void *context, uint64_t position, char *buffer, size_t size)
+static ssize_t read_list(void *context, uint64_t position, char *buffer, size_t size)
 {
-    size_t got = session_stream_read(context, buffer, size);
+    size_t got = json_list_read(context, buffer, size);
 
     (void)position;
     return got > 0 ? (ssize_t)got : MHD_CONTENT_READER_END_OF_STREAM;
 }
 
-static void end_stream(void *context)
+static void end_list(void *context)
 {
-    session_stream_destroy(context);
+    json_list_destroy(context);
 }
 
+static enum MHD_Result answer_list(struct MHD_Connection *connection, struct json_list *list)
+{
+    if (list == NULL) {
+        return MHD_NO;
+    }
+    struct MHD_Response *response =
+        MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, PIECE_BYTES, read_list, list, end_list);
+    if (response == NULL) {
+        json_list_destroy(list);
+    }
+    return answer(connection, MHD_HTTP_OK, type_json, response);
+}
+
+/* What a query asks for, of sessions or of flow entries. */
 struct query {
-    struct session_filter filter;
+    bool flows;
+    struct session_filter session;
+    struct flow_filter flow;
     const char *why; /* NULL: understood so far */
 };
 
@@ -196,34 +212,39 @@ static enum MHD_Result read_argument(void *context, enum MHD_ValueKind kind, con
                                      const char *value)
 {
     struct query *query = context;
+    const char *text = value != NULL ? value : "";
     const char *why = NULL;
 
     (void)kind;
-    if (session_filter_set(&query->filter, key, value != NULL ? value : "", &why) < 0) {
+    if ((query->flows ? flow_filter_set(&query->flow, key, text, &why)
+                      : session_filter_set(&query->session, key, text, &why)) < 0) {
         query->why = why;
         return MHD_NO;
     }
     return MHD_YES;
 }
 
-static enum MHD_Result answer_sessions(struct http *http, struct MHD_Connection *connection)
+static enum MHD_Result answer_query(struct http *http, struct MHD_Connection *connection, bool flows)
 {
-    struct query query = {0};
+    struct query query = {.flows = flows};
+    uint64_t now_us = clock_now_us();
 
     (void)MHD_get_connection_values(connection, MHD_GET_ARGUMENT_KIND, read_argument, &query);
     if (query.why != NULL) {
         return answer_line(connection, MHD_HTTP_BAD_REQUEST, query.why);
     }
-    struct session_stream *stream = session_stream_create(http->region, &query.filter, clock_now_us());
-    if (stream == NULL) {
-        return MHD_NO;
-    }
-    struct MHD_Response *response =
-        MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, PIECE_BYTES, read_stream, stream, end_stream);
-    if (response == NULL) {
-        session_stream_destroy(stream);
-    }
-    return answer(connection, MHD_HTTP_OK, type_json, response);
+    return answer_list(connection, flows ? flow_json_list(http->region, &query.flow, now_us)
+                                         : session_json_list(http->region, &query.session, now_us));
+}
+
+static enum MHD_Result answer_sessions(struct http *http, struct MHD_Connection *connection)
+{
+    return answer_query(http, connection, false);
+}
+
+static enum MHD_Result answer_flows(struct http *http, struct MHD_Connection *connection)
+{
+    return answer_query(http, connection, true);
 }
 
 /* The page's own style and script are told by a number nobody can guess; nothing else may run or be loaded. */
@@ -264,6 +285,7 @@ static const struct route {
     {"/api/status", answer_status},
     {"/api/servers", answer_servers},
     {"/api/sessions", answer_sessions},
+    {"/api/flows", answer_flows},
     {"/api/top", answer_top},
 };
 
@@ -289,7 +311,7 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *connecti
     }
     return answer_line(
         connection, MHD_HTTP_NOT_FOUND,
-        "there is: / /metrics /healthz /readyz /api/status /api/servers /api/sessions /api/top");
+        "there is: / /metrics /healthz /readyz /api/status /api/servers /api/sessions /api/flows /api/top");
 }
 
 /* --- Visitors ----------------------------------------------------------------------------------------------- */

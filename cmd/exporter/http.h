@@ -7,7 +7,6 @@
 #ifndef PENSTOCK_CMD_EXPORTER_HTTP_H
 #define PENSTOCK_CMD_EXPORTER_HTTP_H
 
-#include "cmd/exporter/accept_queue.h"
 #include "cmd/exporter/leaders.h"
 #include "cmd/summary.h"
 
@@ -27,10 +26,9 @@ struct http_visitor {
 struct http {
     const struct region *region;
     struct MHD_Daemon *daemon;
-    struct summary summaries[2];                     /* the last two that were read */
-    uint32_t newest;                                 /* of them */
-    struct accept_queue queues[IMAGE_LISTENERS_MAX]; /* as they were then */
-    uint64_t cost_us;                                /* what reading it took */
+    struct summary summaries[2]; /* the last two that were read */
+    uint32_t newest;             /* of them */
+    uint64_t cost_us;            /* what reading it took */
     struct leaders leaders;
     struct http_visitor visitors[HTTP_VISITORS_MAX];
 };

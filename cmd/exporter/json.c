@@ -26,6 +26,43 @@ static const char *bool_text(bool value)
     return value ? "true" : "false";
 }
 
+/* Without the empty buckets at the end; their bounds are in `time_bounds_us`. */
+static void print_times(FILE *out, const char *key, const struct time_histogram *times)
+{
+    uint32_t used = TIME_BUCKETS;
+
+    while (used > 0 && times->buckets[used - 1] == 0) {
+        used--;
+    }
+    fprintf(out, ",\"%s\":{\"count\":%" PRIu64 ",\"p50_us\":%" PRIu64 ",\"p99_us\":%" PRIu64 ",\"buckets\":[",
+            key, time_histogram_count(times), time_histogram_quantile_us(times, 500),
+            time_histogram_quantile_us(times, 990));
+    for (uint32_t i = 0; i < used; i++) {
+        fprintf(out, "%s%" PRIu64, i > 0 ? "," : "", times->buckets[i]);
+    }
+    fprintf(out, "]}");
+}
+
+static void print_bounds(FILE *out)
+{
+    fprintf(out, "\"time_bounds_us\":[");
+    for (uint32_t i = 0; i < TIME_BOUNDS; i++) {
+        fprintf(out, "%s%" PRIu64, i > 0 ? "," : "", time_histogram_bound_us(i));
+    }
+    fprintf(out, "],");
+}
+
+/* null: unix sockets only, or nobody says. */
+static void print_queue(FILE *out, const struct accept_queue *queue)
+{
+    if (queue->sockets == 0) {
+        fprintf(out, ",\"accept_queue\":null");
+        return;
+    }
+    fprintf(out, ",\"accept_queue\":{\"length\":%u,\"limit\":%u,\"drops\":%" PRIu64 "}", queue->length,
+            queue->limit, queue->drops);
+}
+
 static void print_listeners(FILE *out, const struct summary *summary, const struct region *region)
 {
     fprintf(out, "\"listeners\":[");
@@ -33,8 +70,12 @@ static void print_listeners(FILE *out, const struct summary *summary, const stru
         const struct name_row *name = region_name(region, NAME_LISTENER, (uint16_t)row);
         fprintf(out, "%s{\"listener\":", row > 0 ? "," : "");
         json_string(out, name->name);
-        fprintf(out, ",\"current\":%s,\"sessions\":%" PRIu64 "}", bool_text(name->current),
-                summary->listener_sessions[row]);
+        fprintf(out, ",\"current\":%s,\"sessions\":%" PRIu64 ",\"accepted\":%" PRIu64,
+                bool_text(name->current), summary->listener_sessions[row], summary->listener[row].accepted);
+        print_queue(out, &summary->queue[row]);
+        print_times(out, "first_byte", &summary->listener[row].first_bytes);
+        print_times(out, "duration", &summary->listener[row].durations);
+        fprintf(out, "}");
     }
     fprintf(out, "],");
 }
@@ -53,9 +94,11 @@ static void print_servers(FILE *out, const struct summary *summary, const struct
                 admin_state_text(admin_state_of(summary->server_orders[row])), summary->server_weights[row]);
         fprintf(out,
                 ",\"current\":%s,\"sessions\":%u,\"connects\":%" PRIu64 ",\"failures\":%" PRIu64
-                ",\"bytes_to\":%" PRIu64 ",\"bytes_from\":%" PRIu64 "}",
+                ",\"redispatches\":%" PRIu64 ",\"bytes_to\":%" PRIu64 ",\"bytes_from\":%" PRIu64,
                 bool_text(name->current), server->sessions, server->connects, server->failures,
-                server->bytes_to, server->bytes_from);
+                server->redispatches, server->bytes_to, server->bytes_from);
+        print_times(out, "connect", &summary->connect_times[row]);
+        fprintf(out, "}");
     }
     fprintf(out, "]");
 }
@@ -65,13 +108,14 @@ static void print_workers(FILE *out, const struct summary *summary)
     fprintf(out, "\"workers\":[");
     for (uint32_t i = 0; i < summary->slots; i++) {
         const struct summary_worker *worker = &summary->worker[i];
-        fprintf(out,
-                "%s{\"worker\":%u,\"pid\":%u,\"state\":\"%s\",\"incarnation\":%u,\"deaths\":%u,"
-                "\"sessions\":%u,\"beat_age_ms\":%" PRIu64 ",\"adoption_us\":%" PRIu64
-                ",\"heap_bytes\":%" PRIu64 "}",
-                i > 0 ? "," : "", i, worker->pid, summary_slot_state_text(worker->state), worker->incarnation,
-                worker->deaths, worker->sessions, worker->beat_age_ms, worker->adoption_us,
-                worker->heap_bytes);
+        fprintf(
+            out,
+            "%s{\"worker\":%u,\"pid\":%u,\"state\":\"%s\",\"incarnation\":%u,\"deaths\":%u,"
+            "\"sessions\":%u,\"beat_age_ms\":%" PRIu64 ",\"adoption_us\":%" PRIu64 ",\"heap_bytes\":%" PRIu64
+            ",\"busy_us\":%" PRIu64 ",\"busy_ratio\":%u.%03u,\"completions\":%" PRIu64 "}",
+            i > 0 ? "," : "", i, worker->pid, summary_slot_state_text(worker->state), worker->incarnation,
+            worker->deaths, worker->sessions, worker->beat_age_ms, worker->adoption_us, worker->heap_bytes,
+            worker->busy_us, worker->busy_permille / 1000, worker->busy_permille % 1000, worker->completions);
     }
     fprintf(out, "]");
 }
@@ -91,8 +135,9 @@ static void print_head(FILE *out, const struct summary *summary, const struct re
     json_string(out, health.reason);
     fprintf(out,
             ",\"read_us\":%" PRIu64 ",\"up_seconds\":%" PRIu64 ",\"generation\":%" PRIu64
-            ",\"reloads_failed\":%u,",
-            summary->read_us, summary->up_seconds, summary->generation, summary->reloads_failed);
+            ",\"generation_seconds\":%" PRIu64 ",\"reloads_failed\":%u,",
+            summary->read_us, summary->up_seconds, summary->generation, summary->taken_seconds,
+            summary->reloads_failed);
 }
 
 static void print_totals(FILE *out, const struct summary *summary)
@@ -142,6 +187,7 @@ void json_status(FILE *out, const struct summary *summary, const struct region *
     print_head(out, summary, region);
     print_totals(out, summary);
     print_stats(out, &summary->stats);
+    print_bounds(out);
     print_listeners(out, summary, region);
     fprintf(out, "\"servers\":");
     print_servers(out, summary, region);

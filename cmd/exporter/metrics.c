@@ -23,8 +23,7 @@ struct metrics {
     enum metrics_format format;
     const struct summary *summary;
     const struct region *region;
-    const struct accept_queue *queues; /* by listener row; NULL: not known */
-    const char *family;                /* without the prefix, and of a counter without _total */
+    const char *family; /* without the prefix, and of a counter without _total */
     enum metric_type type;
     bool labelled; /* the sample being written has a label */
 };
@@ -175,6 +174,10 @@ static void print_instance(struct metrics *metrics)
     print_one(metrics, GAUGE, "draining", "whether it drains or stops", summary->run_state != RUN_SERVE);
     print_one(metrics, GAUGE, "config_generation", "the configuration in use; the first is 1",
               summary->generation);
+    begin(metrics, GAUGE, "config_last_reload_success_timestamp_seconds",
+          "when the configuration in use was taken, since the epoch");
+    begin_sample(metrics);
+    end_sample_us(metrics, summary->taken_time_us);
     begin(metrics, COUNTER, "reloads", "reloads by outcome");
     print_labelled(metrics, "result", "ok", summary->generation - 1);
     print_labelled(metrics, "result", "failed", summary->reloads_failed);
@@ -228,30 +231,39 @@ static uint64_t heap_of(const struct summary_worker *worker)
     return worker->heap_bytes;
 }
 
-/* Times of workers, in seconds. */
-static void print_worker_times(struct metrics *metrics)
+static uint64_t completions_of(const struct summary_worker *worker)
 {
-    const struct summary *summary = metrics->summary;
+    return worker->completions;
+}
+
+/* The same of times, which `value_us` gives in microseconds. */
+static void print_worker_times(struct metrics *metrics, enum metric_type type, const char *family,
+                               const char *help, uint64_t (*value_us)(const struct summary_worker *worker))
+{
     char number[16];
 
-    begin(metrics, GAUGE, "worker_adoption_seconds",
-          "how long the last adoption of a dead worker's sessions took");
-    for (uint32_t i = 0; i < summary->slots; i++) {
+    begin(metrics, type, family, help);
+    for (uint32_t i = 0; i < metrics->summary->slots; i++) {
         snprintf(number, sizeof(number), "%u", i);
         begin_sample(metrics);
         add_label(metrics, "worker", number);
-        end_sample_us(metrics, summary->worker[i].adoption_us);
+        end_sample_us(metrics, value_us(&metrics->summary->worker[i]));
     }
-    begin(metrics, HISTOGRAM, "adoption_seconds",
-          "how long adoptions of dead workers' sessions took, of all workers");
-    print_times(metrics, short_times, &(struct labels){0}, &summary->adoptions);
-    begin(metrics, GAUGE, "worker_loop_age_seconds", "time since the worker's loop last turned");
-    for (uint32_t i = 0; i < summary->slots; i++) {
-        snprintf(number, sizeof(number), "%u", i);
-        begin_sample(metrics);
-        add_label(metrics, "worker", number);
-        end_sample_us(metrics, summary->worker[i].beat_age_ms * 1000);
-    }
+}
+
+static uint64_t adoption_us_of(const struct summary_worker *worker)
+{
+    return worker->adoption_us;
+}
+
+static uint64_t busy_us_of(const struct summary_worker *worker)
+{
+    return worker->busy_us;
+}
+
+static uint64_t beat_age_us_of(const struct summary_worker *worker)
+{
+    return worker->beat_age_ms * 1000;
 }
 
 static void print_workers(struct metrics *metrics)
@@ -272,7 +284,18 @@ static void print_workers(struct metrics *metrics)
     print_per_worker(metrics, GAUGE, "worker_buffer_share_bytes",
                      "what one direction may hold of the buffers", share_of);
     print_per_worker(metrics, GAUGE, "worker_heap_bytes", "private memory allocated by the worker", heap_of);
-    print_worker_times(metrics);
+    print_per_worker(metrics, COUNTER, "worker_completions", "completions the worker's ring brought",
+                     completions_of);
+    print_worker_times(metrics, COUNTER, "worker_busy_seconds",
+                       "CPU time the worker spent, the kernel's for it included, but not on spinning",
+                       busy_us_of);
+    print_worker_times(metrics, GAUGE, "worker_loop_age_seconds", "time since the worker's loop last turned",
+                       beat_age_us_of);
+    print_worker_times(metrics, GAUGE, "worker_adoption_seconds",
+                       "how long the last adoption of a dead worker's sessions took", adoption_us_of);
+    begin(metrics, HISTOGRAM, "adoption_seconds",
+          "how long adoptions of dead workers' sessions took, of all workers");
+    print_times(metrics, short_times, &(struct labels){0}, &summary->adoptions);
 }
 
 static void print_sessions(struct metrics *metrics)
@@ -349,9 +372,10 @@ static void print_queues(struct metrics *metrics, enum metric_type type, const c
                          uint64_t (*value)(const struct accept_queue *queue))
 {
     begin(metrics, type, family, help);
-    for (uint32_t row = 0; metrics->queues != NULL && row < metrics->summary->listener_rows; row++) {
-        if (metrics->queues[row].sockets > 0) {
-            print_labelled(metrics, "listener", listener_name(metrics, row), value(&metrics->queues[row]));
+    for (uint32_t row = 0; row < metrics->summary->listener_rows; row++) {
+        const struct accept_queue *queue = &metrics->summary->queue[row];
+        if (queue->sockets > 0) {
+            print_labelled(metrics, "listener", listener_name(metrics, row), value(queue));
         }
     }
 }
@@ -430,6 +454,11 @@ static uint64_t connects_of(const struct server_counters *server)
 static uint64_t failures_of(const struct server_counters *server)
 {
     return server->failures;
+}
+
+static uint64_t redispatches_of(const struct server_counters *server)
+{
+    return server->redispatches;
 }
 
 static uint64_t bytes_to(const struct server_counters *server)
@@ -511,6 +540,9 @@ static void print_servers(struct metrics *metrics)
                      connects_of);
     print_per_server(metrics, COUNTER, "server_connect_failures", "connections to the server that failed",
                      failures_of);
+    print_per_server(metrics, COUNTER, "server_redispatches",
+                     "sessions another server took over since connecting to this one failed",
+                     redispatches_of);
     print_per_server(metrics, COUNTER, "server_sent_bytes", "bytes sent to the server, of ended sessions",
                      bytes_to);
     print_per_server(metrics, COUNTER, "server_received_bytes",
@@ -520,10 +552,9 @@ static void print_servers(struct metrics *metrics)
 }
 
 void metrics_print(FILE *out, enum metrics_format format, const struct summary *summary,
-                   const struct accept_queue *queues, const struct region *region)
+                   const struct region *region)
 {
-    struct metrics metrics = {
-        .out = out, .format = format, .summary = summary, .region = region, .queues = queues};
+    struct metrics metrics = {.out = out, .format = format, .summary = summary, .region = region};
 
     print_instance(&metrics);
     print_workers(&metrics);

@@ -11,8 +11,6 @@
 #include "config/value.h"
 #include "shm/name_row.h"
 
-enum { ITEM_BYTES = 4096 }; /* more than one session as JSON takes, every character of its names escaped */
-
 static bool read_phase(const char *value, uint32_t *phase)
 {
     for (uint32_t i = SESSION_CHOOSING; i < SESSION_PHASE_COUNT; i++) {
@@ -139,78 +137,34 @@ void session_print_json(FILE *out, const struct session_walk *walk, const struct
             session->tries);
 }
 
-/* --- Streams ------------------------------------------------------------------------------------------------ */
-
-struct session_stream {
+/* What json_list_create() takes. */
+struct items {
     struct session_filter filter;
     struct session_walk walk;
     uint64_t now_us;
-    uint64_t items;
-    bool ended;
-    FILE *out; /* writes into `text` */
-    size_t used, read;
-    char text[ITEM_BYTES];
 };
 
-struct session_stream *session_stream_create(const struct region *region, const struct session_filter *filter,
-                                             uint64_t now_us)
+static bool print_next(FILE *out, void *context)
 {
-    struct session_stream *stream = calloc(1, sizeof(*stream));
-
-    if (stream == NULL) {
-        return NULL;
-    }
-    stream->filter = *filter;
-    stream->now_us = now_us;
-    session_walk_begin(&stream->walk, region);
-    stream->out = fmemopen(stream->text, sizeof(stream->text), "w");
-    if (stream->out == NULL) {
-        free(stream);
-        return NULL;
-    }
-    return stream;
-}
-
-void session_stream_destroy(struct session_stream *stream)
-{
-    fclose(stream->out);
-    free(stream);
-}
-
-/* Writes the next piece of the list into `text`. */
-static void print_next(struct session_stream *stream)
-{
+    struct items *items = context;
     struct session session;
 
-    rewind(stream->out);
-    if (session_filter_next(&stream->filter, &stream->walk, stream->now_us, &session)) {
-        fputs(stream->items++ == 0 ? "[\n" : ",\n", stream->out);
-        session_print_json(stream->out, &stream->walk, &session, stream->now_us);
-    } else {
-        fputs(stream->items == 0 ? "[]\n" : "\n]\n", stream->out);
-        stream->ended = true;
+    if (!session_filter_next(&items->filter, &items->walk, items->now_us, &session)) {
+        return false;
     }
-    stream->used = (size_t)ftell(stream->out);
-    stream->read = 0;
-    fflush(stream->out);
+    session_print_json(out, &items->walk, &session, items->now_us);
+    return true;
 }
 
-size_t session_stream_read(struct session_stream *stream, char *buffer, size_t size)
+struct json_list *session_json_list(const struct region *region, const struct session_filter *filter,
+                                    uint64_t now_us)
 {
-    size_t done = 0;
+    struct items *items = calloc(1, sizeof(*items));
 
-    while (done < size) {
-        if (stream->read == stream->used) {
-            if (stream->ended) {
-                break;
-            }
-            print_next(stream);
-        }
-        size_t part = stream->used - stream->read;
-        part = part < size - done ? part : size - done;
-        memcpy(buffer + done, stream->text + stream->read, part);
-        stream->read += part;
-        done += part;
+    if (items != NULL) {
+        items->filter = *filter;
+        items->now_us = now_us;
+        session_walk_begin(&items->walk, region);
     }
-    return done;
+    return json_list_create(print_next, items);
 }

@@ -6,6 +6,7 @@
 
 #include <stdio.h>
 
+#include "cmd/exporter/json_list.h"
 #include "shm/session_slab.h"
 
 /* Which sessions are meant. All zero: all. */
@@ -40,15 +41,8 @@ void session_names_find(struct session_names *names, const struct region *region
 void session_print_json(FILE *out, const struct session_walk *walk, const struct session *session,
                         uint64_t now_us);
 
-/* A list as JSON in pieces of any size, so that nobody has to hold all of it. */
-struct session_stream;
-
-/* `filter` is copied; its texts must live as long as the stream. NULL without memory. */
-struct session_stream *session_stream_create(const struct region *region, const struct session_filter *filter,
-                                             uint64_t now_us);
-void session_stream_destroy(struct session_stream *stream);
-
-/* The next bytes, `size` at most; 0 at the end. */
-size_t session_stream_read(struct session_stream *stream, char *buffer, size_t size);
+/* Those that pass, as a list. `filter` is copied; its texts must live as long as the list. NULL without memory. */
+struct json_list *session_json_list(const struct region *region, const struct session_filter *filter,
+                                    uint64_t now_us);
 
 #endif

@@ -1,9 +1,10 @@
-/* What the command line shows of a running instance: servers, sessions, top. */
+/* What the command line shows of a running instance: status, servers, sessions, top. */
 #include <poll.h>
 #include <pty.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -43,6 +44,21 @@ Test(commands, servers)
     cr_expect_eq(json_number(json, "0.connects"), 1);
     cr_expect_null(json_find(json, "1"));
     cr_expect_not_null(strstr(run("servers", NULL, NULL, 0), bed_format("127.0.0.1:%u", server_port)));
+    close(pair.client);
+    bed_end();
+}
+
+Test(commands, status_has_a_row_for_each_part)
+{
+    start();
+    struct net_pair pair = net_pair(listener);
+    WAIT_UNTIL(penstock_number("phases.open") == 1);
+    const char *text = run("status", NULL, NULL, 0);
+    cr_expect_not_null(strstr(text, "\nLISTENER "));
+    cr_expect_not_null(strstr(text, "\nin                       1          1        0        0"), "%s", text);
+    cr_expect_not_null(strstr(text, "\nPOOL "));
+    cr_expect_not_null(strstr(text, "\nWORKER "));
+    cr_expect_eq(bed_count(text, " serving "), 2, "two workers");
     close(pair.client);
     bed_end();
 }
@@ -93,7 +109,9 @@ Test(commands, top_without_a_terminal_prints_lines)
     cr_expect_eq(bed_wait(text.pid), 0);
     cr_expect_eq(json_number(bed_read_file(json.out), "sessions"), 1);
     cr_expect_eq(json_number(bed_read_file(json.out), "accepted"), 1);
+    cr_expect_eq(json_number(bed_read_file(json.out), "worker_sessions_most"), 1);
     cr_expect_not_null(strstr(bed_read_file(text.out), " sessions=1 "));
+    cr_expect_not_null(strstr(bed_read_file(text.out), " busy="));
     cr_expect_null(strchr(bed_read_file(text.out), '\x1b'), "no control sequences");
     close(pair.client);
     bed_end();
@@ -130,6 +148,7 @@ static void terminal_begin(void)
     cr_assert_eq(tcgetattr(slave, &terminal.before), 0);
     terminal.pid = fork();
     if (terminal.pid == 0) {
+        (void)setrlimit(RLIMIT_CORE, &(struct rlimit){0});
         dup2(slave, STDIN_FILENO);
         dup2(slave, STDOUT_FILENO);
         execl(bed_penstock_path(), "penstock", "top", "-n", bed.name, (char *)NULL);
@@ -154,13 +173,13 @@ static bool is_shown(size_t from, const char *text)
     return strstr(terminal.shown + from, text) != NULL;
 }
 
-static void terminal_expect_restored(void)
+static void terminal_expect_restored(int status)
 {
     static const char leave[] = "\x1b[?25h\x1b[?1049l";
     struct termios after;
 
     WAIT_UNTIL(is_shown(0, leave));
-    cr_expect_eq(bed_wait(terminal.pid), 0);
+    cr_expect_eq(bed_wait(terminal.pid), status);
     cr_assert_eq(tcgetattr(terminal.master, &after), 0);
     cr_expect_eq(after.c_lflag, terminal.before.c_lflag);
     cr_expect_eq(after.c_cc[VSUSP], terminal.before.c_cc[VSUSP]);
@@ -174,6 +193,7 @@ Test(commands, top_on_a_terminal_follows_keys_and_puts_it_back)
     terminal_begin();
     WAIT_UNTIL(is_shown(0, "all is well") && is_shown(0, "by bytes"));
     WAIT_UNTIL(is_shown(0, bed_format("127.0.0.1:%u", net_local_port(pair.client))));
+    WAIT_UNTIL(is_shown(0, "with 0 to 1 sessions (worker "));
     size_t from = terminal.used;
     cr_assert_eq(write(terminal.master, "a", 1), 1);
     WAIT_UNTIL(is_shown(from, "by age"));
@@ -181,21 +201,32 @@ Test(commands, top_on_a_terminal_follows_keys_and_puts_it_back)
     cr_assert_eq(write(terminal.master, "xr", 2), 2);
     WAIT_UNTIL(is_shown(from, "by rate"));
     cr_assert_eq(write(terminal.master, "q", 1), 1);
-    terminal_expect_restored();
+    terminal_expect_restored(0);
     bed_end();
+}
+
+/* The status it ends with is that of a process that was ended by the signal, where one of a fault was sent. */
+static void expect_restored_after(int signal, int status)
+{
+    terminal.used = 0;
+    terminal_begin();
+    WAIT_UNTIL(is_shown(0, "all is well"));
+    cr_assert_eq(kill(terminal.pid, signal), 0);
+    terminal_expect_restored(status);
+    close(terminal.master);
 }
 
 Test(commands, top_puts_the_terminal_back_after_signals)
 {
-    static const int signals[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
+    static const int ends[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
+    static const int faults[] = {SIGSEGV, SIGABRT, SIGBUS};
 
     start();
-    for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++) {
-        terminal.used = 0;
-        terminal_begin();
-        WAIT_UNTIL(is_shown(0, "all is well"));
-        cr_assert_eq(kill(terminal.pid, signals[i]), 0);
-        terminal_expect_restored();
+    for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
+        expect_restored_after(ends[i], 0);
+    }
+    for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++) {
+        expect_restored_after(faults[i], 256 + faults[i]);
     }
     bed_end();
 }

@@ -48,6 +48,8 @@ Test(connect, refused_goes_to_the_next_server)
     serve_some(listener);
     cr_assert(penstock_number("servers.0.failures") > 0);
     cr_assert_eq(penstock_number("servers.0.failures"), penstock_number("stats.connect_failures"));
+    cr_assert_eq(penstock_number("servers.0.redispatches"), penstock_number("servers.0.failures"));
+    cr_assert_eq(penstock_number("servers.1.redispatches"), 0);
     cr_assert_eq(penstock_number("servers.1.connects"), SESSIONS);
     bed_end();
 }

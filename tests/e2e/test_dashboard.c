@@ -11,7 +11,8 @@ BED_SUITE(dashboard, 120);
 
 enum { PHONE_WIDTH = 360 };
 
-#define TEXT_OF(selector) "document.querySelector('" selector "').textContent"
+#define TEXT_OF(selector)     "document.querySelector('" selector "').textContent"
+#define LISTENER_CELL(number) TEXT_OF("#listeners tbody td:nth-child(" #number ")")
 
 static void open_dashboard(uint16_t server_port)
 {
@@ -67,6 +68,9 @@ Test(dashboard, shows_what_there_is)
     cr_expect_eq(browser_number("document.querySelectorAll('#servers tbody tr').length"), 1);
     cr_expect_eq(browser_number("document.querySelectorAll('#listeners tbody tr').length"), 1);
     cr_expect_eq(browser_number("document.querySelectorAll('#flow-rows tbody tr').length"), 3);
+    cr_expect(browser_is(TEXT_OF("#worker-rows tbody td:nth-child(3)") ".endsWith(' %')"));
+    cr_expect(browser_is(LISTENER_CELL(4) ".includes(' of ')"), "the accept queue");
+    cr_expect(browser_is(LISTENER_CELL(6) " == '\u2013'"), "nothing was timed");
     cr_expect(browser_is(TEXT_OF("#biggest tbody") " == 'none'"));
     cr_expect(browser_is(TEXT_OF("#oldest tbody") " == 'none'"));
     cr_expect(browser_is(TEXT_OF("#events tbody") " == 'none yet'"));
@@ -85,16 +89,19 @@ Test(dashboard, follows_what_happens)
     WAIT_UNTIL(browser_is(TEXT_OF("#chart-sessions b") " == '30'"));
     WAIT_UNTIL(browser_is("Number(" TEXT_OF("#chart-accepts b") ") > 0"));
     WAIT_UNTIL(browser_is(TEXT_OF("#servers tbody td:nth-child(4)") " == '30'"));
+    WAIT_UNTIL(browser_is(TEXT_OF("#servers tbody td:nth-child(9)") ".endsWith('s')"));
+    WAIT_UNTIL(browser_is(LISTENER_CELL(7) ".endsWith('s')"));
     pid_t worker = penstock_worker(1);
     cr_assert_eq(kill(worker, SIGKILL), 0);
     WAIT_UNTIL(browser_is(TEXT_OF("#notes") ".includes('Workers died')"));
     cr_expect(mood_is("warn"));
     cr_expect(browser_is(TEXT_OF("#events tbody") ".includes('worker 1 died')"));
     WAIT_UNTIL(browser_number("document.querySelectorAll('#biggest tbody tr').length") == 8);
-    cr_expect(browser_is(TEXT_OF("#oldest tbody td:nth-child(3)") " == 'open'"));
+    cr_expect(browser_is(TEXT_OF("#oldest tbody td:nth-child(4)") " == 'open'"));
     (void)load_finish(&load);
     WAIT_UNTIL(browser_is(TEXT_OF("#chart-sessions b") " == '0'"));
     WAIT_UNTIL(closes_shown("client closed") == 30);
+    WAIT_UNTIL(browser_is(LISTENER_CELL(9) ".endsWith('s')"));
 
     worker = penstock_worker(0);
     cr_assert_eq(kill(worker, SIGSTOP), 0);

@@ -124,6 +124,27 @@ Test(exporter, counters_survive_workers)
     bed_end();
 }
 
+#define OF_WORKER(family) metric("penstock_worker_" family "_total{worker=\"0\"}")
+
+Test(exporter, what_workers_did_is_counted_over_their_lives)
+{
+    struct origin origin = origin_start("auto");
+
+    start(origin.port, "");
+    WAIT_UNTIL(OF_WORKER("busy_seconds") > 0); /* it has started */
+    (void)load_run("streams --connections 20 --count 200 --max-bytes 100K");
+    double completions = OF_WORKER("completions");
+    double busy = OF_WORKER("busy_seconds");
+    cr_expect_gt(completions, 200);
+    cr_assert_eq(kill(penstock_worker(0), SIGKILL), 0);
+    WAIT_UNTIL(OF_WORKER("deaths") == 1);
+    WAIT_UNTIL(http_status(port, "/healthz") == 200);
+    cr_expect_geq(OF_WORKER("completions"), completions);
+    cr_expect_geq(OF_WORKER("busy_seconds"), busy);
+    WAIT_UNTIL(OF_WORKER("busy_seconds") > busy);
+    bed_end();
+}
+
 /* Of whatever a death cuts short nothing counts twice, and nothing is lost. */
 Test(exporter, histograms_are_exact_while_workers_die)
 {
@@ -232,6 +253,11 @@ Test(exporter, answers_what_it_is_asked)
                  5);
     cr_expect_str_eq(http_body(port, "/api/sessions?state=closing"), "[]\n");
 
+    const char *flows = http_body(port, "/api/flows?state=active");
+    cr_expect_eq(json_number(flows, "1.serial"), json_number(sessions, "0.serial"));
+    cr_expect_null(json_find(flows, "2"));
+    cr_expect_null(json_find(http_body(port, "/api/flows?limit=1"), "1"));
+
     const char *top = http_body(port, "/api/top");
     cr_expect_eq(json_number(top, "bytes.0.client_bytes"), 5);
     cr_expect_eq(json_number(top, "age.0.serial"), json_number(sessions, "0.serial"));
@@ -258,6 +284,8 @@ Test(exporter, refuses_the_rest)
         {"HEAD /metrics HTTP/1.1\r\nHost: a\r\n\r\n", 200},
         {"GET /api/sessions?state=none HTTP/1.1\r\nHost: a\r\n\r\n", 400},
         {"GET /api/sessions?x HTTP/1.1\r\nHost: a\r\n\r\n", 400},
+        {"GET /api/flows?state=open HTTP/1.1\r\nHost: a\r\n\r\n", 400},
+        {"GET /api/flows?limit HTTP/1.1\r\nHost: a\r\n\r\n", 400},
     };
     static char huge[100000];
 

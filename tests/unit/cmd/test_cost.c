@@ -41,7 +41,7 @@ Test(cost, of_a_scrape_with_100000_sessions, .timeout = 120)
         uint64_t begin_us = clock_now_us();
         const struct summary *summary = instance_summary();
         reading_us += clock_now_us() - begin_us;
-        metrics_print(out, METRICS_PROMETHEUS, summary, NULL, &made);
+        metrics_print(out, METRICS_PROMETHEUS, summary, &made);
         fclose(out);
         scrape_us += clock_now_us() - begin_us;
         cr_assert_eq(summary->phases[SESSION_CHOOSING], SESSIONS);

@@ -7,6 +7,7 @@
 
 #include "core/session.h"
 #include "io/clock.h"
+#include "tests/e2e/harness_json.h"
 #include "tests/unit/cmd/instance_make.h"
 
 static struct flow_table table;
@@ -123,6 +124,43 @@ Test(flows, filters)
     cr_expect_lt(set(&filter, "limit", "-1"), 0);
     cr_expect_lt(set(&filter, "limit", "1k"), 0);
     cr_expect_lt(set(&filter, "pool", "app"), 0);
+}
+
+/* The whole list in pieces of `size` bytes; overwritten by the next. */
+static const char *read_all(const struct flow_filter *filter, size_t size)
+{
+    struct json_list *json = flow_json_list(&made, filter, clock_now_us());
+    static char text[10000];
+    size_t used = 0;
+    size_t got;
+
+    while ((got = json_list_read(json, text + used, size)) > 0) {
+        used += got;
+        cr_assert_lt(used + size, sizeof(text));
+    }
+    json_list_destroy(json);
+    text[used] = '\0';
+    return text;
+}
+
+Test(flows, a_list_in_pieces_of_any_size)
+{
+    static const size_t sizes[] = {1, 7, 300, 4096};
+    struct flow_filter all = {0};
+    struct flow_filter none = {.state = FLOW_FIN_WAIT2};
+
+    cr_expect_str_eq(read_all(&all, 100), "[]\n");
+    for (uint8_t i = 0; i < 3; i++) {
+        claim(i, 1, 0);
+    }
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        const char *json = read_all(&all, sizes[i]);
+        cr_expect_eq(json_number(json, "0.worker"), 1);
+        cr_expect_not_null(json_find(json, "2"));
+        cr_expect_null(json_find(json, "3"));
+        cr_expect_str_eq(json + strlen(json) - 4, "}\n]\n");
+    }
+    cr_expect_str_eq(read_all(&none, 100), "[]\n");
 }
 
 Test(flows, as_json)

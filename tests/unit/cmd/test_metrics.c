@@ -9,17 +9,20 @@
 #include "tests/e2e/harness_metrics.h"
 #include "tests/unit/cmd/instance_make.h"
 
-static struct accept_queue queues[IMAGE_LISTENERS_MAX];
-
 /* Overwritten by the next. */
-static const char *print(enum metrics_format format)
+static const char *print_summary(enum metrics_format format, const struct summary *summary)
 {
     static char text[256 * 1024];
     FILE *out = fmemopen(text, sizeof(text), "w");
 
-    metrics_print(out, format, instance_summary(), queues, &made);
+    metrics_print(out, format, summary, &made);
     fclose(out);
     return text;
+}
+
+static const char *print(enum metrics_format format)
+{
+    return print_summary(format, instance_summary());
 }
 
 static void setup(void)
@@ -61,8 +64,11 @@ Test(metrics, values_are_the_regions)
     second->closes[CLOSE_IDLE_TIMEOUT] = 3;
     region_server_counters(&made, 0, 1)->connects = 7;
     region_server_counters(&made, 1, 1)->connects = 1;
+    region_server_counters(&made, 1, 0)->redispatches = 4;
     region_slot(&made, 1)->deaths = 2;
     region_slot(&made, 1)->adoption_us = 1500;
+    region_slot(&made, 1)->busy_us = 2500000;
+    region_slot(&made, 1)->completions = 12;
     instance_add_session(0, 0, 0, 1, 0)->conn[SIDE_CLIENT].received_bytes = 24;
     instance_add_session(1, 1, 2, 1, 0);
     made.header->reloads_failed = 6;
@@ -78,9 +84,14 @@ Test(metrics, values_are_the_regions)
     cr_expect_eq(metrics_value(text, "penstock_listener_sessions{listener=\"admin\"}"), 1);
     cr_expect_eq(metrics_value(text, "penstock_worker_deaths_total{worker=\"1\"}"), 2);
     cr_expect_float_eq(metrics_value(text, "penstock_worker_adoption_seconds{worker=\"1\"}"), 0.0015, 1e-9);
+    cr_expect_float_eq(metrics_value(text, "penstock_worker_busy_seconds_total{worker=\"1\"}"), 2.5, 1e-9);
+    cr_expect_eq(metrics_value(text, "penstock_worker_completions_total{worker=\"1\"}"), 12);
     cr_expect_eq(metrics_value(text, "penstock_reloads_total{result=\"ok\"}"), 2);
     cr_expect_eq(metrics_value(text, "penstock_reloads_total{result=\"failed\"}"), 6);
     cr_expect_eq(metrics_value(text, "penstock_start_time_seconds"), 1700000000);
+    cr_expect_eq(metrics_value(text, "penstock_config_last_reload_success_timestamp_seconds"), 1700000000);
+    cr_expect_eq(
+        metrics_value(text, "penstock_server_redispatches_total{pool=\"app\",server=\"127.0.0.1:9001\"}"), 4);
     cr_expect_eq(metrics_value(text, "penstock_healthy"), 1);
     cr_expect_eq(
         metrics_value(text, "penstock_server_connects_total{pool=\"app\",server=\"unix:/run/a\\\"b\\\\c\"}"),
@@ -128,13 +139,26 @@ Test(metrics, histograms_are_of_all_slots_and_cumulative)
 
 Test(metrics, accept_queues_are_of_listeners_that_have_sockets)
 {
-    queues[0] = (struct accept_queue){.sockets = 2, .length = 3, .limit = 8, .drops = 1};
-    const char *text = print(METRICS_PROMETHEUS);
+    static struct summary summary; /* large */
+
+    summary = *instance_summary();
+    summary.queue[0] = (struct accept_queue){.sockets = 2, .length = 3, .limit = 8, .drops = 1};
+    summary.queue[1].sockets = 0;
+    const char *text = print_summary(METRICS_PROMETHEUS, &summary);
 
     cr_expect_eq(metrics_value(text, "penstock_listener_accept_queue{listener=\"web\"}"), 3);
     cr_expect_eq(metrics_value(text, "penstock_listener_accept_queue_limit{listener=\"web\"}"), 8);
     cr_expect_eq(metrics_value(text, "penstock_listener_accept_drops_total{listener=\"web\"}"), 1);
     cr_expect_null(strstr(text, "accept_queue{listener=\"admin\""));
+}
+
+Test(metrics, a_reload_tells_when_it_was)
+{
+    made.header->image_since_ms = made.header->created_monotonic_us / 1000 + 2500;
+    const char *text = print(METRICS_PROMETHEUS);
+
+    cr_expect_float_eq(metrics_value(text, "penstock_config_last_reload_success_timestamp_seconds"),
+                       1700000002.5, 0.001);
 }
 
 /* A connection to a server's address takes a port of ours; one from there takes none. */

@@ -80,17 +80,17 @@ static bool starts_with(const char *text, const char *beginning)
 /* The whole list in pieces of `size` bytes; overwritten by the next. */
 static const char *stream_all(const struct session_filter *filter, size_t size)
 {
-    struct session_stream *stream = session_stream_create(&made, filter, clock_now_us());
+    struct json_list *list = session_json_list(&made, filter, clock_now_us());
     static char text[100000];
     size_t used = 0;
     size_t got;
 
-    while ((got = session_stream_read(stream, text + used, size)) > 0) {
+    while ((got = json_list_read(list, text + used, size)) > 0) {
         used += got;
         cr_assert_lt(used + size, sizeof(text));
     }
-    cr_expect_eq(session_stream_read(stream, text + used, size), 0, "it stays at the end");
-    session_stream_destroy(stream);
+    cr_expect_eq(json_list_read(list, text + used, size), 0, "it stays at the end");
+    json_list_destroy(list);
     text[used] = '\0';
     return text;
 }

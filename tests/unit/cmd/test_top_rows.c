@@ -1,11 +1,10 @@
-/* The largest sessions from one look to the next, and numbers as people read them. */
+/* The largest sessions from one look to the next. */
 #include "cmd/top_rows.h"
 
 #include <criterion/criterion.h>
 #include <stdlib.h>
 
 #include "bench/rng.h"
-#include "cmd/text.h"
 #include "tests/unit/cmd/instance_make.h"
 
 enum { SESSIONS = 50, WANTED = 7 };
@@ -69,25 +68,4 @@ Test(top_rows, the_first_are_those_of_a_full_sort)
         cr_expect_leq(first[i - 1].accepted_us, first[i].accepted_us);
     }
     cr_expect_eq(top_rows_first(&looks[1], TOP_BY_RATE, first, WANTED), 0, "none at all");
-}
-
-Test(text, bytes)
-{
-    char text[TEXT_NUMBER_MAX];
-
-    cr_expect_str_eq(text_bytes(text, 0), "0 B");
-    cr_expect_str_eq(text_bytes(text, 1023), "1023 B");
-    cr_expect_str_eq(text_bytes(text, 1536), "1.5 KiB");
-    cr_expect_str_eq(text_bytes(text, UINT64_MAX), "16384.0 PiB");
-}
-
-Test(text, durations)
-{
-    char text[TEXT_NUMBER_MAX];
-
-    cr_expect_str_eq(text_duration(text, 0), "0ms");
-    cr_expect_str_eq(text_duration(text, 59999), "59s");
-    cr_expect_str_eq(text_duration(text, 187000), "3m07s");
-    cr_expect_str_eq(text_duration(text, 5 * 3600000 + 12 * 60000), "5h12m");
-    cr_expect_str_eq(text_duration(text, 4ull * 86400000 + 3 * 3600000), "4d03h");
 }

@@ -31,3 +31,21 @@ Test(time_histogram, a_bound_belongs_to_its_bucket_and_what_follows_to_the_next)
     }
     cr_expect_eq(time_histogram_bucket(UINT64_MAX), TIME_BOUNDS);
 }
+
+Test(time_histogram, quantiles_are_as_prometheus_estimates_them)
+{
+    struct time_histogram times = {0};
+
+    cr_expect_eq(time_histogram_quantile_us(&times, 500), 0, "none");
+    times.buckets[0] = 100;
+    cr_expect_eq(time_histogram_quantile_us(&times, 500), 50);
+    cr_expect_eq(time_histogram_quantile_us(&times, 1000), 100);
+    times.buckets[3] = 100; /* above 500 us, to 1 ms */
+    cr_expect_eq(time_histogram_count(&times), 200);
+    cr_expect_eq(time_histogram_quantile_us(&times, 500), 100);
+    cr_expect_eq(time_histogram_quantile_us(&times, 750), 750);
+    times.buckets[TIME_BOUNDS] = 1000;
+    cr_expect_eq(time_histogram_quantile_us(&times, 990), time_histogram_bound_us(TIME_BOUNDS - 1));
+    times = (struct time_histogram){.buckets[TIME_BOUNDS - 1] = UINT64_MAX, .buckets[0] = UINT64_MAX};
+    (void)time_histogram_quantile_us(&times, 990); /* what nobody counted */
+}
