@@ -183,9 +183,6 @@ static void carry_out_side(struct worker *worker, struct session *session, uint3
         sock_shutdown(conn->fd); /* may be repeated after a death: harmless */
         FAULT_POINT(SHUTDOWN_CALLED);
     }
-    if (todo & RELAY_DO_RESET << side) {
-        sock_reset(conn->fd);
-    }
     if (todo & RELAY_DO_CANCEL_INPUT << side) {
         ring_cancel(worker->ring, input_tag(worker, session, side));
     }
@@ -234,6 +231,9 @@ static void carry_out(struct worker *worker, struct session *session, uint32_t t
     }
     if (todo & RELAY_DO_PAUSE) {
         wheel_set(&worker->wheel, relay_index(worker, session), worker->now_ms + RELAY_PORT_PAUSE_MS);
+    }
+    if (todo & (RELAY_DO_RESET << SIDE_CLIENT | RELAY_DO_RESET << SIDE_SERVER)) {
+        worker->resetting = relay_index(worker, session);
     }
     stream_prepare(worker, session, todo);
     for (int side = 0; side < SIDE_COUNT; side++) {
@@ -419,10 +419,26 @@ static void finish(struct worker *worker, uint32_t index)
     session_slab_release(&worker->slab, index);
 }
 
+/* Only now that the end and its reason are committed: rolled back, the session would take the reset for a peer's. */
+static void reset_lent(struct worker *worker)
+{
+    const struct session *session = &worker->slab.sessions[worker->resetting];
+
+    worker->resetting = SESSION_NONE;
+    for (int side = 0; side < SIDE_COUNT; side++) {
+        if (session->lent[side].count > 0) {
+            sock_reset(session->conn[side].fd);
+        }
+    }
+}
+
 /* What follows a transaction outside of one. */
 static void follow_up(struct worker *worker)
 {
     stream_run(worker);
+    if (worker->resetting != SESSION_NONE) {
+        reset_lent(worker);
+    }
     uint32_t index = worker->finishing;
     if (index != SESSION_NONE) {
         worker->finishing = SESSION_NONE;

@@ -222,6 +222,7 @@ int worker_start(struct worker *worker, const struct worker_setup *setup)
     worker->slot_index = setup->slot;
     worker->slot = slot;
     worker->finishing = SESSION_NONE;
+    worker->resetting = SESSION_NONE;
     worker->waiting = (struct wait_queue){.head = SESSION_NONE, .tail = SESSION_NONE};
     worker->resuming = (struct resume_queue){.head = SESSION_NONE, .tail = SESSION_NONE};
     worker->resume_batch = setup->resume_batch;

@@ -103,6 +103,7 @@ struct worker {
     uint32_t active_directions;            /* with data in flight */
     uint32_t notices_due;                  /* zero-copy sends of which the kernel has not let go */
     uint32_t finishing;                    /* session to finish after the commit; SESSION_NONE */
+    uint32_t resetting;                    /* session whose lent bytes end after the commit; likewise */
 
     int pipe_base; /* io/pipe.h */
     uint16_t pipes[PIPE_COUNT];

@@ -212,7 +212,7 @@ uint32_t ring_head(const struct ring *ring)
 
 bool ring_peek(const struct ring *ring, struct ring_completion *completion)
 {
-    if (ring->head == ring->tail) {
+    if (ring->head == ring->tail || (ring->turn_over && !sim.worker->adopting)) {
         return false;
     }
     *completion = ring->completions[ring->head % ring->capacity].completion;
@@ -234,6 +234,7 @@ static struct net_conn *conn_of(struct ring_tag tag)
 void ring_advance(struct ring *ring)
 {
     SIM_CHECK(ring->head != ring->tail, "consumed more than there is");
+    ring->turn_over = sim.config->one_by_one;
     const struct ring_posted *posted = &ring->completions[ring->head % ring->capacity];
     const struct ring_completion *completion = &posted->completion;
 
@@ -354,7 +355,11 @@ int ring_wait(struct ring *ring, uint32_t timeout_ms)
     uint32_t rounds = sim_once_in(4) ? 1 + sim_below(64) : 1 + sim_below(4);
 
     ring_submit(ring);
+    ring->turn_over = false;
     crew.members[sim.at].settled = true;
+    if (sim.config->one_by_one && ring->head != ring->tail) {
+        return 0;
+    }
     for (uint32_t n = 0; sim.now_us <= deadline; n++) {
         uint32_t acted = peers_arrive() + peers_run(1 + sim_below(16));
         net_connects_run();

@@ -51,6 +51,7 @@ struct ring {
     struct ring_posted *completions;
     uint32_t capacity; /* of completions */
     uint32_t head, tail;
+    bool turn_over; /* in a run one by one: nothing more is seen before the next wait */
     struct ring_group groups[RING_GROUPS];
 };
 

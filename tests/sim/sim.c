@@ -42,6 +42,11 @@ static void run_seeds(const struct sim_config *config)
 /* Nobody dies. */
 CONFIGURATION(plain, .sessions = 8000)
 
+/* Everything is checked after every completion. */
+CONFIGURATION(one_by_one, .sessions = 1000, .at_once = 16, .slab = 64, .streams = 20, .one_by_one = true)
+CONFIGURATION(one_by_one_deaths, .sessions = 600, .at_once = 16, .slab = 64, .streams = 20,
+              .one_by_one = true, .crash_scale = 1500)
+
 /* Death after some thousand stores, often while adopting. */
 CONFIGURATION(deaths, .sessions = 6000, .crash_scale = 1500)
 

@@ -51,6 +51,7 @@ struct sim_config {
     uint32_t connect_faults; /* percent of connects that fail */
     uint32_t pauses;         /* per thousand actions: a peer sleeps for a while */
     uint32_t resume_batch;   /* of worker_setup; 0: any */
+    bool one_by_one;         /* one completion a turn, and everything is checked after each */
     uint32_t crash_scale;    /* stores between two deaths, in the order of; 0: no deaths */
     uint32_t reloads;        /* per thousand turns: the bank is given another size */
     uint32_t resize_ms;      /* a number of workers stays that long, in the order of; 0: always */
