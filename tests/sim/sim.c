@@ -48,10 +48,10 @@ CONFIGURATION(one_by_one_deaths, .sessions = 600, .at_once = 16, .slab = 64, .st
               .one_by_one = true, .crash_scale = 1500)
 
 /* Death after some thousand stores, often while adopting. */
-CONFIGURATION(deaths, .sessions = 6000, .crash_scale = 1500)
+CONFIGURATION(deaths, .sessions = 4000, .crash_scale = 1500)
 
 /* Nearly everything is a stream; peers reset, end and stand still in the middle of it. */
-CONFIGURATION(streams, .sessions = 1200, .at_once = 24, .streams = 60, .stream_bytes = 1000000, .faults = 30,
+CONFIGURATION(streams, .sessions = 1000, .at_once = 24, .streams = 60, .stream_bytes = 1000000, .faults = 30,
               .crash_scale = 2500)
 
 /* The same, and nobody dies. */
@@ -59,7 +59,7 @@ CONFIGURATION(long_streams, .sessions = 400, .at_once = 16, .streams = 80, .stre
               .faults = 10)
 
 /* More streams than pipes. */
-CONFIGURATION(few_pipes, .sessions = 1200, .at_once = 48, .streams = 60, .stream_bytes = 600000, .pipes = 4,
+CONFIGURATION(few_pipes, .sessions = 800, .at_once = 48, .streams = 60, .stream_bytes = 600000, .pipes = 4,
               .faults = 20, .crash_scale = 4000)
 
 /* Streams that are lent to the kernel; some peers acknowledge late. */
@@ -75,10 +75,10 @@ CONFIGURATION(zero_copy_stop, .sessions = 400, .at_once = 24, .zero_copy = true,
               .streams = 60, .stream_bytes = 600000, .ending = RUN_STOP, .crash_scale = 2500)
 
 /* A bank of a few buffers: refusals, waiting receivers, small buffers. */
-CONFIGURATION(pressure, .sessions = 5000, .bank_bytes = 512 << 10, .bytes_max = 200000, .crash_scale = 5000)
+CONFIGURATION(pressure, .sessions = 2500, .bank_bytes = 512 << 10, .bytes_max = 200000, .crash_scale = 5000)
 
 /* Many sessions at once. */
-CONFIGURATION(many, .sessions = 10000, .at_once = 1500, .slab = 2048, .bank_bytes = 64 << 20,
+CONFIGURATION(many, .sessions = 5000, .at_once = 1500, .slab = 2048, .bank_bytes = 64 << 20,
               .bytes_max = 20000, .ports = 20000, .crash_scale = 60000)
 
 /* A slab of a few records behind three listeners: accepting pauses all the time. */
@@ -97,7 +97,7 @@ CONFIGURATION(scarce, .sessions = 5000, .slab = 64, .descriptors = 96, .ports = 
 CONFIGURATION(servers, .sessions = 5000, .connect_faults = 60, .bytes_max = 3000, .crash_scale = 2500)
 
 /* Reloads that take buffers away and give them back, while all are wanted. */
-CONFIGURATION(reloads, .sessions = 5000, .bank_bytes = 1 << 20, .bytes_max = 200000, .crash_scale = 5000,
+CONFIGURATION(reloads, .sessions = 2500, .bank_bytes = 1 << 20, .bytes_max = 200000, .crash_scale = 5000,
               .reloads = 100)
 
 /* Lives too short to resume all that are there. */
@@ -122,17 +122,17 @@ CONFIGURATION(drain, .sessions = 1000, .ending = RUN_DRAIN, .crash_scale = 2500)
 CONFIGURATION(stop, .sessions = 1000, .ending = RUN_STOP, .crash_scale = 2500)
 
 /* Workers that share the flow table, the limits and the listening sockets, and one region. */
-CONFIGURATION(slots, .slots = 3, .sessions = 6000)
+CONFIGURATION(slots, .slots = 3, .sessions = 4000)
 
 /* The same, and each dies by itself. */
-CONFIGURATION(slots_deaths, .slots = 3, .sessions = 4000, .crash_scale = 2500)
+CONFIGURATION(slots_deaths, .slots = 3, .sessions = 3000, .crash_scale = 2500)
 
 /* One limit for all of them. */
 CONFIGURATION(slots_limits, .slots = 3, .sessions = 3000, .sessions_limit = 20, .backlog = 4,
               .bytes_max = 5000, .crash_scale = 2500)
 
 /* Their number changes all the time. */
-CONFIGURATION(resizes, .slots = 3, .sessions = 6000, .at_once = 20, .bytes_max = 20000, .faults = 0,
+CONFIGURATION(resizes, .slots = 3, .sessions = 4000, .at_once = 20, .bytes_max = 20000, .faults = 0,
               .pauses = 40, .resize_ms = 6000)
 
 /* The same, and each dies by itself. */
@@ -140,7 +140,11 @@ CONFIGURATION(resizes_deaths, .slots = 3, .sessions = 3000, .at_once = 20, .byte
               .pauses = 40, .resize_ms = 2500, .crash_scale = 800)
 
 /* Another region takes over, five times. */
-CONFIGURATION(handover, .slots = 2, .handovers = 5, .sessions = 4000)
+CONFIGURATION(handover, .slots = 2, .handovers = 5, .sessions = 3000)
 
 /* The same, and workers die in the middle of it. */
-CONFIGURATION(handover_deaths, .slots = 2, .handovers = 5, .sessions = 4000, .crash_scale = 2500)
+CONFIGURATION(handover_deaths, .slots = 2, .handovers = 5, .sessions = 3000, .crash_scale = 2500)
+
+/* Few at once, and long pauses: what was in TIME_WAIT is swept away by the one while the other dies. */
+CONFIGURATION(sweeps, .slots = 3, .sessions = 2000, .at_once = 8, .slab = 32, .bytes_max = 2000, .streams = 0,
+              .faults = 0, .pauses = 150, .resize_ms = 4000, .crash_scale = 4000)
