@@ -141,7 +141,7 @@ Test(takeovers, by_upgrades_while_workers_fail)
 
 Test(takeovers, by_upgrades)
 {
-    begin(8);
+    begin(14);
     for (unsigned i = 1; i <= UPGRADES; i++) {
         cr_assert_eq(kill(bed.penstock, SIGUSR2), 0);
         WAIT_UNTIL(penstock_number("upgrades") == i);
