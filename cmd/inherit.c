@@ -40,8 +40,7 @@ static char state_of(pid_t pid)
     return name_end != NULL && name_end[1] == ' ' ? name_end[2] : '\0';
 }
 
-/* Stopped it opens and closes nothing. */
-static int stop(const struct kin *worker)
+int inherit_stop(const struct kin *worker)
 {
     const struct timespec pause = {.tv_nsec = 100000};
     int result = send_signal(worker->pidfd, SIGSTOP);
@@ -144,7 +143,7 @@ int inherit_check(const struct kin *worker)
 
 int inherit_descriptors(const struct kin *worker)
 {
-    int result = stop(worker);
+    int result = inherit_stop(worker);
 
     if (result == 0) {
         result = numbers_of(worker);

@@ -10,6 +10,10 @@
 /* Whether this process may copy the worker's descriptors: 0, or -errno, -EPERM where that takes CAP_SYS_PTRACE. */
 int inherit_check(const struct kin *worker);
 
+/* Stops the worker: it opens and closes nothing, and cannot die by itself. 0, -ESRCH where it has ended, or another
+ * -errno. */
+int inherit_stop(const struct kin *worker);
+
 /* Stops the worker, closes all descriptors of this process from 3 up, copies the worker's, ends the worker and waits for
  * its end; it calls kin_unbind() in between. 0, or -errno: then the worker runs on, and this process has some of the descriptors. */
 int inherit_descriptors(const struct kin *worker);

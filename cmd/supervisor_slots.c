@@ -74,8 +74,13 @@ static int replace_keeper(struct supervisor *supervisor, uint32_t index)
 
     if (result != -EPERM) {
         slot->told = false;
-        return result < 0 ? result : fork_keeper(supervisor, index, &orphan);
+        result = result < 0 ? result : fork_keeper(supervisor, index, &orphan);
+        if (result < 0) {
+            kin_continue(orphan.pidfd);
+        }
+        return result;
     }
+    kin_continue(orphan.pidfd);
     slot->start_after_us = clock_now_us() + ASK_EVERY_US;
     if (!slot->told) {
         log_line(
@@ -148,7 +153,11 @@ static void find_orphan(struct supervisor *supervisor, uint32_t index)
         supervisor_lose_slot(supervisor, index);
         return;
     }
-    kin_continue(worker.pidfd);
+    if (slot->replacing) {
+        slot->start_after_us = 0; /* it was stopped for its next keeper */
+    } else {
+        kin_continue(worker.pidfd);
+    }
     slot->orphan = worker.pid;
     slot->pidfd = worker.pidfd;
 }
@@ -173,8 +182,8 @@ static void reap_keeper(struct supervisor *supervisor, uint32_t index)
         log_line(LOG_LEVEL_ERROR, "event=keeper_died slot=%u status=%d what=\"its worker serves on\"", index,
                  status);
     }
-    slot->replacing = false;
     find_orphan(supervisor, index);
+    slot->replacing = false;
 }
 
 static void reap_slot(struct supervisor *supervisor, uint32_t index)

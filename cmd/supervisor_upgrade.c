@@ -216,6 +216,27 @@ static bool may_be_replaced(const struct supervisor *supervisor, uint32_t index)
     return !supervisor->slots[index].told;
 }
 
+/* Stops the slot's worker, so that it does not die by itself while it has no keeper. 0, or -ESRCH where there is none
+ * just now: its keeper is replacing it. */
+static int stop_worker(const struct supervisor *supervisor, uint32_t index)
+{
+    static struct kin found[KIN_MAX];
+    struct kin_memory memory;
+    int result = -ESRCH;
+
+    if (kin_memory_of(supervisor->region.fds[SEGMENT_TABLES], &memory) < 0) {
+        return 0;
+    }
+    int count = kin_find(&memory, found, KIN_MAX);
+    for (int i = 0; i < count; i++) {
+        if (found[i].role == KIN_WORKER && found[i].slot == index) {
+            result = inherit_stop(&found[i]);
+        }
+        close(found[i].pidfd);
+    }
+    return result == -ESRCH ? result : 0;
+}
+
 /* The next keeper that is not ours goes; supervisor_watch_slots() does the rest. */
 static void replace_next(struct supervisor *supervisor)
 {
@@ -223,6 +244,9 @@ static void replace_next(struct supervisor *supervisor)
     uint32_t next = first_not(supervisor, is_new);
 
     if (next < header->slot_count) {
+        if (stop_worker(supervisor, next) < 0) {
+            return; /* once it is replaced */
+        }
         supervisor->slots[next].replacing = true;
         (void)kill(supervisor->slots[next].keeper, SIGKILL);
         return;

@@ -123,9 +123,25 @@ Test(takeovers, of_everybody)
     expect_unharmed();
 }
 
-Test(takeovers, by_upgrades)
+/* Workers fail while keepers are replaced. */
+Test(takeovers, by_upgrades_while_workers_fail)
 {
     begin(8);
+    for (unsigned i = 1; i <= UPGRADES; i++) {
+        cr_assert_eq(kill(bed.penstock, SIGUSR2), 0);
+        for (unsigned ms = 0; penstock_number("upgrades") < i; ms += 5) {
+            cr_assert_lt(ms, 20000, "%s", penstock_log());
+            (void)kill(penstock_worker((unsigned)rng_below(&rng, WORKERS)), SIGABRT);
+            bed_pause_ms(5 + (unsigned)rng_below(&rng, 40));
+        }
+    }
+    settle();
+    expect_unharmed();
+}
+
+Test(takeovers, by_upgrades)
+{
+    begin(14);
     for (unsigned i = 1; i <= UPGRADES; i++) {
         cr_assert_eq(kill(bed.penstock, SIGUSR2), 0);
         WAIT_UNTIL(penstock_number("upgrades") == i);

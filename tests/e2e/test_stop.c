@@ -79,7 +79,7 @@ Test(stop, drain_has_an_end)
     bed_end();
 }
 
-Test(stop, at_once)
+static void stop_at_once(int signal)
 {
     uint16_t port;
     int listener = net_listen(&port, 64);
@@ -87,12 +87,22 @@ Test(stop, at_once)
     penstock_start_to(port);
     struct net_pair pair = net_pair(listener);
     net_exchange(&pair);
-    cr_assert_eq(penstock_stop(SIGINT), 0);
+    cr_assert_eq(penstock_stop(signal), 0);
     net_expect_reset(pair.client);
     net_expect_reset(pair.server);
     cr_assert_eq(bed_count(penstock_access_log(), " 8 6 stopped "), 1);
     cr_assert(!connects(bed.port));
     bed_end();
+}
+
+Test(stop, at_once_by_sigint)
+{
+    stop_at_once(SIGINT);
+}
+
+Test(stop, at_once_by_sigquit)
+{
+    stop_at_once(SIGQUIT);
 }
 
 /* The port is free at once: nothing in the kernel listens on behalf of a process that has ended. */
