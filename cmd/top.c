@@ -21,6 +21,7 @@ enum {
     EVERY_US = 1000000,
     HEADER_LINES = 7,
     SHOWN_MAX = 512,
+    BUSY_PERMILLE = 900, /* a worker with hardly any CPU time left */
 };
 
 struct top {
@@ -95,6 +96,7 @@ static void draw_workers(const struct summary *now)
     struct spread sessions;
 
     find_spreads(&permille, &sessions, now);
+    screen_set_colour(permille.most > BUSY_PERMILLE ? SCREEN_WARN : SCREEN_PLAIN);
     screen_line("workers busy %u.%u%% to %u.%u%% (worker %u)   with %u to %u sessions (worker %u)",
                 permille.least / 10, permille.least % 10, permille.most / 10, permille.most % 10,
                 permille.worker, sessions.least, sessions.most, sessions.worker);
@@ -109,23 +111,29 @@ static void draw_head(const struct top *top)
 
     health_judge(&health, now);
     count_rates(&rates, top);
+    screen_set_colour(!health.live ? SCREEN_BAD : health.ready ? SCREEN_GOOD : SCREEN_WARN);
     screen_line("%s: %s%s  up %s  %u of %u workers  configuration %" PRIu64, top->region.header->name,
                 health.ready ? "all is well" : health.reason, health.live ? "" : " (NOT WELL)",
                 text_duration(texts[0], now->up_seconds * 1000), now->serving, now->workers, now->generation);
+    screen_set_colour(now->accept_paused ? SCREEN_WARN : SCREEN_PLAIN);
     screen_line("sessions %" PRIu64 " of %" PRIu64 "   new %" PRIu64
                 "/s   from clients %s/s   from servers %s/s%s",
                 now->sessions, now->sessions_limit, rates.accepts, text_bytes(texts[1], rates.client_bytes),
                 text_bytes(texts[2], rates.server_bytes), now->accept_paused ? "   ACCEPTING IS PAUSED" : "");
+    screen_set_colour(now->receivers_waiting > 0 ? SCREEN_WARN : SCREEN_PLAIN);
     screen_line("buffers lent %s of %s   receivers waiting %" PRIu64,
                 text_bytes(texts[3], now->buffer_lent_bytes), text_bytes(texts[4], now->buffer_budget_bytes),
                 now->receivers_waiting);
     draw_workers(now);
+    screen_set_colour(SCREEN_PLAIN);
     screen_line("by %s   keys: b bytes, a age, r rate, q quit", top->order == TOP_BY_BYTES ? "bytes"
                                                                 : top->order == TOP_BY_AGE ? "age"
                                                                                            : "rate");
     screen_line("%s", "");
+    screen_set_colour(SCREEN_HEAD);
     screen_line("%-12s %-10s %7s %10s %12s  %-22s %-12s %s", "SESSION", "STATE", "AGE", "BYTES", "RATE",
                 "SOURCE", "LISTENER", "POOL/SERVER");
+    screen_set_colour(SCREEN_PLAIN);
 }
 
 static void draw_row(const struct top *top, const struct top_row *row)

@@ -118,6 +118,9 @@ Test(dashboard, follows_what_happens)
     WAIT_UNTIL(browser_is(TEXT_OF("#servers tbody td:nth-child(3)") " == 'drain'"));
     cr_expect(browser_is(bed_format(TEXT_OF("#events tbody") ".includes('server %s: drain')", server)));
     cr_expect(browser_is(TEXT_OF("#events tbody") ".includes('every worker serves again')"));
+    (void)browser_call("Page.reload", "{}");
+    WAIT_UNTIL(browser_is("document.querySelector('#events tbody')?.textContent"
+                          ".includes('worker 1 was replaced; deaths in all: 1') == true"));
     close_dashboard();
 }
 
