@@ -102,6 +102,18 @@ static void draw_workers(const struct summary *now)
                 permille.worker, sessions.least, sessions.most, sessions.worker);
 }
 
+static const char *order_text(enum top_order order)
+{
+    static const char *const texts[] = {
+        [TOP_BY_BYTES] = "bytes",
+        [TOP_BY_AGE] = "age",
+        [TOP_BY_RATE] = "rate",
+        [TOP_BY_QUEUED] = "waiting: bytes that an end is slow to take",
+    };
+
+    return texts[order];
+}
+
 static void draw_head(const struct top *top)
 {
     const struct summary *now = &top->summaries[top->newest];
@@ -126,13 +138,11 @@ static void draw_head(const struct top *top)
                 now->receivers_waiting);
     draw_workers(now);
     screen_set_colour(SCREEN_PLAIN);
-    screen_line("by %s   keys: b bytes, a age, r rate, q quit", top->order == TOP_BY_BYTES ? "bytes"
-                                                                : top->order == TOP_BY_AGE ? "age"
-                                                                                           : "rate");
+    screen_line("by %s   keys: b bytes, a age, r rate, w waiting, q quit", order_text(top->order));
     screen_line("%s", "");
     screen_set_colour(SCREEN_HEAD);
-    screen_line("%-12s %-10s %7s %10s %12s  %-22s %-12s %s", "SESSION", "STATE", "AGE", "BYTES", "RATE",
-                "SOURCE", "LISTENER", "POOL/SERVER");
+    screen_line("%-12s %-10s %7s %10s %12s %10s  %-22s %-12s %s", "SESSION", "STATE", "AGE", "BYTES", "RATE",
+                "WAITING", "SOURCE", "LISTENER", "POOL/SERVER");
     screen_set_colour(SCREEN_PLAIN);
 }
 
@@ -142,7 +152,7 @@ static void draw_row(const struct top *top, const struct top_row *row)
     uint64_t age_ms = now_us > row->accepted_us ? (now_us - row->accepted_us) / 1000 : 0;
     struct session_names names;
     struct session session;
-    char texts[3][TEXT_NUMBER_MAX];
+    char texts[4][TEXT_NUMBER_MAX];
     char rate[TEXT_NUMBER_MAX + 2];
     char name[32];
 
@@ -153,9 +163,9 @@ static void draw_row(const struct top *top, const struct top_row *row)
     session_names_find(&names, &top->region, &session);
     snprintf(rate, sizeof(rate), "%s/s", text_bytes(texts[2], row->rate));
     snprintf(name, sizeof(name), "%u/%" PRIu64, row->slot, session.serial);
-    screen_line("%-12s %-10s %7s %10s %12s  %-22s %-12s %s/%s", name, session_phase_text(session.phase),
-                text_duration(texts[0], age_ms), text_bytes(texts[1], row->bytes), rate, names.source,
-                names.listener, names.pool, names.server);
+    screen_line("%-12s %-10s %7s %10s %12s %10s  %-22s %-12s %s/%s", name, session_phase_text(session.phase),
+                text_duration(texts[0], age_ms), text_bytes(texts[1], row->bytes), rate,
+                text_bytes(texts[3], row->queued), names.source, names.listener, names.pool, names.server);
 }
 
 static void draw(const struct top *top)
@@ -244,6 +254,9 @@ static void follow_keys(struct top *top, uint64_t until_us, bool *quit)
             break;
         case 'r':
             top->order = TOP_BY_RATE;
+            break;
+        case 'w':
+            top->order = TOP_BY_QUEUED;
             break;
         case 'q':
             *quit = true;

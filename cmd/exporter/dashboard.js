@@ -187,7 +187,7 @@
 
   const fillSessions = (id, sessions) => fill(id, sessions.map((s) => ({
     cells: [`${s.worker}/${s.serial}`, s.source, `${s.pool}/${s.server}`, s.state, span(Math.floor(s.age_ms / 1000)), span(Math.floor(s.idle_ms / 1000)),
-      bytesText(s.client_bytes), bytesText(s.server_bytes)],
+      bytesText(s.client_bytes), bytesText(s.server_bytes), bytesText(s.client_queued_bytes + s.server_queued_bytes)],
   })), "none");
 
   // --- Events ----------------------------------------------------------------------------------------------
@@ -319,6 +319,7 @@
     const status = await get("/api/status");
     const top = await get("/api/top");
     fillSessions("biggest", top.bytes);
+    fillSessions("slowest", top.queued);
     fillSessions("oldest", top.age);
     if (restarted(status)) kept.length = 0;
     if (kept.length > 0 && kept[kept.length - 1].read_us === status.read_us) return;

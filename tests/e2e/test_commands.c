@@ -202,6 +202,9 @@ Test(commands, top_on_a_terminal_follows_keys_and_puts_it_back)
     from = terminal.used;
     cr_assert_eq(write(terminal.master, "xr", 2), 2);
     WAIT_UNTIL(is_shown(from, "by rate"));
+    from = terminal.used;
+    cr_assert_eq(write(terminal.master, "w", 1), 1);
+    WAIT_UNTIL(is_shown(from, "by waiting"));
     cr_assert_eq(write(terminal.master, "q", 1), 1);
     terminal_expect_restored(0);
     bed_end();
