@@ -21,6 +21,7 @@ static const char leave[] = "\x1b[0m\x1b[?25h\x1b[?1049l";
 static struct termios before;
 static volatile sig_atomic_t entered;
 static unsigned width, height, lines; /* of the picture being drawn */
+static const char *colour_code = "";
 static volatile sig_atomic_t ended;
 
 static void on_signal(int signal)
@@ -113,8 +114,19 @@ void screen_line(const char *format, ...)
     va_start(arguments, format);
     vsnprintf(text, sizeof(text), format, arguments);
     va_end(arguments);
-    printf("%s%.*s\x1b[0m\x1b[K", lines > 0 ? "\n" : "", (int)width, text);
+    printf("%s%s%.*s\x1b[0m\x1b[K", lines > 0 ? "\n" : "", colour_code, (int)width, text);
     lines++;
+}
+
+void screen_set_colour(enum screen_colour colour)
+{
+    static const char *const codes[] = {
+        [SCREEN_PLAIN] = "",       [SCREEN_GOOD] = "\x1b[32m", [SCREEN_WARN] = "\x1b[33m",
+        [SCREEN_BAD] = "\x1b[31m", [SCREEN_HEAD] = "\x1b[7m",
+    };
+    const char *unwanted = getenv("NO_COLOR");
+
+    colour_code = unwanted == NULL || unwanted[0] == '\0' ? codes[colour] : "";
 }
 
 void screen_done(void)

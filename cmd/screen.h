@@ -21,6 +21,10 @@ void screen_begin(void);
 void screen_line(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void screen_done(void);
 
+/* Of the lines that follow; not where NO_COLOR is set (no-color.org). */
+enum screen_colour { SCREEN_PLAIN, SCREEN_GOOD, SCREEN_WARN, SCREEN_BAD, SCREEN_HEAD };
+void screen_set_colour(enum screen_colour colour);
+
 /* Waits until `until_us` (CLOCK_MONOTONIC), a key, another size of the terminal, or an end. The key; 0: none. */
 char screen_wait(uint64_t until_us);
 

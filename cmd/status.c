@@ -71,9 +71,14 @@ static void print_listeners(const struct summary *summary, const struct region *
 
 static void print_text(const struct summary *summary, const struct region *region)
 {
-    printf("%s: version %.*s, up %" PRIu64 " s, %u of %u workers serving, configuration %" PRIu64 "%s\n\n",
-           region->header->name, REGION_VERSION_MAX - 1, region->header->version, summary->up_seconds,
-           summary->serving, summary->workers, summary->generation,
+    char up[TEXT_NUMBER_MAX];
+    char taken[TEXT_NUMBER_MAX];
+
+    printf("%s: version %.*s, up %s, %u of %u workers serving, configuration %" PRIu64
+           " taken %s ago, %u reloads refused%s\n\n",
+           region->header->name, REGION_VERSION_MAX - 1, region->header->version,
+           text_duration(up, summary->up_seconds * 1000), summary->serving, summary->workers,
+           summary->generation, text_duration(taken, summary->taken_seconds * 1000), summary->reloads_failed,
            region->header->run_state == RUN_DRAIN ? ", draining" : "");
     printf("  %-22s %" PRIu64 " of %" PRIu64 "%s\n", "sessions", summary->sessions, summary->sessions_limit,
            summary->accept_paused ? "  (accepting is paused: a limit is reached)" : "");

@@ -50,6 +50,7 @@ static void add_slot(struct summary *summary, const struct region *region, uint3
     const struct worker_slot *slot = region_slot(region, index);
     uint64_t now_ms = summary->read_us / 1000;
     uint64_t beat_ms = load(&slot->beat_ms);
+    uint64_t adopted_ms = load(&slot->adopted_us) / 1000;
     struct summary_worker *worker = &summary->worker[index];
 
     *worker = (struct summary_worker){
@@ -61,6 +62,7 @@ static void add_slot(struct summary *summary, const struct region *region, uint3
         .records_used = load32(&slot->session_high),
         .share_bytes = load32(&slot->share_bytes),
         .beat_age_ms = now_ms > beat_ms ? now_ms - beat_ms : 0,
+        .adopted_age_ms = now_ms > adopted_ms ? now_ms - adopted_ms : 0,
         .adoption_us = load(&slot->adoption_us),
         .heap_bytes = load(&slot->heap_bytes),
         .busy_us = load(&slot->busy_us),

@@ -17,9 +17,10 @@ struct summary_worker {
     uint32_t incarnation;
     uint32_t deaths;
     uint32_t sessions;
-    uint32_t records_used; /* of its slab, ever */
-    uint32_t share_bytes;  /* that one direction may hold of the buffers */
-    uint64_t beat_age_ms;  /* since its loop last turned */
+    uint32_t records_used;   /* of its slab, ever */
+    uint32_t share_bytes;    /* that one direction may hold of the buffers */
+    uint64_t beat_age_ms;    /* since its loop last turned */
+    uint64_t adopted_age_ms; /* since its last incarnation was through with its beginning */
     uint64_t adoption_us;
     uint64_t heap_bytes;
     uint64_t busy_us;       /* CPU time without spinning, of all incarnations */

@@ -21,6 +21,7 @@ enum {
     EVERY_US = 1000000,
     HEADER_LINES = 7,
     SHOWN_MAX = 512,
+    BUSY_PERMILLE = 900, /* a worker with hardly any CPU time left */
 };
 
 struct top {
@@ -95,9 +96,22 @@ static void draw_workers(const struct summary *now)
     struct spread sessions;
 
     find_spreads(&permille, &sessions, now);
+    screen_set_colour(permille.most > BUSY_PERMILLE ? SCREEN_WARN : SCREEN_PLAIN);
     screen_line("workers busy %u.%u%% to %u.%u%% (worker %u)   with %u to %u sessions (worker %u)",
                 permille.least / 10, permille.least % 10, permille.most / 10, permille.most % 10,
                 permille.worker, sessions.least, sessions.most, sessions.worker);
+}
+
+static const char *order_text(enum top_order order)
+{
+    static const char *const texts[] = {
+        [TOP_BY_BYTES] = "bytes",
+        [TOP_BY_AGE] = "age",
+        [TOP_BY_RATE] = "rate",
+        [TOP_BY_QUEUED] = "waiting: bytes that an end is slow to take",
+    };
+
+    return texts[order];
 }
 
 static void draw_head(const struct top *top)
@@ -109,23 +123,27 @@ static void draw_head(const struct top *top)
 
     health_judge(&health, now);
     count_rates(&rates, top);
+    screen_set_colour(!health.live ? SCREEN_BAD : health.ready ? SCREEN_GOOD : SCREEN_WARN);
     screen_line("%s: %s%s  up %s  %u of %u workers  configuration %" PRIu64, top->region.header->name,
                 health.ready ? "all is well" : health.reason, health.live ? "" : " (NOT WELL)",
                 text_duration(texts[0], now->up_seconds * 1000), now->serving, now->workers, now->generation);
+    screen_set_colour(now->accept_paused ? SCREEN_WARN : SCREEN_PLAIN);
     screen_line("sessions %" PRIu64 " of %" PRIu64 "   new %" PRIu64
                 "/s   from clients %s/s   from servers %s/s%s",
                 now->sessions, now->sessions_limit, rates.accepts, text_bytes(texts[1], rates.client_bytes),
                 text_bytes(texts[2], rates.server_bytes), now->accept_paused ? "   ACCEPTING IS PAUSED" : "");
+    screen_set_colour(now->receivers_waiting > 0 ? SCREEN_WARN : SCREEN_PLAIN);
     screen_line("buffers lent %s of %s   receivers waiting %" PRIu64,
                 text_bytes(texts[3], now->buffer_lent_bytes), text_bytes(texts[4], now->buffer_budget_bytes),
                 now->receivers_waiting);
     draw_workers(now);
-    screen_line("by %s   keys: b bytes, a age, r rate, q quit", top->order == TOP_BY_BYTES ? "bytes"
-                                                                : top->order == TOP_BY_AGE ? "age"
-                                                                                           : "rate");
+    screen_set_colour(SCREEN_PLAIN);
+    screen_line("by %s   keys: b bytes, a age, r rate, w waiting, q quit", order_text(top->order));
     screen_line("%s", "");
-    screen_line("%-12s %-10s %7s %10s %12s  %-22s %-12s %s", "SESSION", "STATE", "AGE", "BYTES", "RATE",
-                "SOURCE", "LISTENER", "POOL/SERVER");
+    screen_set_colour(SCREEN_HEAD);
+    screen_line("%-12s %-10s %7s %10s %12s %10s  %-22s %-12s %s", "SESSION", "STATE", "AGE", "BYTES", "RATE",
+                "WAITING", "SOURCE", "LISTENER", "POOL/SERVER");
+    screen_set_colour(SCREEN_PLAIN);
 }
 
 static void draw_row(const struct top *top, const struct top_row *row)
@@ -134,7 +152,7 @@ static void draw_row(const struct top *top, const struct top_row *row)
     uint64_t age_ms = now_us > row->accepted_us ? (now_us - row->accepted_us) / 1000 : 0;
     struct session_names names;
     struct session session;
-    char texts[3][TEXT_NUMBER_MAX];
+    char texts[4][TEXT_NUMBER_MAX];
     char rate[TEXT_NUMBER_MAX + 2];
     char name[32];
 
@@ -145,9 +163,9 @@ static void draw_row(const struct top *top, const struct top_row *row)
     session_names_find(&names, &top->region, &session);
     snprintf(rate, sizeof(rate), "%s/s", text_bytes(texts[2], row->rate));
     snprintf(name, sizeof(name), "%u/%" PRIu64, row->slot, session.serial);
-    screen_line("%-12s %-10s %7s %10s %12s  %-22s %-12s %s/%s", name, session_phase_text(session.phase),
-                text_duration(texts[0], age_ms), text_bytes(texts[1], row->bytes), rate, names.source,
-                names.listener, names.pool, names.server);
+    screen_line("%-12s %-10s %7s %10s %12s %10s  %-22s %-12s %s/%s", name, session_phase_text(session.phase),
+                text_duration(texts[0], age_ms), text_bytes(texts[1], row->bytes), rate,
+                text_bytes(texts[3], row->queued), names.source, names.listener, names.pool, names.server);
 }
 
 static void draw(const struct top *top)
@@ -236,6 +254,9 @@ static void follow_keys(struct top *top, uint64_t until_us, bool *quit)
             break;
         case 'r':
             top->order = TOP_BY_RATE;
+            break;
+        case 'w':
+            top->order = TOP_BY_QUEUED;
             break;
         case 'q':
             *quit = true;

@@ -59,6 +59,8 @@ int top_rows_read(struct top_rows *now, const struct top_rows *before, const str
             .accepted_us = session.accepted_us,
             .bytes = session.conn[SIDE_CLIENT].received_bytes + session.conn[SIDE_SERVER].received_bytes,
         };
+        row.queued =
+            (uint64_t)session.conn[SIDE_CLIENT].queued_bytes + session.conn[SIDE_SERVER].queued_bytes;
         row.rate = rate_of(&row, before, &at, now->read_us - before->read_us);
         result = add(now, &row);
     }
@@ -73,6 +75,9 @@ static bool is_above(const struct top_row *a, const struct top_row *b, enum top_
     }
     if (order == TOP_BY_RATE && a->rate != b->rate) {
         return a->rate > b->rate;
+    }
+    if (order == TOP_BY_QUEUED && a->queued != b->queued) {
+        return a->queued > b->queued;
     }
     return a->accepted_us < b->accepted_us;
 }

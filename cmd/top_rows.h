@@ -1,18 +1,19 @@
 /*
- * The largest sessions, by bytes, age or rate, from one look to the next.
+ * The largest sessions, by bytes, age, rate or what is queued, from one look to the next.
  */
 #ifndef PENSTOCK_CMD_TOP_ROWS_H
 #define PENSTOCK_CMD_TOP_ROWS_H
 
 #include "shm/session_slab.h"
 
-enum top_order { TOP_BY_BYTES, TOP_BY_AGE, TOP_BY_RATE };
+enum top_order { TOP_BY_BYTES, TOP_BY_AGE, TOP_BY_RATE, TOP_BY_QUEUED };
 
 struct top_row {
     uint32_t slot, index, generation;
     uint64_t accepted_us;
-    uint64_t bytes; /* both ways */
-    uint64_t rate;  /* bytes a second since the last look; 0 where it was not there then */
+    uint64_t bytes;  /* both ways */
+    uint64_t queued; /* of them: bytes that the other end has not taken yet */
+    uint64_t rate;   /* bytes a second since the last look; 0 where it was not there then */
 };
 
 struct top_rows {

@@ -187,15 +187,27 @@
 
   const fillSessions = (id, sessions) => fill(id, sessions.map((s) => ({
     cells: [`${s.worker}/${s.serial}`, s.source, `${s.pool}/${s.server}`, s.state, span(Math.floor(s.age_ms / 1000)), span(Math.floor(s.idle_ms / 1000)),
-      bytesText(s.client_bytes), bytesText(s.server_bytes)],
+      bytesText(s.client_bytes), bytesText(s.server_bytes), bytesText(s.client_queued_bytes + s.server_queued_bytes)],
   })), "none");
 
   // --- Events ----------------------------------------------------------------------------------------------
 
   const events = []; // newest first
 
+  // With the day, where that is another.
+  const when = (date) => (date.toDateString() === new Date().toDateString() ? date.toLocaleTimeString() : date.toLocaleString());
+
+  // What an instance remembers of the time before this page was opened: the last of each kind.
+  const recallEvents = (status) => {
+    const past = status.workers.filter((w) => w.incarnation > 1)
+      .map((w) => [w.adopted_age_ms, `worker ${w.worker} was replaced; deaths in all: ${count.format(w.deaths)}`]);
+    if (status.generation > 1) past.push([status.generation_seconds * 1000, `configuration no. ${status.generation} was taken`]);
+    past.sort((a, b) => a[0] - b[0]);
+    events.push(...past.slice(0, EVENTS).map(([age, what]) => [when(new Date(Date.now() - age)), what]));
+  };
+
   const noteEvents = (then, now) => {
-    const note = (what) => events.unshift([new Date().toLocaleTimeString(), what]);
+    const note = (what) => events.unshift([when(new Date()), what]);
     const were = new Map(then.workers.map((worker) => [worker.worker, worker]));
     for (const worker of now.workers) {
       const was = were.get(worker.worker);
@@ -288,6 +300,7 @@
     drawMeter("meter-flows", status.flows.active + status.flows.fin_wait2 + status.flows.time_wait, status.flows.capacity, (v) => count.format(v));
     fillTables(status, then, old);
     if (kept.length > 1) noteEvents(kept[kept.length - 2], status);
+    else if (events.length === 0) recallEvents(status);
     fill("events", events.map((cells) => ({ cells })), "none yet");
     at("seen").textContent = `as of ${new Date().toLocaleTimeString()}, every second`;
   };
@@ -306,6 +319,7 @@
     const status = await get("/api/status");
     const top = await get("/api/top");
     fillSessions("biggest", top.bytes);
+    fillSessions("slowest", top.queued);
     fillSessions("oldest", top.age);
     if (restarted(status)) kept.length = 0;
     if (kept.length > 0 && kept[kept.length - 1].read_us === status.read_us) return;

@@ -108,14 +108,15 @@ static void print_workers(FILE *out, const struct summary *summary)
     fprintf(out, "\"workers\":[");
     for (uint32_t i = 0; i < summary->slots; i++) {
         const struct summary_worker *worker = &summary->worker[i];
-        fprintf(
-            out,
-            "%s{\"worker\":%u,\"pid\":%u,\"state\":\"%s\",\"incarnation\":%u,\"deaths\":%u,"
-            "\"sessions\":%u,\"beat_age_ms\":%" PRIu64 ",\"adoption_us\":%" PRIu64 ",\"heap_bytes\":%" PRIu64
-            ",\"busy_us\":%" PRIu64 ",\"busy_ratio\":%u.%03u,\"completions\":%" PRIu64 "}",
-            i > 0 ? "," : "", i, worker->pid, summary_slot_state_text(worker->state), worker->incarnation,
-            worker->deaths, worker->sessions, worker->beat_age_ms, worker->adoption_us, worker->heap_bytes,
-            worker->busy_us, worker->busy_permille / 1000, worker->busy_permille % 1000, worker->completions);
+        fprintf(out,
+                "%s{\"worker\":%u,\"pid\":%u,\"state\":\"%s\",\"incarnation\":%u,\"deaths\":%u,"
+                "\"sessions\":%u,\"beat_age_ms\":%" PRIu64 ",\"adopted_age_ms\":%" PRIu64
+                ",\"adoption_us\":%" PRIu64 ",\"heap_bytes\":%" PRIu64 ",\"busy_us\":%" PRIu64
+                ",\"busy_ratio\":%u.%03u,\"completions\":%" PRIu64 "}",
+                i > 0 ? "," : "", i, worker->pid, summary_slot_state_text(worker->state), worker->incarnation,
+                worker->deaths, worker->sessions, worker->beat_age_ms, worker->adopted_age_ms,
+                worker->adoption_us, worker->heap_bytes, worker->busy_us, worker->busy_permille / 1000,
+                worker->busy_permille % 1000, worker->completions);
     }
     fprintf(out, "]");
 }

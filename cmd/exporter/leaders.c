@@ -16,6 +16,10 @@ int leaders_read(struct leaders *leaders, const struct region *region)
     int result = top_rows_read(&leaders->rows, &none, region);
     leaders->counts[0] = top_rows_first(&leaders->rows, TOP_BY_BYTES, leaders->first[0], LEADERS_MAX);
     leaders->counts[1] = top_rows_first(&leaders->rows, TOP_BY_AGE, leaders->first[1], LEADERS_MAX);
+    leaders->counts[2] = top_rows_first(&leaders->rows, TOP_BY_QUEUED, leaders->first[2], LEADERS_MAX);
+    while (leaders->counts[2] > 0 && leaders->first[2][leaders->counts[2] - 1].queued == 0) {
+        leaders->counts[2]--;
+    }
     leaders->cost_us = clock_now_us() - begun_us;
     return result;
 }
@@ -45,5 +49,7 @@ void leaders_print(FILE *out, const struct leaders *leaders, const struct region
     print_first(out, leaders->first[0], leaders->counts[0], region);
     fprintf(out, ",\"age\":");
     print_first(out, leaders->first[1], leaders->counts[1], region);
+    fprintf(out, ",\"queued\":");
+    print_first(out, leaders->first[2], leaders->counts[2], region);
     fprintf(out, "}\n");
 }

@@ -149,6 +149,7 @@ static void terminal_begin(void)
     terminal.pid = fork();
     if (terminal.pid == 0) {
         (void)setrlimit(RLIMIT_CORE, &(struct rlimit){0});
+        (void)unsetenv("NO_COLOR");
         dup2(slave, STDIN_FILENO);
         dup2(slave, STDOUT_FILENO);
         execl(bed_penstock_path(), "penstock", "top", "-n", bed.name, (char *)NULL);
@@ -194,12 +195,16 @@ Test(commands, top_on_a_terminal_follows_keys_and_puts_it_back)
     WAIT_UNTIL(is_shown(0, "all is well") && is_shown(0, "by bytes"));
     WAIT_UNTIL(is_shown(0, bed_format("127.0.0.1:%u", net_local_port(pair.client))));
     WAIT_UNTIL(is_shown(0, "with 0 to 1 sessions (worker "));
+    cr_expect(is_shown(0, bed_format("\x1b[32m%s: all is well", bed.name)));
     size_t from = terminal.used;
     cr_assert_eq(write(terminal.master, "a", 1), 1);
     WAIT_UNTIL(is_shown(from, "by age"));
     from = terminal.used;
     cr_assert_eq(write(terminal.master, "xr", 2), 2);
     WAIT_UNTIL(is_shown(from, "by rate"));
+    from = terminal.used;
+    cr_assert_eq(write(terminal.master, "w", 1), 1);
+    WAIT_UNTIL(is_shown(from, "by waiting"));
     cr_assert_eq(write(terminal.master, "q", 1), 1);
     terminal_expect_restored(0);
     bed_end();

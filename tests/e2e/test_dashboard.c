@@ -72,6 +72,7 @@ Test(dashboard, shows_what_there_is)
     cr_expect(browser_is(LISTENER_CELL(4) ".includes(' of ')"), "the accept queue");
     cr_expect(browser_is(LISTENER_CELL(6) " == '\u2013'"), "nothing was timed");
     cr_expect(browser_is(TEXT_OF("#biggest tbody") " == 'none'"));
+    cr_expect(browser_is(TEXT_OF("#slowest tbody") " == 'none'"));
     cr_expect(browser_is(TEXT_OF("#oldest tbody") " == 'none'"));
     cr_expect(browser_is(TEXT_OF("#events tbody") " == 'none yet'"));
     cr_expect(browser_is("document.getElementById('notes').hidden"));
@@ -118,6 +119,23 @@ Test(dashboard, follows_what_happens)
     WAIT_UNTIL(browser_is(TEXT_OF("#servers tbody td:nth-child(3)") " == 'drain'"));
     cr_expect(browser_is(bed_format(TEXT_OF("#events tbody") ".includes('server %s: drain')", server)));
     cr_expect(browser_is(TEXT_OF("#events tbody") ".includes('every worker serves again')"));
+    (void)browser_call("Page.reload", "{}");
+    WAIT_UNTIL(browser_is("document.querySelector('#events tbody')?.textContent"
+                          ".includes('worker 1 was replaced; deaths in all: 1') == true"));
+    close_dashboard();
+}
+
+Test(dashboard, finds_slow_readers)
+{
+    struct origin origin = origin_start("auto");
+
+    open_dashboard(origin.port);
+    struct bed_process load =
+        load_start("slow --connections 2 --read-rate 0 --receive-buffer 8192 --seconds 4");
+    WAIT_UNTIL(browser_number("document.querySelectorAll('#slowest tbody tr').length") == 2);
+    WAIT_UNTIL(browser_is("!" TEXT_OF("#slowest tbody td:nth-child(9)") ".startsWith('0')"));
+    (void)load_finish(&load);
+    WAIT_UNTIL(browser_is(TEXT_OF("#slowest tbody") " == 'none'"));
     close_dashboard();
 }
 

@@ -110,11 +110,13 @@ static void vanish(int fd, struct rng *rng)
 
 static void ask_without_reading(int fd, struct rng *rng)
 {
+    const char *request = rng_chance(rng, 50) ? "GET /api/sessions HTTP/1.1\r\nHost: a\r\n\r\n"
+                                              : "GET /api/flows HTTP/1.1\r\nHost: a\r\n\r\n";
     int least = 1;
 
     (void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &least, sizeof(least));
     for (int i = 0; i < 50; i++) {
-        say(fd, "GET /api/sessions HTTP/1.1\r\nHost: a\r\n\r\n");
+        say(fd, request);
     }
     bed_pause_ms((unsigned)rng_below(rng, 300));
 }

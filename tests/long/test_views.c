@@ -130,18 +130,24 @@ static struct view view_of_log(void)
     return view;
 }
 
-/* `penstock sessions --json` */
-static struct list list_of_command(void)
+/* The output of `penstock COMMAND --json`, a file. */
+static const char *output_of(const char *command, const char *option, const char *value)
 {
     struct bed_process process;
-    const char *argv[] = {bed_penstock_path(), "sessions", "-n", bed.name, "--json", NULL};
+    const char *argv[] = {bed_penstock_path(), command, "-n", bed.name, "--json", option, value, NULL};
 
     cr_assert_eq(bed_run(argv, &process), 0, "%s", bed_read_file(process.err));
     (void)unlink(process.err);
-    return read_list(process.out);
+    return process.out;
 }
 
-static struct list list_of_exporter(void)
+static struct list list_of_command(void)
+{
+    return read_list(output_of("sessions", NULL, NULL));
+}
+
+/* What the exporter answers, a file. */
+static const char *answer_to(const char *path)
 {
     static const char good[] = "HTTP/1.1 200 OK\r\n";
     char bytes[65536];
@@ -150,14 +156,35 @@ static struct list list_of_exporter(void)
     ssize_t got;
 
     cr_assert_not_null(file);
-    net_write_text(fd, "GET /api/sessions HTTP/1.0\r\n\r\n");
+    net_write_text(fd, bed_format("GET %s HTTP/1.0\r\n\r\n", path));
     net_read_text(fd, good);
     while ((got = read(fd, bytes, sizeof(bytes))) > 0) {
         fwrite(bytes, 1, (size_t)got, file);
     }
     close(fd);
     cr_assert_eq(fclose(file), 0);
-    return read_list(bed_path("list"));
+    return bed_path("list");
+}
+
+static struct list list_of_exporter(void)
+{
+    return read_list(answer_to("/api/sessions"));
+}
+
+/* Lines of a list of flow entries. Removes the file. */
+static uint64_t count_flows(const char *path)
+{
+    uint64_t count = 0;
+    char line[4096];
+    FILE *file = fopen(path, "re");
+
+    cr_assert_not_null(file);
+    while (fgets(line, sizeof(line), file) != NULL) {
+        count += strncmp(line, "{\"state\":\"active\"", 17) == 0;
+    }
+    fclose(file);
+    (void)unlink(path);
+    return count;
 }
 
 static void expect_list(const char *what, struct list list, const struct view *should, const char *status)
@@ -187,6 +214,12 @@ static void expect_all_views(const struct view *should)
     cr_expect_eq(metrics_sum(metrics, "penstock_listener_sessions"), should->sessions);
     cr_expect_eq(metrics_sum(metrics, "penstock_server_connects_total"), should->opened);
     cr_expect_eq(metrics_sum(metrics, "penstock_sessions_closed_total"), should->opened - should->sessions);
+    uint64_t flows = (uint64_t)metrics_value(metrics, "penstock_flow_entries{state=\"active\"}");
+    cr_expect_leq(flows, 2 * should->sessions);
+    cr_expect_geq(flows + (uint64_t)metrics_value(metrics, "penstock_flow_failures_total"),
+                  2 * should->sessions);
+    cr_expect_eq(count_flows(output_of("flows", "--state", "active")), flows);
+    cr_expect_eq(count_flows(answer_to("/api/flows?state=active")), flows);
 }
 
 /* While everything moves: nobody misses a session that is there, and no counter falls. */

@@ -52,6 +52,20 @@ Test(leaders, are_the_largest_and_the_oldest)
     cr_expect_null(json_find(text, "age.8"));
 }
 
+Test(leaders, are_those_with_most_that_waits)
+{
+    for (uint8_t i = 1; i <= 4; i++) {
+        struct session *session = instance_add_session(i % 2, 0, 0, i, 1000);
+        session->conn[SIDE_CLIENT].queued_bytes = i == 2 ? 5000 : 0;
+        session->conn[SIDE_SERVER].queued_bytes = i == 3 ? 6000 : 0;
+    }
+    cr_assert_eq(leaders_read(&leaders, &made), 0);
+    const char *text = print();
+    cr_expect_eq(json_number(text, "queued.0.server_queued_bytes"), 6000);
+    cr_expect_eq(json_number(text, "queued.1.client_queued_bytes"), 5000);
+    cr_expect_null(json_find(text, "queued.2"), "nothing waits in the others");
+}
+
 Test(leaders, that_have_ended_are_left_out)
 {
     struct session *ends = instance_add_session(0, 0, 0, 1, 2000000);
@@ -66,7 +80,7 @@ Test(leaders, that_have_ended_are_left_out)
 Test(leaders, nobody_is_an_empty_list)
 {
     cr_assert_eq(leaders_read(&leaders, &made), 0);
-    cr_expect_str_eq(print(), "{\"bytes\":[],\"age\":[]}\n");
+    cr_expect_str_eq(print(), "{\"bytes\":[],\"age\":[],\"queued\":[]}\n");
 }
 
 Test(leaders, are_not_read_again_before_nine_times_the_cost_has_passed)
