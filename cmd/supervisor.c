@@ -358,7 +358,7 @@ static void supervise(struct supervisor *supervisor)
         }
         polls[exporter] = (struct pollfd){.fd = supervisor->exporter.pidfd, .events = POLLIN};
         bool soon = supervisor->stopping || supervisor->reload_pending || supervisor->steered ||
-                    supervisor->upgrade_wanted || supervisor->upgrading ||
+                    supervisor->reload_by_us != 0 || supervisor->upgrade_wanted || supervisor->upgrading ||
                     supervisor_is_handing_over(supervisor);
         (void)poll(polls, exporter + 1, soon ? SOON_MS : LOOK_EVERY_MS);
         follow_signals(supervisor);
@@ -374,6 +374,7 @@ static void supervise(struct supervisor *supervisor)
         supervisor_watch_slots(supervisor);
         supervisor_watch_elders(supervisor);
         supervisor_follow_upgrade(supervisor);
+        supervisor_follow_reload(supervisor);
         note_reload(supervisor);
         tell_manager(supervisor);
     }

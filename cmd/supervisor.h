@@ -67,10 +67,11 @@ struct supervisor {
     int signal_fd;
     bool has_zero_copy; /* the kernel */
     bool stopping;
-    bool reload_pending; /* published and not yet taken by every worker */
-    bool upgrade_wanted; /* by SIGUSR2 */
-    bool upgrading;      /* keepers and workers are being replaced */
-    bool ended;          /* nobody is left of the instance */
+    bool reload_pending;   /* published and not yet taken by every worker */
+    uint64_t reload_by_us; /* the file is to be read again, by then; 0: no */
+    bool upgrade_wanted;   /* by SIGUSR2 */
+    bool upgrading;        /* keepers and workers are being replaced */
+    bool ended;            /* nobody is left of the instance */
     struct elder elders[ELDERS_MAX];
     uint32_t elder_count;
 };
@@ -173,8 +174,11 @@ int supervisor_set_options(const struct supervisor *supervisor, const struct ima
 /* Takes out of a configuration what the kernel does not have and can be done without; a log line says so. */
 void supervisor_adapt(const struct supervisor *supervisor, struct image *image);
 
-/* Follows SIGHUP: checks the file, publishes its image. A wrong one changes nothing. */
+/* SIGHUP: the file is to be followed. */
 void supervisor_reload(struct supervisor *supervisor);
+
+/* Follows it, once the last reload is through: checks the file, publishes its image. A wrong one changes nothing. */
+void supervisor_follow_reload(struct supervisor *supervisor);
 
 /* Makes every worker look at the region. */
 void supervisor_wake_all(const struct supervisor *supervisor);

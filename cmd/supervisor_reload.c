@@ -14,7 +14,10 @@
 #include "shm/name_row.h"
 #include "shm/worker_slot.h"
 
-enum { BEGIN_MS = 5000 };
+enum {
+    BEGIN_MS = 5000,
+    RELOAD_WITHIN_US = 8000000, /* less than `penstock reload` waits */
+};
 
 void supervisor_adapt(const struct supervisor *supervisor, struct image *image)
 {
@@ -64,6 +67,7 @@ static const char *needs_restart(const struct supervisor *supervisor, const stru
 
 static void refuse(struct supervisor *supervisor, const char *what)
 {
+    supervisor->reload_by_us = 0;
     supervisor->region.header->reloads_failed++;
     log_line(LOG_LEVEL_ERROR, "event=reload_failed what=\"%s\" kept=\"the configuration that runs\"", what);
     notify_ready();
@@ -124,7 +128,15 @@ static int carry_out(struct supervisor *supervisor, struct image *image)
 
 void supervisor_reload(struct supervisor *supervisor)
 {
-    if (supervisor->stopping) {
+    supervisor->reload_by_us = clock_now_us() + RELOAD_WITHIN_US;
+}
+
+void supervisor_follow_reload(struct supervisor *supervisor)
+{
+    bool late = clock_now_us() >= supervisor->reload_by_us;
+
+    if (supervisor->reload_by_us == 0 || supervisor->stopping ||
+        (!late && !image_box_is_free(&supervisor->region))) {
         return;
     }
     notify_reloading();
@@ -144,13 +156,17 @@ void supervisor_reload(struct supervisor *supervisor)
     supervisor_adapt(supervisor, image);
     image->generation = supervisor->image->generation + 1;
     int result = carry_out(supervisor, image);
-    if (result < 0) {
-        refuse(supervisor, result == -EBUSY
-                               ? "the last reload is still being carried out; try again in a second"
-                               : strerror(-result));
+    if (result == -EBUSY && !late) { /* once more, with what the file says then */
         free(image);
         return;
     }
+    if (result < 0) {
+        refuse(supervisor,
+               result == -EBUSY ? "the last reload is still being carried out" : strerror(-result));
+        free(image);
+        return;
+    }
+    supervisor->reload_by_us = 0;
     free(supervisor->image);
     supervisor->image = image;
     log_set_level(image->log_level);

@@ -428,5 +428,6 @@ void supervisor_follow_file(struct supervisor *supervisor)
         return;
     }
     supervisor_reload(supervisor);
+    supervisor_follow_reload(supervisor);
     (void)wait_until(supervisor, image_is_taken, SETTLE_MS);
 }

@@ -238,6 +238,26 @@ Test(reload, more_workers_and_at_once_less_again)
     bed_end();
 }
 
+/* A second SIGHUP while the first is carried out is followed, too, by the file as it is then. */
+Test(reload, again_before_the_last_is_through)
+{
+    struct origin origin = origin_start("auto");
+    struct penstock_config config = {.servers = bed_format("127.0.0.1:%u", origin.port), .workers = 2};
+
+    penstock_start(&config);
+    cr_assert_eq(kill(penstock_worker(1), SIGSTOP), 0); /* it takes no image */
+    for (unsigned i = 0; i < 3; i++) {
+        config.limits = bed_format("sessions: %u, buffers: 64MiB", 500 + i);
+        penstock_configure(&config);
+        cr_assert_eq(kill(bed.penstock, SIGHUP), 0);
+        bed_pause_ms(50);
+    }
+    cr_assert_eq(kill(penstock_worker(1), SIGCONT), 0);
+    WAIT_UNTIL(penstock_number("sessions_limit") == 502);
+    cr_expect_eq(penstock_number("reloads_failed"), 0, "%s", penstock_log());
+    bed_end();
+}
+
 /* Nobody who connects, and no stream, notices that workers come and go, or listeners beside his. */
 Test(reload, nobody_notices_workers_come_and_go)
 {
