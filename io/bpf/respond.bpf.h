@@ -152,8 +152,10 @@ static __always_inline int answer(struct __sk_buff *skb, const struct packet *pa
     uint32_t length = fill_tcp(&tcp, &found->entry);
 
     tcp.header.check = tcp_checksum(found, &tcp, length, left_to_device);
+    /* No shorter than up to where the kernel knows a TCP header, behind options: the rest is padding. */
+    uint32_t size = tcp_at + length > packet->tcp_at ? tcp_at + length : packet->tcp_at;
     /* What the device would sum begins where the packet's TCP header was. */
-    if ((left_to_device && packet->tcp_at != tcp_at) || bpf_skb_change_tail(skb, tcp_at + length, 0) != 0 ||
+    if ((left_to_device && packet->tcp_at != tcp_at) || bpf_skb_change_tail(skb, size, 0) != 0 ||
         turn_round(skb) != 0 ||
         (ipv4 ? store_ipv4(skb, found, length) : store_ipv6(skb, found, length)) != 0 ||
         store(skb, tcp_at, &tcp, sizeof(tcp.header)) != 0 ||

@@ -3,8 +3,10 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/ethtool.h>
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
+#include <linux/sockios.h>
 #include <net/if.h>
 #include <poll.h>
 #include <sched.h>
@@ -229,6 +231,16 @@ void lab_enter_cgroup(bool inside)
 void lab_sysctl(const char *name, unsigned value)
 {
     bed_write_file(bed_format("/proc/sys/%s", name), bed_format("%u", value));
+}
+
+void lab_finish_checksums(void)
+{
+    struct ethtool_value value = {.cmd = ETHTOOL_STXCSUM};
+    struct ifreq request = {.ifr_name = LAB_INTERFACE, .ifr_data = (char *)&value};
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+    cr_assert_eq(ioctl(fd, SIOCETHTOOL, &request), 0, "%s", strerror(errno));
+    close(fd);
 }
 
 int lab_listen(bool ipv6, int tos, uint16_t *port)
@@ -505,6 +517,23 @@ static void send_question(void)
     send_packet(packet, sizeof(packet));
 }
 
+/* Whether the packet answers the question. */
+static bool is_the_end(const uint8_t *packet)
+{
+    return get16(packet + 12) == ETH_P_ARP && packet[21] == 2;
+}
+
+void lab_tell(const struct lab_peer *peer, const struct lab_segment *segment)
+{
+    uint8_t packet[LAB_PACKET_MAX];
+
+    lab_send(peer, segment);
+    send_question();
+    do {
+        (void)receive_packet(packet);
+    } while (!is_the_end(packet));
+}
+
 struct lab_answer lab_ask(const struct lab_peer *peer, const struct lab_segment *segment)
 {
     uint8_t packet[LAB_PACKET_MAX];
@@ -515,7 +544,7 @@ struct lab_answer lab_ask(const struct lab_peer *peer, const struct lab_segment 
     send_question();
     for (;;) {
         size_t length = receive_packet(packet);
-        if (get16(packet + 12) == ETH_P_ARP && packet[21] == 2) {
+        if (is_the_end(packet)) {
             return answer;
         }
         if (lab_parse(peer, packet, length, &more)) {

@@ -44,6 +44,9 @@ void lab_enter_cgroup(bool inside);
 /* Writes a number to /proc/sys/NAME of the namespace that the test is in. */
 void lab_sysctl(const char *name, unsigned value);
 
+/* The server's interface leaves no checksum to be filled in later, and the peer's kernel checks each. */
+void lab_finish_checksums(void);
+
 /* A listening socket of the server, IPv6 or not, whose packets have the given TOS or traffic class. */
 int lab_listen(bool ipv6, int tos, uint16_t *port);
 
@@ -106,6 +109,9 @@ size_t lab_build(const struct lab_peer *peer, const struct lab_segment *segment,
 bool lab_parse(const struct lab_peer *peer, const uint8_t *packet, size_t length, struct lab_answer *answer);
 
 void lab_send(const struct lab_peer *peer, const struct lab_segment *segment);
+
+/* Sends, and waits until the server has done with it, whatever it answers. */
+void lab_tell(const struct lab_peer *peer, const struct lab_segment *segment);
 
 /* The next answer, which must come. */
 struct lab_answer lab_receive(const struct lab_peer *peer);

@@ -41,7 +41,7 @@ void owned_end(void)
     owned.time_wait = NULL;
 }
 
-static struct flow_key key_of(const struct lab_peer *peer)
+struct flow_key owned_key(const struct lab_peer *peer)
 {
     struct flow_key key = {
         .local_port = peer->server_port,
@@ -64,7 +64,7 @@ static struct flow_key key_of(const struct lab_peer *peer)
 
 struct flow_entry owned_entry(const struct lab_peer *peer)
 {
-    struct flow_key key = key_of(peer);
+    struct flow_key key = owned_key(peer);
     uint32_t index = flow_table_find(&owned.table, &key);
 
     return index != FLOW_NONE ? owned.table.entries[index] : (struct flow_entry){.state = FLOW_FREE};

@@ -26,6 +26,8 @@ void owned_load(const struct time_wait_shape *shape);
 void owned_begin(const struct time_wait_shape *shape);
 void owned_end(void);
 
+struct flow_key owned_key(const struct lab_peer *peer);
+
 /* The entry of the hand-made peer's connection; FLOW_FREE: none. */
 struct flow_entry owned_entry(const struct lab_peer *peer);
 

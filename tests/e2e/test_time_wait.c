@@ -23,16 +23,15 @@ struct kinds {
 
 struct row {
     const char *name;
-    uint8_t flags;
+    uint32_t flags;
     int32_t seq; /* from what is expected next */
     uint32_t length;
     int32_t ts;           /* from the last timestamp; NO_TS: has none though it should */
     bool timestamps_only; /* has a meaning only with timestamps */
-    bool plain_only;      /* or without */
     bool nobody_listens;
+    bool differs;
     uint16_t port; /* added to the peer's */
     struct kinds ours;
-    bool differs;
     struct kinds kernels;
 };
 
@@ -50,7 +49,7 @@ static const struct row time_wait_rows[] = {
     {"bare ACK from before", LAB_ACK, -50, 0, 0, .ours = {AN_ACK, AN_ACK}},
     {"bare ACK from ahead", LAB_ACK, 1000, 0, 0, .ours = {AN_ACK, AN_ACK}},
     {"no flag at all", 0, -50, 0, 0, .ours = {AN_ACK, AN_ACK}},
-    {"RST, exact", LAB_RST, 0, 0, 0, .ours = {NOTHING, AN_ACK}, true, {NOTHING, A_RST}},
+    {"RST, exact", LAB_RST, 0, 0, 0, .ours = {NOTHING, AN_ACK}, .differs = true, .kernels = {NOTHING, A_RST}},
     {"RST in the window", LAB_RST, 10, 0, 0, .ours = {NOTHING, AN_ACK}},
     {"RST from before", LAB_RST, -1000, 0, 0, .ours = {NOTHING, AN_ACK}},
     {"RST from far ahead", LAB_RST, 10000000, 0, 0, .ours = {NOTHING, AN_ACK}},
@@ -81,9 +80,12 @@ static const struct row fin_wait2_rows[] = {
     {"bare ACK from before", LAB_ACK, -50, 0, 0, .ours = {AN_ACK, AN_ACK}},
     {"bare ACK from far ahead", LAB_ACK, 10000000, 0, 0, .ours = {AN_ACK, AN_ACK}},
     {"RST, exact", LAB_RST, 0, 0, 0, .ours = {NOTHING, A_RST}},
-    {"RST in the window", LAB_RST, 10, 0, 0, .ours = {AN_ACK, AN_ACK}, true, {NOTHING, A_RST}},
-    {"RST from before", LAB_RST, -1000, 0, 0, .ours = {NOTHING, AN_ACK}, true, {AN_ACK, AN_ACK}},
-    {"SYN in the window", LAB_SYN, 10, 0, 0, .ours = {AN_ACK, AN_ACK}, true, {A_RST, A_RST}},
+    {"RST in the window", LAB_RST, 10, 0, 0, .ours = {AN_ACK, AN_ACK}, .differs = true,
+     .kernels = {NOTHING, A_RST}},
+    {"RST from before", LAB_RST, -1000, 0, 0, .ours = {NOTHING, AN_ACK}, .differs = true,
+     .kernels = {AN_ACK, AN_ACK}},
+    {"SYN in the window", LAB_SYN, 10, 0, 0, .ours = {AN_ACK, AN_ACK}, .differs = true,
+     .kernels = {A_RST, A_RST}},
     {"SYN from before", LAB_SYN, -5000, 0, 0, .ours = {AN_ACK, AN_ACK}},
 };
 
@@ -156,7 +158,7 @@ static struct lab_answer ask(const struct conversation *conversation, const stru
 
 static struct lab_segment segment_of(const struct row *row, const struct lab_peer *peer)
 {
-    struct lab_segment segment = lab_segment(peer, row->flags, row->length);
+    struct lab_segment segment = lab_segment(peer, (uint8_t)row->flags, row->length);
 
     segment.seq += (uint32_t)row->seq;
     if (row->ts == NO_TS) {
@@ -250,7 +252,7 @@ static struct outcome outcomes[WAYS_MAX][ROWS_MAX];
 
 static bool has_meaning(const struct row *row, bool timestamps)
 {
-    return timestamps ? !row->plain_only : !row->timestamps_only;
+    return timestamps || !row->timestamps_only;
 }
 
 static const char *name_of(const struct row *row, int way)
