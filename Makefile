@@ -170,7 +170,7 @@ $(BUILD)/tests/sim: $(call objects,$(SIM_SRCS)) $(BUILD)/sim/libsim.a $(BUILD)/s
 	$(call quiet,LD)$(LINK) -o $@ $(linked) -lcriterion $(LDLIBS)
 
 # BPF programs are in the program, too. bpftool leaves the debugger's sections out.
-$(BUILD)/gen/%.skel.h: %.bpf.c $(BUILD)/flags
+$(SKELETONS): $(BUILD)/gen/%.skel.h: %.bpf.c Makefile
 	@mkdir -p $(@D)
 	$(call quiet,BPF)$(BPF_CLANG) $(BPF_FLAGS) -MMD -MP -MT $@ -MF $(@:.h=.d) -c -o $(@:.skel.h=.o) $< && \
 	    $(BPFTOOL) gen object $(@:.skel.h=.linked.o) $(@:.skel.h=.o) && \
@@ -207,7 +207,7 @@ skeletons: $(SKELETONS)
 remember = @mkdir -p $(@D); text='$(subst ','\'',$(1))'; \
            [ "$$(cat $@ 2>/dev/null)" = "$$text" ] || echo "$$text" > $@
 $(BUILD)/flags: FORCE
-	$(call remember,$(COMPILE) | $(SIM_INSTRUMENT) | $(if $(BPF),$(BPF_CLANG) $(BPF_FLAGS)))
+	$(call remember,$(COMPILE) | $(SIM_INSTRUMENT))
 $(BUILD)/sources: FORCE
 	$(call remember,$(LIB_SRCS) | $(BENCH_SRCS) | $(SIM_LIB_SRCS) | $(TEST_SRCS))
 $(BUILD)/version: FORCE
