@@ -30,18 +30,29 @@ quiet = $(if $(filter 0,$(V)),@echo "  $(1)	$@";)
 
 # --- Packages (Debian) --------------------------------------------------------------------------------------
 
-DEPS_BUILD = gcc libc6-dev make pkg-config liburing-dev libjemalloc-dev libyaml-dev libcap-dev libseccomp-dev libmicrohttpd-dev libcriterion-dev iproute2
+DEPS_BUILD = gcc libc6-dev make pkg-config liburing-dev libjemalloc-dev libyaml-dev libcap-dev libseccomp-dev libmicrohttpd-dev libcriterion-dev iproute2 clang bpftool libbpf-dev
 DEPS_TEST  = chromium jq prometheus
 DEPS_TIDY  = clang clang-format clang-tidy cppcheck shellcheck
 DEPS_FUZZ  = clang libclang-rt-14-dev
 DEPS_BENCH = haproxy nginx libnginx-mod-stream iproute2
 
+# --- BPF ----------------------------------------------------------------------------------------------------
+
+# The programs are compiled for the kernel's machine and built in as a header. Where a tool is missing, the kernel
+# keeps TIME_WAIT: io/time_wait_absent.c instead of io/time_wait.c. make BPF= builds it so.
+BPF_CLANG = clang
+BPFTOOL  := $(shell PATH="$$PATH:/usr/sbin" command -v bpftool)
+BPF      := $(and $(shell command -v $(BPF_CLANG)),$(BPFTOOL),$(shell pkg-config --exists libbpf && echo yes))
+BPF_FLAGS = -target bpf -mcpu=v3 -O2 -g -std=gnu11 -ffreestanding -fno-strict-aliasing -Wall -Wextra -Werror \
+            -Wno-missing-declarations -I. -isystem /usr/include/$(shell uname -m)-linux-gnu
+SKELETONS = $(if $(BPF),$(patsubst %.bpf.c,$(BUILD)/gen/%.skel.h,$(wildcard io/bpf/*.bpf.c tests/e2e/*.bpf.c)))
+
 # --- Flags --------------------------------------------------------------------------------------------------
 
 WARNINGS = -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \
            -Wundef -Wvla
-CPPFLAGS = -D_GNU_SOURCE -I.
-LDLIBS   = -luring -lyaml -lcap -lseccomp -lmicrohttpd -lm -lpthread
+CPPFLAGS = -D_GNU_SOURCE -I. -isystem $(BUILD)/gen
+LDLIBS   = -luring -lyaml -lcap -lseccomp -lmicrohttpd -lm -lpthread $(if $(BPF),-lbpf)
 
 # SANITIZE is set by the flavours below. They leave out jemalloc, which replaces malloc.
 ifdef SANITIZE
@@ -69,7 +80,8 @@ sources = $(filter-out %.bpf.c,$(wildcard $(1)/*.c $(1)/*/*.c))
 objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 
 LAYERS       = cmd config io shm core
-LIB_SRCS    := $(filter-out cmd/main.c,$(foreach d,$(LAYERS),$(call sources,$d)))
+NOT_BUILT    = cmd/main.c $(if $(BPF),io/time_wait_absent.c,io/time_wait.c)
+LIB_SRCS    := $(filter-out $(NOT_BUILT),$(foreach d,$(LAYERS),$(call sources,$d)))
 BENCH_MAINS := $(wildcard bench/origin.c bench/load.c bench/floor.c)
 BENCH_SRCS  := $(filter-out $(BENCH_MAINS),$(wildcard bench/*.c))
 HARNESS     := $(wildcard tests/e2e/harness*.c)
@@ -79,7 +91,7 @@ UNIT         = *
 UNIT_SRCS   := $(wildcard tests/unit/*.c tests/unit/$(UNIT)/*.c tests/unit/$(UNIT)/*/*.c)
 UNIT_SRCS   += $(if $(filter tests/unit/cmd/%,$(UNIT_SRCS)),tests/e2e/harness_json.c tests/e2e/harness_metrics.c)
 UNIT_SRCS   += $(if $(UNIT_SRCS),$(if $(filter thread,$(SANITIZE)),tests/criterion_tsan.c))
-E2E_SRCS    := $(wildcard tests/e2e/*.c)
+E2E_SRCS    := $(filter-out %.bpf.c $(if $(BPF),,tests/e2e/test_time_wait% tests/e2e/harness_owned.c),$(wildcard tests/e2e/*.c))
 FAULTS_SRCS := $(wildcard tests/faults/*.c)
 CHAOS_SRCS  := $(wildcard tests/chaos/*.c)
 LONG_SRCS   := $(wildcard tests/long/*.c)
@@ -96,7 +108,7 @@ SIM_INSTRUMENT = $(if $(findstring address,$(SANITIZE)),,\
 SIM_RENAMED    = memcpy memset calloc free
 SIM_SRCS      := $(wildcard tests/sim/*.c)
 SIM_LIB_SRCS  := $(call sources,core) $(call sources,shm) \
-                 $(filter-out $(SIM_REPLACED:%=io/%.c),$(wildcard io/*.c))
+                 $(filter-out $(SIM_REPLACED:%=io/%.c) io/time_wait%.c,$(wildcard io/*.c))
 
 # --- What is built ------------------------------------------------------------------------------------------
 
@@ -108,6 +120,7 @@ BENCH_LIB    = $(BUILD)/libbench.a
 .PHONY: all
 all: $(PROGRAMS) $(if $(LIB_SRCS),$(PENSTOCK_LIB)) $(if $(BENCH_SRCS),$(BENCH_LIB))
 	@$(if $^,:,echo "all: nothing there yet")
+	@$(if $(BPF),:,echo "built without BPF (make deps installs what is missing): the kernel keeps TIME_WAIT")
 
 $(BUILD)/penstock: $(BUILD)/obj/cmd/main.o $(PENSTOCK_LIB)
 	$(call quiet,LD)$(LINK) -o $@ $(linked) $(LDLIBS)
@@ -156,6 +169,15 @@ $(BUILD)/tests/sim: $(call objects,$(SIM_SRCS)) $(BUILD)/sim/libsim.a $(BUILD)/s
 	@mkdir -p $(@D)
 	$(call quiet,LD)$(LINK) -o $@ $(linked) -lcriterion $(LDLIBS)
 
+# BPF programs are in the program, too. bpftool leaves the debugger's sections out.
+$(SKELETONS): $(BUILD)/gen/%.skel.h: %.bpf.c Makefile
+	@mkdir -p $(@D)
+	$(call quiet,BPF)$(BPF_CLANG) $(BPF_FLAGS) -MMD -MP -MT $@ -MF $(@:.h=.d) -c -o $(@:.skel.h=.o) $< && \
+	    $(BPFTOOL) gen object $(@:.skel.h=.linked.o) $(@:.skel.h=.o) && \
+	    { echo '/* NOLINTBEGIN */' && $(BPFTOOL) gen skeleton $(@:.skel.h=.linked.o) name $(notdir $*)_bpf && \
+	    echo '/* NOLINTEND */'; } > $@.new && mv $@.new $@
+$(BUILD)/obj/io/time_wait.o $(call objects,$(wildcard tests/e2e/test_time_wait*.c)): $(SKELETONS)
+
 # The dashboard is in the program.
 $(BUILD)/obj/cmd/exporter/page.o: $(wildcard cmd/exporter/dashboard.*)
 
@@ -177,6 +199,9 @@ $(VERSIONED): $(BUILD)/version
 DESCRIBED        := $(shell git describe --tags --match 'v*' --dirty 2>/dev/null)
 PENSTOCK_VERSION := $(patsubst v%,%,$(or $(DESCRIBED),$(VERSION)))
 
+.PHONY: skeletons
+skeletons: $(SKELETONS)
+
 # Files that hold what else an object depends on; written only when that changes.
 .PHONY: FORCE
 remember = @mkdir -p $(@D); text='$(subst ','\'',$(1))'; \
@@ -188,7 +213,7 @@ $(BUILD)/sources: FORCE
 $(BUILD)/version: FORCE
 	$(call remember,$(PENSTOCK_VERSION))
 
--include $(shell find $(BUILD)/obj $(BUILD)/sim $(BUILD)/other-layout -name '*.d' 2>/dev/null)
+-include $(shell find $(BUILD)/obj $(BUILD)/sim $(BUILD)/other-layout $(BUILD)/gen -name '*.d' 2>/dev/null)
 
 # --- Tests --------------------------------------------------------------------------------------------------
 
@@ -245,6 +270,7 @@ $(BUILD)/fuzz_%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(PENSTOCK_LIB)
 
 .PHONY: tidy fmt doc
 tidy: deps-tidy
+	@$(MAKE) skeletons
 	@TIDY_CFLAGS='-std=gnu11 $(filter-out -Werror,$(WARNINGS)) $(CPPFLAGS) -DPENSTOCK_FAULT_POINTS' tests/tidy/run
 
 fmt: deps-tidy

@@ -26,8 +26,22 @@ enum flow_state {
     FLOW_ACTIVE = 2,
     FLOW_FIN_WAIT2 = 3,
     FLOW_TIME_WAIT = 4,
+    FLOW_RELEASED = 5, /* by a BPF program: free as soon as `expire_ms`, a moment later, has passed */
     FLOW_STATE_COUNT
 };
+
+/* `flags`, from FIN_WAIT2 on. The high nibble: bits 16 to 19 of the flow label. */
+enum {
+    FLOW_TIMESTAMPS = 1,   /* negotiated (RFC 7323) */
+    FLOW_MICROSECONDS = 2, /* our timestamps count microseconds, else milliseconds */
+    FLOW_LABEL_SHIFT = 4,
+};
+
+/* Whether an entry in this state stands for a connection. */
+static inline bool flow_state_lives(uint8_t state)
+{
+    return state >= FLOW_ACTIVE && state <= FLOW_TIME_WAIT;
+}
 
 struct flow_key {
     uint16_t local_port; /* host order */
@@ -39,19 +53,19 @@ struct flow_key {
 struct flow_entry {
     uint8_t state; /* enum flow_state; atomic together with the three bytes after it */
     uint8_t flags;
-    uint8_t tos;
+    uint8_t tos;           /* IPv4: TOS, IPv6: traffic class; without ECN's bits */
     uint8_t window_scales; /* low nibble ours, high nibble the peer's */
     uint16_t local_port;
     uint16_t remote_port;
     union {
-        uint32_t expire_ms;     /* TIME_WAIT: end of 2MSL, CLOCK_MONOTONIC milliseconds modulo 2^32 */
+        uint32_t expire_ms;     /* from FIN_WAIT2 on: the end, CLOCK_MONOTONIC milliseconds modulo 2^32 */
         uint32_t session_index; /* ACTIVE: the session in its owner's slab; `tos` holds the owner's slot */
     };
     uint32_t rcv_nxt;
     uint32_t snd_nxt;
     uint32_t ts_recent;
     uint32_t ts_offset;
-    uint16_t window;
+    uint16_t window; /* as in the header: scaled, host order */
     uint16_t flow_label_low;
     uint8_t remote[16];
     uint8_t local[16];

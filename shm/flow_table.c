@@ -78,24 +78,9 @@ static uint8_t get_tag(const struct flow_table *table, uint32_t index)
     return __atomic_load_n(&table->tags[index], __ATOMIC_ACQUIRE); /* pairs with set_tag() */
 }
 
-/* Where a tuple may stand: the first slot of each of its two buckets. */
-struct place {
-    uint32_t buckets[2];
-    uint8_t tag;
-};
-
-static struct place place_of(const struct flow_table *table, const struct flow_key *key)
+static struct flow_place place_of(const struct flow_table *table, const struct flow_key *key)
 {
-    uint64_t hash = flow_hash(key, table->seed);
-    uint32_t group = (uint32_t)(((hash & 0xffffffffu) * table->groups) >> 32);
-    uint32_t first = (hash >> 32) % 8;
-    uint32_t second = (first + 1 + (hash >> 35) % 7) % 8;
-    uint8_t tag = (uint8_t)(hash >> 56);
-
-    return (struct place){
-        .buckets = {group * FLOW_GROUP + first * FLOW_WAYS, group * FLOW_GROUP + second * FLOW_WAYS},
-        .tag = tag != 0 ? tag : 1,
-    };
+    return flow_place_of(flow_hash(key, table->seed), table->groups);
 }
 
 static uint32_t room_in(const struct flow_table *table, uint32_t bucket)
@@ -142,7 +127,7 @@ static bool claim_slot(struct flow_table *table, uint32_t index, uint32_t slot, 
 uint32_t flow_table_claim(struct flow_table *table, const struct flow_key *key, uint32_t slot,
                           uint32_t session_index, uint32_t *intent)
 {
-    struct place place = place_of(table, key);
+    struct flow_place place = place_of(table, key);
     bool second_first = room_in(table, place.buckets[1]) > room_in(table, place.buckets[0]);
     struct flow_entry content = {
         .local_port = key->local_port,
@@ -171,7 +156,7 @@ uint32_t flow_table_claim(struct flow_table *table, const struct flow_key *key, 
 
 uint32_t flow_table_find(const struct flow_table *table, const struct flow_key *key)
 {
-    struct place place = place_of(table, key);
+    struct flow_place place = place_of(table, key);
 
     for (uint32_t i = 0; i < 2 * FLOW_WAYS; i++) {
         uint32_t index = place.buckets[i / FLOW_WAYS] + i % FLOW_WAYS;
@@ -181,7 +166,7 @@ uint32_t flow_table_find(const struct flow_table *table, const struct flow_key *
         }
         uint8_t state = entry_state(entry);
         struct flow_entry content = get_content(entry);
-        if (state >= FLOW_ACTIVE && flow_matches(&content, key) && entry_state(entry) == state) {
+        if (flow_state_lives(state) && flow_matches(&content, key) && entry_state(entry) == state) {
             return index;
         }
     }
@@ -282,7 +267,7 @@ bool flow_walk_next(struct flow_walk *walk, const struct flow_table *table, stru
         }
         uint32_t index = walk->next++;
         if (get_tag(table, index) != 0 && snapshot_read(copy, &table->entries[index], sizeof(*copy)) &&
-            copy->state >= FLOW_ACTIVE && copy->state < FLOW_STATE_COUNT) {
+            flow_state_lives(copy->state)) {
             return true;
         }
     }

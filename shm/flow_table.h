@@ -15,13 +15,10 @@
 #define PENSTOCK_SHM_FLOW_TABLE_H
 
 #include "core/flow.h"
+#include "core/flow_hash.h"
 #include "shm/region.h"
 
-enum {
-    FLOW_GROUP = 64,
-    FLOW_WAYS = 8,
-    FLOW_TWO_MSL_MS = 60000,
-};
+enum { FLOW_TWO_MSL_MS = 60000 };
 
 struct flow_table {
     uint8_t *tags;

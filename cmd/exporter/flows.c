@@ -11,7 +11,7 @@
 
 static bool read_state(const char *value, uint32_t *state)
 {
-    for (uint32_t i = FLOW_ACTIVE; i < FLOW_STATE_COUNT; i++) {
+    for (uint32_t i = FLOW_ACTIVE; i <= FLOW_TIME_WAIT; i++) {
         if (strcmp(flow_state_text((enum flow_state)i), value) == 0) {
             *state = i;
             return true;

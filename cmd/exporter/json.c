@@ -160,7 +160,7 @@ static void print_totals(FILE *out, const struct summary *summary)
                 summary->phases[i]);
     }
     fprintf(out, "},\"flows\":{\"capacity\":%" PRIu64, summary->flow_capacity);
-    for (int i = FLOW_ACTIVE; i < FLOW_STATE_COUNT; i++) {
+    for (int i = FLOW_ACTIVE; i <= FLOW_TIME_WAIT; i++) {
         fprintf(out, ",\"%s\":%" PRIu64, flow_state_text(i), summary->flows[i]);
     }
     fprintf(out, "},");

@@ -417,7 +417,7 @@ static void print_resources(struct metrics *metrics)
     print_one(metrics, GAUGE, "accept_paused_workers",
               "workers that accept nothing because a limit is reached", summary->accept_paused);
     begin(metrics, GAUGE, "flow_entries", "entries of the flow table by state");
-    for (int i = FLOW_ACTIVE; i < FLOW_STATE_COUNT; i++) {
+    for (int i = FLOW_ACTIVE; i <= FLOW_TIME_WAIT; i++) {
         print_labelled(metrics, "state", flow_state_text(i), summary->flows[i]);
     }
     print_one(metrics, GAUGE, "flow_entries_capacity", "entries the flow table has room for",

@@ -1,0 +1,211 @@
+/*
+ * Reads a packet as tcx ingress has it: Ethernet, no VLAN tag (those come again on the VLAN's own interface), IPv4 with
+ * options or IPv6 with extension headers, TCP.
+ */
+#ifndef PENSTOCK_IO_BPF_PACKET_BPF_H
+#define PENSTOCK_IO_BPF_PACKET_BPF_H
+
+#include <bpf/bpf_endian.h>
+#include <linux/if_ether.h>
+#include <linux/if_packet.h>
+#include <linux/ip.h>
+#include <linux/ipv6.h>
+#include <linux/tcp.h>
+
+#include "core/time_wait.h"
+#include "io/bpf/table.bpf.h"
+
+enum {
+    PROTOCOL_TCP = 6,
+    IPV4_HEADER_MAX = 60,
+    IPV4_FRAGMENT_OFFSET = 0x1fff,
+    IPV4_MORE_FRAGMENTS = 0x2000,
+    IPV6_EXTENSIONS_MAX = 8,
+    IPV6_HOP_BY_HOP = 0,
+    IPV6_ROUTING = 43,
+    IPV6_FRAGMENT = 44,
+    IPV6_DESTINATION = 60,
+    IPV6_FRAGMENT_OFFSET = 0xfff8,
+    IPV6_MORE_FRAGMENTS = 1,
+    TCP_OPTIONS_MAX = 40,
+    TCP_OPTION_END = 0,
+    TCP_OPTION_NOP = 1,
+    TCP_OPTION_TIMESTAMPS = 8,
+    TCP_TIMESTAMPS_BYTES = 10,
+};
+
+struct packet {
+    struct tuple tuple;
+    struct time_wait_segment segment; /* without its timestamp */
+    uint32_t tcp_at;                  /* offset of the TCP header */
+    uint32_t end;                     /* offset behind the last byte of the IP packet */
+    uint32_t options_length;
+    bool fragment; /* the first of several */
+};
+
+static __always_inline uint32_t packet_end(const struct __sk_buff *skb, uint32_t from, uint16_t length)
+{
+    return length != 0 ? from + length : skb->len; /* 0: aggregated, or a jumbogram */
+}
+
+static __always_inline bool ipv4_checksum_is_right(const uint8_t header[IPV4_HEADER_MAX])
+{
+    int64_t sum = bpf_csum_diff(NULL, 0, (__be32 *)header, IPV4_HEADER_MAX, 0);
+
+    sum = (sum & 0xffff) + (sum >> 16);
+    return ((sum & 0xffff) + (sum >> 16)) == 0xffff;
+}
+
+static __always_inline bool parse_ipv4(struct __sk_buff *skb, struct packet *packet)
+{
+    union {
+        uint8_t bytes[IPV4_HEADER_MAX];
+        struct iphdr ip;
+    } header = {0};
+
+    if (bpf_skb_load_bytes(skb, ETH_HLEN, &header.ip, sizeof(header.ip)) != 0 || header.ip.version != 4 ||
+        header.ip.ihl < 5 || header.ip.protocol != PROTOCOL_TCP) {
+        return false;
+    }
+    uint32_t options = header.ip.ihl * 4 - sizeof(header.ip);
+    if (options > 0 && options <= IPV4_HEADER_MAX - sizeof(header.ip) &&
+        bpf_skb_load_bytes(skb, ETH_HLEN + sizeof(header.ip), header.bytes + sizeof(header.ip), options) !=
+            0) {
+        return false;
+    }
+    uint16_t fragment = bpf_ntohs(header.ip.frag_off);
+    if ((fragment & IPV4_FRAGMENT_OFFSET) != 0 || !ipv4_checksum_is_right(header.bytes)) {
+        return false;
+    }
+    packet->fragment = (fragment & IPV4_MORE_FRAGMENTS) != 0;
+    packet->tuple.quads[2] = packet->tuple.quads[6] = bpf_htonl(0xffff);
+    packet->tuple.quads[3] = header.ip.saddr;
+    packet->tuple.quads[7] = header.ip.daddr;
+    packet->tcp_at = ETH_HLEN + header.ip.ihl * 4;
+    packet->end = packet_end(skb, ETH_HLEN, bpf_ntohs(header.ip.tot_len));
+    return true;
+}
+
+struct extension {
+    uint8_t next;
+    uint8_t length; /* in 8 bytes, without the first 8 */
+    union {
+        struct {
+            uint8_t type;
+            uint8_t segments_left;
+        } routing;
+        __be16 fragment;
+    };
+};
+
+/* Goes over one extension header. False where it is none, or the packet is not for us to read. */
+static __always_inline bool skip_extension(struct __sk_buff *skb, struct packet *packet, uint8_t *next)
+{
+    struct extension extension = {0};
+    uint8_t kind = *next;
+
+    if ((kind != IPV6_HOP_BY_HOP && kind != IPV6_ROUTING && kind != IPV6_FRAGMENT &&
+         kind != IPV6_DESTINATION) ||
+        bpf_skb_load_bytes(skb, packet->tcp_at, &extension, sizeof(extension)) != 0 ||
+        (kind == IPV6_ROUTING && extension.routing.segments_left != 0)) {
+        return false;
+    }
+    *next = extension.next;
+    packet->tcp_at += 8;
+    if (kind != IPV6_FRAGMENT) {
+        packet->tcp_at += extension.length * 8;
+        return true;
+    }
+    uint16_t fragment = bpf_ntohs(extension.fragment);
+    packet->fragment |= (fragment & IPV6_MORE_FRAGMENTS) != 0;
+    return (fragment & IPV6_FRAGMENT_OFFSET) == 0;
+}
+
+static __always_inline bool parse_ipv6(struct __sk_buff *skb, struct packet *packet)
+{
+    struct ipv6hdr ip;
+
+    if (bpf_skb_load_bytes(skb, ETH_HLEN, &ip, sizeof(ip)) != 0 || ip.version != 6) {
+        return false;
+    }
+    uint8_t next = ip.nexthdr;
+    packet->tcp_at = ETH_HLEN + sizeof(ip);
+    for (int i = 0; i < IPV6_EXTENSIONS_MAX && next != PROTOCOL_TCP; i++) {
+        if (!skip_extension(skb, packet, &next)) {
+            return false;
+        }
+    }
+    for (int i = 0; i < 4; i++) {
+        packet->tuple.quads[i] = ip.saddr.in6_u.u6_addr32[i];
+        packet->tuple.quads[4 + i] = ip.daddr.in6_u.u6_addr32[i];
+    }
+    packet->end = packet_end(skb, ETH_HLEN + sizeof(ip), bpf_ntohs(ip.payload_len));
+    return next == PROTOCOL_TCP;
+}
+
+static __always_inline bool parse_tcp(struct __sk_buff *skb, struct packet *packet)
+{
+    struct tcphdr tcp;
+
+    if (bpf_skb_load_bytes(skb, packet->tcp_at, &tcp, sizeof(tcp)) != 0 || tcp.doff * 4 < sizeof(tcp) ||
+        packet->tcp_at + tcp.doff * 4 > packet->end || packet->end > skb->len) {
+        return false;
+    }
+    packet->tuple.remote_port = bpf_ntohs(tcp.source);
+    packet->tuple.local_port = bpf_ntohs(tcp.dest);
+    packet->options_length = tcp.doff * 4 - sizeof(tcp);
+    packet->segment = (struct time_wait_segment){
+        .seq = bpf_ntohl(tcp.seq),
+        .length = packet->end - packet->tcp_at - tcp.doff * 4,
+        .syn = tcp.syn,
+        .ack = tcp.ack,
+        .fin = tcp.fin,
+        .rst = tcp.rst,
+    };
+    return true;
+}
+
+/* Whether it is a TCP segment of which enough is here. */
+static __always_inline bool parse(struct __sk_buff *skb, struct packet *packet)
+{
+    if (skb->vlan_present || skb->pkt_type != PACKET_HOST) {
+        return false;
+    }
+    if (skb->protocol == bpf_htons(ETH_P_IP)) {
+        return parse_ipv4(skb, packet) && parse_tcp(skb, packet);
+    }
+    return skb->protocol == bpf_htons(ETH_P_IPV6) && parse_ipv6(skb, packet) && parse_tcp(skb, packet);
+}
+
+static __always_inline uint32_t load_be32(const uint8_t *bytes)
+{
+    return (uint32_t)bytes[0] << 24 | (uint32_t)bytes[1] << 16 | (uint32_t)bytes[2] << 8 | bytes[3];
+}
+
+/* Finds the timestamp among `length` bytes of options at offset `from`. Verified by itself, for its loop's sake. */
+__noinline bool find_timestamp(struct __sk_buff *skb, uint32_t from, uint32_t length, uint32_t *value)
+{
+    uint8_t options[TCP_OPTIONS_MAX] = {0};
+    uint32_t at = 0;
+
+    if (value == NULL || length < TCP_TIMESTAMPS_BYTES || length > TCP_OPTIONS_MAX ||
+        bpf_skb_load_bytes(skb, from, options, length) != 0) {
+        return false;
+    }
+    for (int i = 0; i < TCP_OPTIONS_MAX; i++) {
+        if (at > TCP_OPTIONS_MAX - TCP_TIMESTAMPS_BYTES || options[at] == TCP_OPTION_END) {
+            return false;
+        }
+        if (options[at] == TCP_OPTION_TIMESTAMPS && options[at + 1] == TCP_TIMESTAMPS_BYTES) {
+            *value = load_be32(&options[at + 2]);
+            return true;
+        }
+        if (options[at] != TCP_OPTION_NOP && options[at + 1] < 2) {
+            return false;
+        }
+        at += options[at] == TCP_OPTION_NOP ? 1 : options[at + 1];
+    }
+    return false;
+}
+
+#endif

@@ -1,0 +1,314 @@
+/*
+ * The responder: does what core/time_wait.h says to a segment for an entry that has no socket any more.
+ *
+ * An answer is written over the packet it answers and sent back through the interface it came from, to where it came
+ * from.
+ */
+#ifndef PENSTOCK_IO_BPF_RESPOND_BPF_H
+#define PENSTOCK_IO_BPF_RESPOND_BPF_H
+
+#include <bpf/bpf_core_read.h>
+
+#include "io/bpf/packet.bpf.h"
+
+enum {
+    TCX_NEXT = -1,
+    TCX_DROP = 2,
+    CHECKSUM_PARTIAL = 3, /* the sender left it to the device */
+    HOPS = 64,
+    TCP_WITH_TIMESTAMPS = sizeof(struct tcphdr) + 12,
+};
+
+extern void *bpf_cast_to_kern_ctx(void *context) __ksym;
+
+struct tcp_answer {
+    struct tcphdr header;
+    __be32 options[3];
+};
+
+static __always_inline bool answers_ipv4(const struct found *found)
+{
+    return found->words[4] == 0 && (uint32_t)found->words[5] == bpf_htonl(0xffff);
+}
+
+static __always_inline bool answers_timestamps(const struct flow_entry *entry)
+{
+    return (entry->flags & FLOW_TIMESTAMPS) != 0 && entry->ts_recent != 0;
+}
+
+static __always_inline uint16_t fold(uint64_t sum)
+{
+    sum = (sum & 0xffffffff) + (sum >> 32);
+    sum = (sum & 0xffff) + (sum >> 16);
+    sum = (sum & 0xffff) + (sum >> 16);
+    sum = (sum & 0xffff) + (sum >> 16);
+    return (uint16_t)sum;
+}
+
+static __always_inline uint32_t timestamp_of(const struct flow_entry *entry)
+{
+    uint64_t ns = bpf_ktime_get_ns();
+
+    return (uint32_t)(ns / ((entry->flags & FLOW_MICROSECONDS) != 0 ? NS_PER_US : NS_PER_MS)) +
+           entry->ts_offset;
+}
+
+static __always_inline uint32_t fill_tcp(struct tcp_answer *answer, const struct flow_entry *entry)
+{
+    uint32_t length = answers_timestamps(entry) ? TCP_WITH_TIMESTAMPS : sizeof(struct tcphdr);
+
+    answer->header.source = bpf_htons(entry->local_port);
+    answer->header.dest = bpf_htons(entry->remote_port);
+    answer->header.seq = bpf_htonl(entry->snd_nxt);
+    answer->header.ack_seq = bpf_htonl(entry->rcv_nxt);
+    answer->header.doff = length / 4;
+    answer->header.ack = 1;
+    answer->header.window = bpf_htons(entry->window);
+    if (length == TCP_WITH_TIMESTAMPS) {
+        answer->options[0] = bpf_htonl(TCP_OPTION_NOP << 24 | TCP_OPTION_NOP << 16 |
+                                       TCP_OPTION_TIMESTAMPS << 8 | TCP_TIMESTAMPS_BYTES);
+        answer->options[1] = bpf_htonl(timestamp_of(entry));
+        answer->options[2] = bpf_htonl(entry->ts_recent);
+    }
+    return length;
+}
+
+/* The TCP checksum; where the sender had left it to the device, what the device begins with. The mapped form of an
+ * IPv4 address adds 0xffff to the sum, which is nothing in one's complement. */
+static __always_inline uint16_t tcp_checksum(const struct found *found, const struct tcp_answer *answer,
+                                             uint32_t length, bool left_to_device)
+{
+    int64_t sum = bpf_csum_diff(NULL, 0, (__be32 *)found->entry.remote, 32, 0);
+
+    sum = fold((uint32_t)sum) + bpf_htons(PROTOCOL_TCP) + bpf_htons((uint16_t)length);
+    if (left_to_device) {
+        return fold(sum);
+    }
+    return ~fold((uint64_t)bpf_csum_diff(NULL, 0, (__be32 *)answer, sizeof(*answer), (uint32_t)sum));
+}
+
+static __always_inline int store(struct __sk_buff *skb, uint32_t at, const void *bytes, uint32_t length)
+{
+    return bpf_skb_store_bytes(skb, at, bytes, length, BPF_F_RECOMPUTE_CSUM);
+}
+
+static __always_inline int store_ipv4(struct __sk_buff *skb, const struct found *found, uint32_t tcp_length)
+{
+    struct iphdr ip = {
+        .version = 4,
+        .ihl = 5,
+        .tos = found->entry.tos,
+        .tot_len = bpf_htons(sizeof(ip) + tcp_length),
+        .frag_off = bpf_htons(0x4000),
+        .ttl = HOPS,
+        .protocol = PROTOCOL_TCP,
+        .saddr = (uint32_t)(found->words[7] >> 32),
+        .daddr = (uint32_t)(found->words[5] >> 32),
+    };
+
+    ip.check = ~fold((uint64_t)bpf_csum_diff(NULL, 0, (__be32 *)&ip, sizeof(ip), 0));
+    return store(skb, ETH_HLEN, &ip, sizeof(ip));
+}
+
+static __always_inline int store_ipv6(struct __sk_buff *skb, const struct found *found, uint32_t tcp_length)
+{
+    uint32_t label = (uint32_t)(found->entry.flags >> FLOW_LABEL_SHIFT) << 16 | found->entry.flow_label_low;
+    struct {
+        __be32 first;
+        __be16 length;
+        uint8_t next;
+        uint8_t hops;
+        uint64_t addresses[4];
+    } __attribute__((packed, aligned(8))) ip = {
+        .first = bpf_htonl(6u << 28 | (uint32_t)found->entry.tos << 20 | label),
+        .length = bpf_htons((uint16_t)tcp_length),
+        .next = PROTOCOL_TCP,
+        .hops = HOPS,
+        .addresses = {found->words[6], found->words[7], found->words[4], found->words[5]},
+    };
+
+    return store(skb, ETH_HLEN, &ip, sizeof(ip));
+}
+
+static __always_inline int turn_round(struct __sk_buff *skb)
+{
+    struct ethhdr ethernet;
+
+    if (bpf_skb_load_bytes(skb, 0, &ethernet, sizeof(ethernet)) != 0) {
+        return -1;
+    }
+    return store(skb, 0, ethernet.h_source, ETH_ALEN) | store(skb, ETH_ALEN, ethernet.h_dest, ETH_ALEN);
+}
+
+/* Writes the ACK over the packet and sends it back. */
+static __always_inline int answer(struct __sk_buff *skb, const struct packet *packet,
+                                  const struct found *found)
+{
+    struct sk_buff *kernel_skb = bpf_cast_to_kern_ctx(skb);
+    bool left_to_device = BPF_CORE_READ_BITFIELD(kernel_skb, ip_summed) == CHECKSUM_PARTIAL;
+    bool ipv4 = answers_ipv4(found);
+    uint32_t tcp_at = ETH_HLEN + (ipv4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr));
+    struct tcp_answer tcp = {0};
+    uint32_t length = fill_tcp(&tcp, &found->entry);
+
+    tcp.header.check = tcp_checksum(found, &tcp, length, left_to_device);
+    /* No shorter than up to where the kernel knows a TCP header, behind options: the rest is padding. */
+    uint32_t size = tcp_at + length > packet->tcp_at ? tcp_at + length : packet->tcp_at;
+    /* What the device would sum begins where the packet's TCP header was. */
+    if ((left_to_device && packet->tcp_at != tcp_at) || bpf_skb_change_tail(skb, size, 0) != 0 ||
+        turn_round(skb) != 0 ||
+        (ipv4 ? store_ipv4(skb, found, length) : store_ipv6(skb, found, length)) != 0 ||
+        store(skb, tcp_at, &tcp, sizeof(tcp.header)) != 0 ||
+        (length > sizeof(tcp.header) &&
+         store(skb, tcp_at + sizeof(tcp.header), tcp.options, sizeof(tcp.options)) != 0)) {
+        count(COUNT_drops);
+        return TCX_DROP;
+    }
+    count(COUNT_acks);
+    return (int)bpf_redirect(skb->ifindex, 0);
+}
+
+static __always_inline int answer_limited(struct __sk_buff *skb, const struct packet *packet,
+                                          const struct found *found, uint32_t now)
+{
+    if (may_answer(hash_of(&packet->tuple), now)) {
+        return answer(skb, packet, found);
+    }
+    count(COUNT_acks_suppressed);
+    return TCX_DROP;
+}
+
+static __always_inline int drop(void)
+{
+    count(COUNT_drops);
+    return TCX_DROP;
+}
+
+/* Whether the kernel has a socket for the segment: it listens, or has the tuple again. */
+static __always_inline bool has_socket(struct __sk_buff *skb, const struct found *found)
+{
+    struct bpf_sock_tuple tuple = {0};
+    uint32_t length = sizeof(tuple.ipv6);
+    __be16 local_port = bpf_htons(found->entry.local_port);
+    __be16 remote_port = bpf_htons(found->entry.remote_port);
+
+    if (answers_ipv4(found)) {
+        tuple.ipv4.saddr = (uint32_t)(found->words[5] >> 32);
+        tuple.ipv4.daddr = (uint32_t)(found->words[7] >> 32);
+        tuple.ipv4.sport = remote_port;
+        tuple.ipv4.dport = local_port;
+        length = sizeof(tuple.ipv4);
+    } else {
+        __builtin_memcpy(tuple.ipv6.saddr, &found->words[4], 16);
+        __builtin_memcpy(tuple.ipv6.daddr, &found->words[6], 16);
+        tuple.ipv6.sport = remote_port;
+        tuple.ipv6.dport = local_port;
+    }
+    struct bpf_sock *sock = length == sizeof(tuple.ipv4)
+                                ? bpf_skc_lookup_tcp(skb, &tuple, sizeof(tuple.ipv4), BPF_F_CURRENT_NETNS, 0)
+                                : bpf_skc_lookup_tcp(skb, &tuple, sizeof(tuple.ipv6), BPF_F_CURRENT_NETNS, 0);
+    if (sock == NULL) {
+        return false;
+    }
+    bpf_sk_release(sock);
+    return true;
+}
+
+/* FIN_WAIT2 becomes TIME_WAIT. False where somebody else did something to the entry. */
+static __always_inline bool take_fin(struct found *found, const struct packet *packet, uint32_t now)
+{
+    struct flow_entry *entry = found->at;
+    uint32_t busy = head_make(FLOW_BUSY, &found->entry);
+
+    if (__sync_val_compare_and_swap(head_of(entry), found->head, busy) != found->head) {
+        return false;
+    }
+    found->entry.rcv_nxt++;
+    if (packet->segment.has_timestamp) {
+        found->entry.ts_recent = packet->segment.ts_value;
+    }
+    *(volatile uint32_t *)&entry->rcv_nxt = found->entry.rcv_nxt;
+    *(volatile uint32_t *)&entry->ts_recent = found->entry.ts_recent;
+    *(volatile uint32_t *)&entry->expire_ms = now + two_msl_ms;
+    __sync_lock_test_and_set(head_of(entry), head_make(FLOW_TIME_WAIT, &found->entry));
+    count(COUNT_fins);
+    return true;
+}
+
+static __always_inline void note(struct found *found, const struct packet *packet, uint32_t now,
+                                 const struct time_wait_verdict *verdict)
+{
+    const struct flow_entry *seen = &found->entry;
+
+    if (verdict->restart) {
+        __sync_val_compare_and_swap(&found->at->expire_ms, seen->expire_ms, now + two_msl_ms);
+    }
+    if (verdict->note_timestamp) {
+        __sync_val_compare_and_swap(&found->at->ts_recent, seen->ts_recent, packet->segment.ts_value);
+    }
+}
+
+static __always_inline int carry_out(struct __sk_buff *skb, const struct packet *packet, struct found *found,
+                                     uint32_t now, enum time_wait_action action)
+{
+    switch (action) {
+    case TIME_WAIT_ACK:
+        return answer(skb, packet, found);
+    case TIME_WAIT_ACK_LIMITED:
+        return answer_limited(skb, packet, found, now);
+    case TIME_WAIT_END:
+        if (release(found, now)) {
+            count(COUNT_ended);
+        }
+        return drop();
+    case TIME_WAIT_REFUSE:
+        if (release(found, now)) {
+            count(COUNT_refused);
+        }
+        return TCX_NEXT;
+    case TIME_WAIT_REOPEN:
+        if (!has_socket(skb, found)) {
+            return answer_limited(skb, packet, found, now);
+        }
+        if (release(found, now)) {
+            count(COUNT_reopened);
+        }
+        return TCX_NEXT;
+    default:
+        return drop();
+    }
+}
+
+static __always_inline int respond(struct __sk_buff *skb)
+{
+    struct packet packet = {0};
+    struct found found = {0};
+    uint32_t now = now_ms();
+
+    if (!parse(skb, &packet)) {
+        return TCX_NEXT;
+    }
+    struct flow_place place = flow_place_of(hash_of(&packet.tuple), flow_groups);
+    if (!find(&found, &packet.tuple, &place) || found.entry.state == FLOW_ACTIVE ||
+        (int32_t)(now - found.entry.expire_ms) >= 0) {
+        return TCX_NEXT;
+    }
+    if (packet.fragment) {
+        return drop();
+    }
+    if ((found.entry.flags & FLOW_TIMESTAMPS) != 0) {
+        uint32_t from = packet.tcp_at + sizeof(struct tcphdr);
+        packet.segment.has_timestamp =
+            find_timestamp(skb, from, packet.options_length, &packet.segment.ts_value);
+    }
+    struct time_wait_verdict verdict = time_wait_judge(&found.entry, &packet.segment);
+    if (verdict.fin && !take_fin(&found, &packet, now)) {
+        return drop();
+    }
+    if (!verdict.fin) {
+        note(&found, &packet, now, &verdict);
+    }
+    return carry_out(skb, &packet, &found, now, verdict.action);
+}
+
+#endif

@@ -1,0 +1,297 @@
+/*
+ * The flow table as BPF maps: the words that shm/flow_table.h describes, written by the same rules.
+ *
+ * A program may hold an entry when another CPU releases it. So a released slot is RELEASED for a moment before it is
+ * free; an entry that has expired is not touched any more, and after the same moment its slot may be taken. Whoever
+ * changes an entry in place does so by compare-and-swap from what it has seen.
+ */
+#ifndef PENSTOCK_IO_BPF_TABLE_BPF_H
+#define PENSTOCK_IO_BPF_TABLE_BPF_H
+
+#include "core/flow.h"
+#include "core/flow_hash.h"
+#include "io/bpf/counters.h"
+#include "io/bpf/kernel.bpf.h"
+
+#include <bpf/bpf_helpers.h>
+
+enum {
+    GRACE_MS = 1000,   /* programs run for microseconds */
+    ACK_LIMITS = 4096, /* flows share a place of the limit by their hash */
+    NS_PER_MS = 1000000,
+    NS_PER_US = 1000,
+    CONTENT_WORDS = sizeof(struct flow_entry) / sizeof(uint64_t),
+};
+
+/* Set before loading. */
+const volatile uint64_t flow_seed = 0;
+const volatile uint32_t flow_groups = 1;
+const volatile uint32_t two_msl_ms = 60000;
+const volatile uint32_t ack_limit_ms = 500;
+
+struct flow_tags {
+    uint64_t buckets[FLOW_GROUP / FLOW_WAYS];
+};
+
+struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __uint(map_flags, BPF_F_MMAPABLE);
+    __uint(max_entries, 1);
+    __type(key, uint32_t);
+    __type(value, struct flow_tags);
+} flow_tags SEC(".maps");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __uint(map_flags, BPF_F_MMAPABLE);
+    __uint(max_entries, FLOW_GROUP);
+    __type(key, uint32_t);
+    __type(value, struct flow_entry);
+} flow_entries SEC(".maps");
+
+/* When each place of the limit last answered. */
+struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __uint(max_entries, ACK_LIMITS);
+    __type(key, uint32_t);
+    __type(value, uint32_t);
+} ack_limits SEC(".maps");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+    __uint(max_entries, TIME_WAIT_COUNTERS);
+    __type(key, uint32_t);
+    __type(value, uint64_t);
+} counters SEC(".maps");
+
+/* A flow's key, aligned for hashing and comparing. IPv4 addresses as ::ffff:a.b.c.d; ports in host order. */
+struct tuple {
+    union {
+        uint64_t words[4]; /* remote, local */
+        uint32_t quads[8];
+    };
+    uint16_t local_port;
+    uint16_t remote_port;
+};
+
+/* An entry, and a copy of what it was at one moment. */
+struct found {
+    struct flow_entry *at;
+    uint32_t index;
+    union {
+        struct flow_entry entry;
+        uint64_t words[CONTENT_WORDS];
+        uint32_t head;
+    };
+};
+
+static __always_inline void count(enum time_wait_counter which)
+{
+    uint32_t key = which;
+    uint64_t *counter = bpf_map_lookup_elem(&counters, &key);
+
+    if (counter != NULL) {
+        ++*counter;
+    }
+}
+
+static __always_inline uint32_t now_ms(void)
+{
+    return (uint32_t)(bpf_ktime_get_ns() / NS_PER_MS);
+}
+
+static __always_inline uint64_t hash_of(const struct tuple *tuple)
+{
+    return flow_hash_words(tuple->words, tuple->local_port, tuple->remote_port, flow_seed);
+}
+
+static __always_inline uint32_t *head_of(struct flow_entry *entry)
+{
+    return (uint32_t *)entry;
+}
+
+static __always_inline uint32_t head_make(uint8_t state, const struct flow_entry *entry)
+{
+    union {
+        uint8_t bytes[4];
+        uint32_t word;
+    } head = {.bytes = {state, entry->flags, entry->tos, entry->window_scales}};
+
+    return head.word;
+}
+
+static __always_inline uint8_t state_of(uint32_t head)
+{
+    return *(uint8_t *)&head;
+}
+
+static __always_inline volatile uint8_t *tag_at(uint32_t index)
+{
+    uint32_t group = index / FLOW_GROUP;
+    uint8_t *tags = bpf_map_lookup_elem(&flow_tags, &group);
+
+    return tags != NULL ? &tags[index % FLOW_GROUP] : NULL;
+}
+
+/* The eight tags of a bucket; all set where there is none. */
+static __always_inline uint64_t tags_of(uint32_t bucket)
+{
+    uint32_t group = bucket / FLOW_GROUP;
+    struct flow_tags *tags = bpf_map_lookup_elem(&flow_tags, &group);
+
+    return tags != NULL ? *(volatile uint64_t *)&tags->buckets[bucket / FLOW_WAYS % 8] : ~0ull;
+}
+
+/* The highest bit of each byte that is `tag`, and perhaps of bytes above such a one: who looks closer knows. */
+static __always_inline uint64_t bytes_like(uint64_t bytes, uint8_t tag)
+{
+    uint64_t difference = bytes ^ (tag * 0x0101010101010101ull);
+
+    return (difference - 0x0101010101010101ull) & ~difference & 0x8080808080808080ull;
+}
+
+static __always_inline bool same_tuple(const struct found *found, const struct tuple *tuple)
+{
+    return found->entry.local_port == tuple->local_port && found->entry.remote_port == tuple->remote_port &&
+           found->words[4] == tuple->words[0] && found->words[5] == tuple->words[1] &&
+           found->words[6] == tuple->words[2] && found->words[7] == tuple->words[3];
+}
+
+/* Copies the entry; false where it changed meanwhile. */
+static __always_inline bool copy_entry(struct found *found, struct flow_entry *entry, uint32_t index)
+{
+    uint32_t head = *(volatile uint32_t *)head_of(entry);
+
+    found->at = entry;
+    found->index = index;
+    for (int i = 0; i < CONTENT_WORDS; i++) {
+        found->words[i] = ((volatile uint64_t *)entry)[i];
+    }
+    return found->head == head && *(volatile uint32_t *)head_of(entry) == head;
+}
+
+/* The tuple's living entry. */
+static __always_inline bool find(struct found *found, const struct tuple *tuple,
+                                 const struct flow_place *place)
+{
+    for (uint32_t i = 0; i < 2 * FLOW_WAYS; i++) {
+        uint32_t bucket = place->buckets[i / FLOW_WAYS];
+        uint32_t index = bucket + i % FLOW_WAYS;
+        if ((bytes_like(tags_of(bucket), place->tag) >> (i % FLOW_WAYS * 8) & 0x80) == 0) {
+            continue;
+        }
+        struct flow_entry *entry = bpf_map_lookup_elem(&flow_entries, &index);
+        if (entry != NULL && copy_entry(found, entry, index) && flow_state_lives(found->entry.state) &&
+            same_tuple(found, tuple)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Takes the entry as it was found out of the table. False where somebody else did. */
+static __always_inline bool release(const struct found *found, uint32_t now)
+{
+    volatile uint8_t *tag = tag_at(found->index);
+    uint32_t busy = head_make(FLOW_BUSY, &found->entry);
+
+    if (tag == NULL || __sync_val_compare_and_swap(head_of(found->at), found->head, busy) != found->head) {
+        return false;
+    }
+    *tag = 0;
+    *(volatile uint32_t *)&found->at->expire_ms = now + GRACE_MS;
+    __sync_lock_test_and_set(head_of(found->at), head_make(FLOW_RELEASED, &found->entry));
+    return true;
+}
+
+/* Whether the slot may be taken: free, or over for longer than a program runs. */
+static __always_inline bool takeable(uint32_t head, uint32_t expire_ms, uint32_t now)
+{
+    uint8_t state = state_of(head);
+
+    if (state == FLOW_RELEASED) {
+        return (int32_t)(now - expire_ms) >= 0;
+    }
+    if (state == FLOW_FIN_WAIT2 || state == FLOW_TIME_WAIT) {
+        return (int32_t)(now - expire_ms) >= GRACE_MS;
+    }
+    return state == FLOW_FREE;
+}
+
+/* Fills an entry that is ours, BUSY, and lets it be found. */
+static __always_inline void fill(struct flow_entry *entry, volatile uint8_t *tag, const struct found *content,
+                                 uint8_t tag_value)
+{
+    volatile uint64_t *words = (volatile uint64_t *)entry;
+    volatile uint32_t *second = (volatile uint32_t *)entry + 1;
+
+    *second = ((const uint32_t *)content->words)[1];
+    for (int i = 1; i < CONTENT_WORDS; i++) {
+        words[i] = content->words[i];
+    }
+    __sync_lock_test_and_set(head_of(entry), content->head);
+    *tag = tag_value;
+}
+
+static __always_inline bool take(uint32_t index, const struct found *content, uint8_t tag_value, uint32_t now)
+{
+    struct flow_entry *entry = bpf_map_lookup_elem(&flow_entries, &index);
+    volatile uint8_t *tag = tag_at(index);
+
+    if (entry == NULL || tag == NULL) {
+        return false;
+    }
+    uint32_t head = *(volatile uint32_t *)head_of(entry);
+    uint32_t busy = head_make(FLOW_BUSY, &(struct flow_entry){0});
+    if (!takeable(head, *(volatile uint32_t *)&entry->expire_ms, now) ||
+        __sync_val_compare_and_swap(head_of(entry), head, busy) != head) {
+        return false;
+    }
+    fill(entry, tag, content, tag_value);
+    return true;
+}
+
+/* Puts the entry where more room is. */
+static __always_inline bool insert(const struct found *content, const struct flow_place *place, uint32_t now)
+{
+    uint64_t first = tags_of(place->buckets[0]);
+    uint64_t second = tags_of(place->buckets[1]);
+    uint32_t second_first =
+        __builtin_popcountll(bytes_like(second, 0)) > __builtin_popcountll(bytes_like(first, 0));
+
+    for (uint32_t i = 0; i < 2 * FLOW_WAYS; i++) {
+        uint32_t bucket = place->buckets[(i / FLOW_WAYS ^ second_first) & 1];
+        if (take(bucket + i % FLOW_WAYS, content, place->tag, now)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Fills the entry that the connection had while it was alive. */
+static __always_inline bool replace(const struct found *old, const struct found *content, uint8_t tag_value)
+{
+    volatile uint8_t *tag = tag_at(old->index);
+    uint32_t busy = head_make(FLOW_BUSY, &old->entry);
+
+    if (tag == NULL || __sync_val_compare_and_swap(head_of(old->at), old->head, busy) != old->head) {
+        return false;
+    }
+    fill(old->at, tag, content, tag_value);
+    return true;
+}
+
+/* Whether an ACK that is limited may be sent: one in ack_limit_ms. */
+static __always_inline bool may_answer(uint64_t hash, uint32_t now)
+{
+    uint32_t place = hash >> 44 & (ACK_LIMITS - 1);
+    uint32_t *last = bpf_map_lookup_elem(&ack_limits, &place);
+
+    if (last == NULL) {
+        return false;
+    }
+    uint32_t seen = *(volatile uint32_t *)last;
+    return (seen == 0 || now - seen >= ack_limit_ms) && __sync_val_compare_and_swap(last, seen, now) == seen;
+}
+
+#endif

@@ -1,0 +1,47 @@
+/*
+ * TIME_WAIT outside the kernel's TCP: the flow entry answers. Two programs on one table, loaded by io/time_wait.c.
+ *
+ * Publisher, sockops on the cgroup of Penstock's processes: fills the entry. Responder, tcx ingress on the interfaces
+ * that connections come through: answers from it.
+ */
+#include "io/bpf/publish.bpf.h"
+#include "io/bpf/respond.bpf.h"
+
+char programs_license[] SEC("license") = "GPL";
+
+SEC("sockops")
+int publisher(struct bpf_sock_ops *ops)
+{
+    struct bpf_sock *sock = ops->sk;
+    struct tcp_sock *tcp = sock != NULL ? bpf_skc_to_tcp_sock(sock) : NULL;
+
+    if (tcp == NULL) {
+        return 1;
+    }
+    switch (ops->op) {
+    case BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB:
+    case BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB:
+        bpf_sock_ops_cb_flags_set(ops, (int)(ops->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG));
+        break;
+    case BPF_SOCK_OPS_TCP_CONNECT_CB:
+        reconnect(tcp);
+        break;
+    case BPF_SOCK_OPS_STATE_CB:
+        if (ops->args[1] == BPF_TCP_CLOSE) {
+            bool fin_received = sock_has(tcp, bpf_core_enum_value(enum sock_flags, SOCK_DONE));
+            if (time_wait_begins(tcp, ops->args[0], fin_received)) {
+                publish(tcp, fin_received);
+            }
+        }
+        break;
+    default:
+        break;
+    }
+    return 1;
+}
+
+SEC("tc")
+int responder(struct __sk_buff *skb)
+{
+    return respond(skb);
+}

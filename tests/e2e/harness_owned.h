@@ -1,0 +1,37 @@
+/*
+ * TIME_WAIT owned by the flow table, in the lab: programs on the test's cgroup and the server's interface, a kernel
+ * that keeps none itself.
+ */
+#ifndef PENSTOCK_TESTS_E2E_HARNESS_OWNED_H
+#define PENSTOCK_TESTS_E2E_HARNESS_OWNED_H
+
+#include "io/time_wait.h"
+#include "tests/e2e/harness_lab.h"
+
+struct owned {
+    struct time_wait *time_wait;
+    struct flow_table table;
+    struct time_wait_shape shape;
+};
+
+extern struct owned owned;
+
+/* 4096 entries, 2MSL of a minute, no limit on ACKs. */
+struct time_wait_shape owned_shape(void);
+
+/* Loads the programs; the test is skipped where they cannot be. */
+void owned_load(const struct time_wait_shape *shape);
+
+/* The same, attaches them, and takes TIME_WAIT from the kernel. */
+void owned_begin(const struct time_wait_shape *shape);
+void owned_end(void);
+
+struct flow_key owned_key(const struct lab_peer *peer);
+
+/* The entry of the hand-made peer's connection; FLOW_FREE: none. */
+struct flow_entry owned_entry(const struct lab_peer *peer);
+
+uint32_t owned_count_entries(void);
+struct time_wait_counters owned_counters(void);
+
+#endif

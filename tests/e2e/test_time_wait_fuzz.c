@@ -1,0 +1,248 @@
+/*
+ * The responder over packets made by chance and by mutation (BPF_PROG_TEST_RUN): it touches only what is owned, and
+ * what it answers is a whole ACK from one end of the tuple to the other.
+ */
+#include <arpa/inet.h>
+#include <bpf/bpf.h>
+#include <linux/if_ether.h>
+#include <linux/pkt_cls.h>
+#include <string.h>
+
+#include "bench/rng.h"
+#include "core/session.h"
+#include "tests/e2e/harness.h"
+#include "tests/e2e/harness_owned.h"
+
+TestSuite(time_wait_fuzz, .init = lab_begin, .fini = lab_fini, .timeout = 120);
+
+enum {
+    ROUNDS = 100000,
+    OWNED = 8,
+    SERVER_PORT = 443,
+    FIRST_PORT = 5000,
+    PACKET_MIN = 54, /* test runs insist on whole IP headers */
+    TCX_NEXT = -1,
+    WINDOW = 512,
+};
+
+static struct rng rng;
+
+static struct lab_peer peer_of(uint32_t i)
+{
+    return (struct lab_peer){
+        .ipv6 = (i & 1) != 0,
+        .timestamps = (i & 2) != 0,
+        .port = (uint16_t)(FIRST_PORT + i),
+        .server_port = SERVER_PORT,
+        .snd_nxt = 0xffffff00u + i,
+        .rcv_nxt = 1000,
+        .ts_value = 77,
+    };
+}
+
+/* What the program released: nobody else holds it. */
+static void free_released(void)
+{
+    for (uint32_t i = 0; i < owned.table.groups * FLOW_GROUP; i++) {
+        if (owned.table.entries[i].state == FLOW_RELEASED) {
+            flow_table_release(&owned.table, i);
+        }
+    }
+}
+
+/* Through shm/flow_table.h: what user space writes the program finds. */
+static void own(uint32_t i)
+{
+    struct lab_peer peer = peer_of(i);
+    struct flow_key key = owned_key(&peer);
+    uint32_t intent = FLOW_NONE;
+    uint32_t index = flow_table_claim(&owned.table, &key, 0, 0, &intent);
+
+    cr_assert_neq(index, FLOW_NONE);
+    struct flow_entry *entry = &owned.table.entries[index];
+    entry->rcv_nxt = peer.snd_nxt;
+    entry->snd_nxt = peer.rcv_nxt;
+    entry->window = WINDOW;
+    entry->ts_recent = peer.timestamps ? peer.ts_value : 0;
+    flow_table_time_wait(&owned.table, index, bed_now_ms(), &intent);
+    entry->flags = peer.timestamps ? FLOW_TIMESTAMPS : 0;
+    entry->state = (i & 4) != 0 ? FLOW_FIN_WAIT2 : FLOW_TIME_WAIT;
+}
+
+/* Whether the packet, read strictly, is of tuple i: no options, no fragments, nothing that needs interpretation. */
+static bool plainly_of(uint32_t i, const uint8_t *packet, const uint8_t *plain)
+{
+    struct lab_peer peer = peer_of(i);
+    size_t ip = peer.ipv6 ? 40 : 20;
+    size_t addresses = peer.ipv6 ? 32 : 8;
+
+    return memcmp(packet + 12, plain + 12, 2) == 0 &&
+           memcmp(packet + ETH_HLEN + ip - addresses, plain + ETH_HLEN + ip - addresses, addresses) == 0;
+}
+
+struct run {
+    uint8_t in[LAB_PACKET_MAX];
+    uint8_t out[LAB_PACKET_MAX];
+    size_t in_length;
+    size_t out_length;
+    int verdict;
+};
+
+static void run(struct run *run)
+{
+    struct bpf_test_run_opts options = {
+        .sz = sizeof(options),
+        .data_in = run->in,
+        .data_size_in = (uint32_t)run->in_length,
+        .data_out = run->out,
+        .data_size_out = sizeof(run->out),
+        .repeat = 1,
+    };
+
+    int error = bpf_prog_test_run_opts(time_wait_responder(owned.time_wait), &options);
+    cr_assert_eq(error, 0, "a packet of %zu bytes: %s", run->in_length, strerror(-error));
+    run->out_length = options.data_size_out;
+    run->verdict = (int)options.retval;
+}
+
+static void expect_untouched(const struct run *run)
+{
+    cr_expect_eq(run->verdict, TCX_NEXT);
+    cr_expect_eq(run->out_length, run->in_length);
+    cr_expect_arr_eq(run->out, run->in, run->in_length);
+}
+
+/* A mutation may have made another owned tuple of it. */
+static struct lab_peer answered(const struct run *run, struct lab_answer *answer)
+{
+    uint32_t i = 0;
+    struct lab_peer peer = peer_of(i);
+
+    while (i < OWNED && !lab_parse(&peer, run->out, run->out_length, answer)) {
+        peer = peer_of(++i);
+    }
+    cr_assert_lt(i, OWNED, "an answer to nobody");
+    return peer;
+}
+
+static void expect_answer(const struct run *run)
+{
+    struct lab_answer answer;
+    struct lab_peer peer = answered(run, &answer);
+
+    cr_expect_eq(answer.flags, LAB_ACK);
+    cr_expect_eq(answer.seq, peer.rcv_nxt);
+    cr_expect_eq(answer.window, WINDOW);
+    cr_expect_eq(answer.length, 0);
+    cr_expect_eq(answer.timestamps, peer.timestamps);
+    cr_expect(answer.checksums_right);
+    cr_expect_arr_eq(run->out, run->in + 6, 6);
+    cr_expect_arr_eq(run->out + 6, run->in, 6);
+}
+
+static uint64_t answers;
+
+/* `i`: whose packet it was before it was mutated. */
+static void expect_good_sense(const struct run *run, uint32_t i, const uint8_t *plain)
+{
+    if (run->verdict == TC_ACT_REDIRECT) {
+        cr_expect(plainly_of(i, run->in, plain), "an answer to what is not owned");
+        expect_answer(run);
+        answers++;
+    } else if (run->verdict == TCX_NEXT) {
+        expect_untouched(run);
+    } else {
+        cr_expect_eq(run->verdict, TC_ACT_SHOT);
+        cr_expect(plainly_of(i, run->in, plain), "drops what is not owned");
+    }
+}
+
+static void begin(void)
+{
+    struct time_wait_shape shape = owned_shape();
+
+    owned_load(&shape);
+    rng_init(&rng, 1);
+    for (uint32_t i = 0; i < OWNED; i++) {
+        own(i);
+    }
+}
+
+static void finish(void)
+{
+    time_wait_destroy(owned.time_wait);
+    bed_end();
+}
+
+Test(time_wait_fuzz, random_bytes)
+{
+    struct run now;
+
+    begin();
+    for (uint32_t round = 0; round < ROUNDS; round++) {
+        now.in_length = PACKET_MIN + rng_below(&rng, 200);
+        for (size_t i = 0; i < now.in_length; i++) {
+            now.in[i] = (uint8_t)rng_next(&rng);
+        }
+        memset(now.in, 0, 6); /* to this host */
+        now.in[12] = rng_chance(&rng, 50) ? 0x08 : 0x86;
+        now.in[13] = now.in[12] == 0x08 ? 0x00 : 0xdd;
+        run(&now);
+        expect_untouched(&now);
+    }
+    cr_expect_eq(owned_count_entries(), OWNED);
+    finish();
+}
+
+static void mutate(struct run *run)
+{
+    for (uint64_t n = rng_below(&rng, 4); n > 0; n--) {
+        size_t at = 12 + rng_below(&rng, run->in_length - 12);
+        run->in[at] =
+            (uint8_t)(rng_chance(&rng, 50) ? rng_next(&rng) : run->in[at] ^ 1u << rng_below(&rng, 8));
+    }
+    if (rng_chance(&rng, 10)) {
+        run->in_length = PACKET_MIN + rng_below(&rng, run->in_length - PACKET_MIN);
+    } else if (rng_chance(&rng, 10)) {
+        run->in_length += rng_below(&rng, 64); /* padding */
+    }
+}
+
+static struct lab_segment random_segment(const struct lab_peer *peer)
+{
+    struct lab_segment segment = lab_segment(peer, (uint8_t)rng_next(&rng), (uint32_t)rng_below(&rng, 100));
+
+    if (segment.flags & LAB_RST) {
+        segment.flags = rng_chance(&rng, 10) ? segment.flags : LAB_ACK;
+    }
+    segment.seq += (uint32_t)rng_below(&rng, 400) - 200;
+    segment.ts_value += (uint32_t)rng_below(&rng, 10) - 5;
+    segment.ip_options = rng_chance(&rng, 10) ? 8 * (uint32_t)(1 + rng_below(&rng, 5)) : 0;
+    segment.more_fragments = rng_chance(&rng, 2);
+    return segment;
+}
+
+Test(time_wait_fuzz, segments_and_their_mutations)
+{
+    uint8_t plain[LAB_PACKET_MAX];
+    struct run now;
+
+    begin();
+    for (uint32_t round = 0; round < ROUNDS; round++) {
+        uint32_t i = (uint32_t)rng_below(&rng, OWNED);
+        struct lab_peer peer = peer_of(i);
+        struct lab_segment segment = random_segment(&peer);
+        if (owned_entry(&peer).state == FLOW_FREE) {
+            free_released(); /* a SYN or RST ended it */
+            own(i);
+        }
+        now.in_length = lab_build(&peer, &segment, plain);
+        memset(plain, 0, 6);
+        memcpy(now.in, plain, sizeof(plain));
+        mutate(&now);
+        run(&now);
+        expect_good_sense(&now, i, plain);
+    }
+    cr_expect_gt(answers, ROUNDS / 4);
+    finish();
+}
