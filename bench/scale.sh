@@ -255,11 +255,12 @@ exchanges() {
 # The exporter comes with a reload, so that nothing else is measured with it. CPU 0 is the workers'; it starts there.
 start_exporter() {
     local each
+    processes='' # those of traffic, as they are now
     sed -i '1a exporter: { listen: "127.0.0.1:10002" }' "$work/penstock.yaml"
     "$build/penstock" reload -c "$work/penstock.yaml" >>"$work/penstock.log" 2>&1 || die "the reload was refused: $(tail -n 3 "$work/penstock.log")"
     sleep 1
     for each in $(tree "$pid"); do
-        [ "$(cat "/proc/$each/comm")" != exporter ] || exporter=$each
+        if [ "$(cat "/proc/$each/comm")" = exporter ]; then exporter=$each; else processes+=" $each"; fi
     done
     [ "${exporter:-}" ] || die "the exporter does not run"
 }
