@@ -167,7 +167,7 @@ void ring_wake_accept(uint32_t slot, uint32_t listener)
 static void linger(const struct ring_pending *accept)
 {
     if (accept->used && accept->tag.op == RING_OP_ACCEPT) {
-        net_queue(sim.index, accept->tag.index)->dead_until_us = sim.now_us + sim_below(1000000);
+        net_queue(sim.index, accept->tag.index)->dead_until_us = sim.now_us + sim_below(3000000);
     }
 }
 
