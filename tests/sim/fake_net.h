@@ -117,7 +117,8 @@ struct net_conn {
 struct net_queue {
     uint32_t ids[512];
     uint32_t count;
-    uint32_t budget; /* connections that may be accepted within one call: what a queue holds */
+    uint64_t dead_until_us; /* an accept of a dead ring may take a wake-up until then */
+    uint32_t budget;        /* connections that may be accepted within one call: what a queue holds */
     bool open;
 };
 

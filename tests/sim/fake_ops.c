@@ -254,9 +254,13 @@ static uint32_t try_accept(struct ring *ring, struct ring_pending *op)
         complete_with(ring, op, POLLIN);
         return 1;
     }
+    if (!op->woken) {
+        return 0;
+    }
     while (op->used && accept_once(ring, op)) {
         done++;
     }
+    op->woken = net_queue(sim.index, op->tag.index)->count > 0;
     return done;
 }
 
@@ -268,6 +272,7 @@ static void start_accept(struct ring *ring, const struct ring_pending *submissio
     for (int i = 0; i < LISTENER_LOCAL_BATCH; i++) {
         if (!places[i].used) {
             places[i] = *submission;
+            places[i].woken = true; /* it looks before it waits */
             if (!inbox_is_placed(submission->tag.index)) {
                 complete_with(ring, &places[i], -EBADF);
             } else if (!try_accept(ring, &places[i]) && local && submission->tag.op == RING_OP_ACCEPT) {

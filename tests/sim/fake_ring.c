@@ -143,6 +143,34 @@ static bool is_end(const struct ring_completion *completion)
     return !completion->more || completion->tag.op == RING_OP_SEND;
 }
 
+void ring_wake_accept(uint32_t slot, uint32_t listener)
+{
+    struct net_queue *queue = net_queue(slot, listener);
+    struct ring_pending *chosen = NULL;
+    uint32_t seen = sim.now_us < queue->dead_until_us;
+
+    for (uint32_t number = 0; number < crew.count; number++) {
+        for (int i = 0; i < LISTENER_LOCAL_BATCH && worlds[number] != NULL; i++) {
+            struct ring_pending *op = &worlds[number]->accepts[listener][i];
+            if (op->used && op->tag.op == RING_OP_ACCEPT &&
+                net_queue(crew.members[number].index, listener) == queue && sim_once_in(++seen)) {
+                chosen = op;
+            }
+        }
+    }
+    if (chosen != NULL) {
+        chosen->woken = true;
+    }
+}
+
+/* A ring is torn down some time after its worker has died. */
+static void linger(const struct ring_pending *accept)
+{
+    if (accept->used && accept->tag.op == RING_OP_ACCEPT) {
+        net_queue(sim.index, accept->tag.index)->dead_until_us = sim.now_us + sim_below(3000000);
+    }
+}
+
 /* Not one operation of the dead worker goes on; some kernels cut them off with -ECANCELED. */
 static void drop(struct ring_pending *pending, bool cut)
 {
@@ -172,6 +200,7 @@ void ring_freeze(void)
     }
     for (int i = 0; i < SIM_LISTENERS_MAX; i++) {
         for (int n = 0; n < LISTENER_LOCAL_BATCH; n++) {
+            linger(&ring_world->accepts[i][n]);
             drop(&ring_world->accepts[i][n], cut);
         }
     }

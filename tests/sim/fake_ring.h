@@ -12,6 +12,7 @@ struct ring_pending {
     bool used;
     bool multishot;
     bool cancelled;
+    bool woken; /* an accept: somebody has come since it looked last */
     struct ring_tag tag;
     int fd;
     uint32_t conn; /* 0: a listener's or the wake-up's */
@@ -88,6 +89,9 @@ void ring_end(void);
 
 /* The worker has died: its ring freezes. */
 void ring_freeze(void);
+
+/* Somebody has come to a listener: one of those that wait for it is woken, or a dead ring that still does. */
+void ring_wake_accept(uint32_t slot, uint32_t listener);
 
 /* Something may have become possible for the connection. */
 void ring_touch(struct net_conn *conn);

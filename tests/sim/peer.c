@@ -261,6 +261,7 @@ uint32_t peers_arrive(void)
         queue->ids[queue->count++] = conn->id;
         net.clients++;
         net.clients_alive++;
+        ring_wake_accept(slot, which);
         crew_wake_all();
         created++;
     }

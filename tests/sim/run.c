@@ -31,7 +31,8 @@ enum {
     STARTS_MAX = 6,     /* deaths in a row before a turn is through */
     DEATHS_MAX = 20000, /* then lives are long: a run is to end in seconds */
     PATIENCE_S = 600,
-    WAIT_MS = 2000, /* more than one turn of the loop */
+    WAIT_MS = 2000,    /* more than one turn of the loop */
+    ACCEPT_MS = 15000, /* more than a worker's accepts are begun again */
 };
 
 /* What the driver knows of each worker. */
@@ -308,6 +309,18 @@ static void check_waiting(void)
     }
 }
 
+/* Whoever comes is accepted, whichever wake-up was lost. */
+static void check_queues(void)
+{
+    for (uint32_t place = 0; place < sockets(); place++) {
+        const struct net_queue *queue = net_queue(sim.index, place);
+        if (queue->count > 0 && inbox_is_placed(place) && !sim.slot->accept_paused) {
+            SIM_CHECK(sim.now_us - net.conns[queue->ids[0]].moved_us < (uint64_t)ACCEPT_MS * 1000,
+                      "client %u waits to be accepted", queue->ids[0]);
+        }
+    }
+}
+
 /* Few pipes: the others are put away at the end of a turn, and given back when as many are to be there. */
 static void limit_pipes(void)
 {
@@ -438,6 +451,7 @@ static void check_turn(void)
     SIM_CHECK(sim.now_us - driver.lines_us < (uint64_t)PATIENCE_S * 1000000, "no session has ended for %d s",
               PATIENCE_S);
     check_waiting();
+    check_queues();
     /* The last place goes to whichever listener is first: all of them ask for it. */
     uint32_t over = sim.config->listeners + sim.config->local_listeners - 1;
     uint32_t limit = sim.config->sessions_limit != 0 ? sim.config->sessions_limit + over : sim.config->slab;
