@@ -389,7 +389,7 @@ size_t lab_build(const struct lab_peer *peer, const struct lab_segment *segment,
     memcpy(packet, lab.server_mac, 6);
     memcpy(packet + 6, lab.peer_mac, 6);
     if (segment->vlan) {
-        put32(packet + at, ETH_P_8021Q << 16 | 5);
+        put32(packet + at, (uint32_t)ETH_P_8021Q << 16 | 5);
         at += 4;
     }
     put16(packet + at, peer->ipv6 ? ETH_P_IPV6 : ETH_P_IP);

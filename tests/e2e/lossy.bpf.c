@@ -15,6 +15,7 @@ enum {
     PORTS = 0x10000,
 };
 
+__u32 server_port; /* whose ACKs are lost */
 __u8 lost_to[PORTS];
 __u64 lost;
 __u64 arrived;
@@ -39,7 +40,8 @@ int lossy(struct __sk_buff *skb)
         __sync_fetch_and_add(&resets, 1);
     }
     __u32 bytes = bpf_ntohs(packet.ip.tot_len) - sizeof(packet.ip) - packet.tcp.doff * 4;
-    if (packet.tcp.syn || packet.tcp.fin || packet.tcp.rst || bytes > 0) {
+    if (packet.tcp.syn || packet.tcp.fin || packet.tcp.rst || bytes > 0 ||
+        bpf_ntohs(packet.tcp.source) != server_port) {
         return PASS;
     }
     __u16 port = bpf_ntohs(packet.tcp.dest);

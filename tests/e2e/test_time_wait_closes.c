@@ -75,6 +75,7 @@ static void close_many(const struct side *side, uint32_t count)
     lose_acks(side);
     lab_finish_checksums();
     address.sin_port = htons(bed_bind(listener, side->server));
+    lossy->bss->server_port = ntohs(address.sin_port);
     inet_pton(AF_INET, side->server, &address.sin_addr);
     cr_assert_eq(listen(listener, 128), 0);
     for (uint32_t i = 0; i < count; i++) {
@@ -111,7 +112,7 @@ Test(time_wait_closes, with_half_of_the_final_acks_lost)
     show("owned");
     struct time_wait_counters counters = owned_counters();
     cr_expect_eq(lossy->bss->resets, 0);
-    cr_expect_eq(lossy->bss->arrived, CLOSES);
+    cr_expect_geq(lossy->bss->arrived, CLOSES);
     cr_expect_gt(lossy->bss->lost, CLOSES / 2);
     cr_expect_eq(counters.published, CLOSES);
     cr_expect_eq(counters.insert_failures, 0);
@@ -131,6 +132,7 @@ Test(time_wait_closes, through_the_loopback_interface)
     close_many(&same_side, CLOSES_FEW);
     show("loopback");
     cr_expect_eq(lossy->bss->resets, 0);
+    cr_expect_geq(lossy->bss->arrived, CLOSES_FEW);
     cr_expect_gt(lossy->bss->lost, 0);
     cr_expect_eq(owned_counters().published, CLOSES_FEW);
     stop_losing();
