@@ -28,15 +28,15 @@ struct stamp {
 };
 
 struct hook {
-    bool armed;
-    bool turning;  /* the store that begins or ends a transaction is about to happen */
     uint64_t left; /* stores until death; 0: none */
     void *allocations[ALLOCATIONS];
-    uint32_t transaction;
     struct stamp *stamps; /* by word of the region's tables */
     struct touched touched[TOUCHED];
-    uint32_t touched_count;
     sigjmp_buf death;
+    uint32_t touched_count;
+    uint32_t transaction;
+    bool turning; /* the store that begins or ends a transaction is about to happen */
+    bool armed;
 };
 
 static struct hook hooks[SIM_CREW_MAX]; /* by worker's number */
