@@ -84,13 +84,12 @@ static struct ring_tag input_tag(const struct worker *worker, const struct sessi
     return tag;
 }
 
-/* The class the next receive takes from: large while the share allows it, the other where one's ring is empty. */
-static enum buffer_class receive_class(const struct worker *worker, uint32_t share)
+/* The class the next receive takes from: small only where large ones have run out. Several small ones to a direction
+ * while there are large ones would leave those that come later without either. */
+static enum buffer_class receive_class(const struct worker *worker)
 {
-    bool small_only = worker->ring_filled[BUFFER_LARGE] == 0;
-    bool large_only = worker->ring_filled[BUFFER_SMALL] == 0;
-
-    return !small_only && (large_only || share >= BUFFER_LARGE_BYTES) ? BUFFER_LARGE : BUFFER_SMALL;
+    return worker->ring_filled[BUFFER_LARGE] > 0 || worker->ring_filled[BUFFER_SMALL] == 0 ? BUFFER_LARGE
+                                                                                           : BUFFER_SMALL;
 }
 
 static void arm_receive(struct worker *worker, struct session *session, enum side side)
@@ -98,7 +97,7 @@ static void arm_receive(struct worker *worker, struct session *session, enum sid
     struct conn *conn = &session->conn[side];
     struct ring_tag tag = tag_of(worker, session, side, RING_OP_RECV);
     uint32_t share = relay_share(worker);
-    bool large = receive_class(worker, share) == BUFFER_LARGE;
+    bool large = receive_class(worker) == BUFFER_LARGE;
     /* A multishot receive may bring this many buffers before it can be stopped. A stream gets it only where that is
      * within its share, small messages always; while others wait, one buffer each. */
     bool multishot = large && worker->waiting.count == 0 &&
@@ -649,7 +648,7 @@ void relay_refill(struct worker *worker)
     refill_ring(worker, BUFFER_LARGE);
     refill_ring(worker, BUFFER_SMALL);
     /* One receiver a buffer, or they would race for it and the queue's order mean nothing. */
-    uint32_t grants = worker->ring_filled[receive_class(worker, relay_share(worker))];
+    uint32_t grants = worker->ring_filled[receive_class(worker)];
     while (queue->head != SESSION_NONE && grants-- > 0) {
         uint32_t handle = queue->head;
         struct relay_event event = {.kind = RELAY_GRANTED, .side = (enum side)(handle % SIDE_COUNT)};
@@ -662,7 +661,7 @@ void relay_refill(struct worker *worker)
 
 bool relay_can_grant(const struct worker *worker)
 {
-    return worker->waiting.count > 0 && worker->ring_filled[receive_class(worker, relay_share(worker))] > 0;
+    return worker->waiting.count > 0 && worker->ring_filled[receive_class(worker)] > 0;
 }
 
 void relay_writable(struct worker *worker, uint32_t completed)

@@ -20,7 +20,7 @@ enum {
     /* A session that stands still: unsent bytes towards the client (TCP_NOTSENT_LOWAT, with the kernel's overhead),
      * and what the kernel takes from the server before its window closes. */
     SLOW_SOCKET_BYTES_MAX = 384 * 1024,
-    SLOW_SOCKET_BYTES_MAX_OF_SMALL = 64 * 1024, /* where the second is bounded */
+    SLOW_SOCKET_BYTES_MAX_OF_SMALL = 112 * 1024, /* where both are bounded to 16 KiB of data */
     DESCRIPTORS = 17000,
 };
 
@@ -105,13 +105,14 @@ static bool nobody_wants_a_buffer(void)
     return penstock_number("receivers_waiting") == 0 && penstock_number("stats.buffers_refused") == refused;
 }
 
-static void hold_slow_readers(const char *pool, uint64_t bytes_max)
+static void hold_slow_readers(const char *listener, const char *pool, uint64_t bytes_max)
 {
     require_descriptors();
     struct origin slow_origin = origin_start("auto");
     penstock_start(&(struct penstock_config){
         .servers = bed_format("127.0.0.1:%u", slow_origin.port),
         .limits = "sessions: 8192, buffers: 64MiB",
+        .listener = listener,
         .pool = pool,
         .workers = 1,
     });
@@ -138,10 +139,10 @@ static void hold_slow_readers(const char *pool, uint64_t bytes_max)
 
 Test(long_bounds, five_thousand_slow_readers)
 {
-    hold_slow_readers(NULL, SLOW_SOCKET_BYTES_MAX);
+    hold_slow_readers(NULL, NULL, SLOW_SOCKET_BYTES_MAX);
 }
 
-Test(long_bounds, five_thousand_slow_readers_with_small_receive_buffers)
+Test(long_bounds, five_thousand_slow_readers_with_small_socket_buffers)
 {
-    hold_slow_readers("receive_buffer: 16KiB", SLOW_SOCKET_BYTES_MAX_OF_SMALL);
+    hold_slow_readers("send_buffer: 16KiB", "receive_buffer: 16KiB", SLOW_SOCKET_BYTES_MAX_OF_SMALL);
 }
