@@ -328,10 +328,6 @@ void adopt_resume(struct worker *worker)
 {
     struct resume_queue *queue = &worker->resuming;
 
-    if (queue->count == 0) {
-        return;
-    }
-    worker->resumed_ms = worker->now_ms;
     for (uint32_t n = 0; n < worker->resume_batch && queue->count > 0; n++) {
         uint32_t index = queue->head;
         struct session *session = &worker->slab.sessions[index];
@@ -341,7 +337,7 @@ void adopt_resume(struct worker *worker)
         if (session->phase == SESSION_OPEN) {
             settle_descriptors(worker, session);
         }
-        relay_revisit(worker, index, RELAY_PLAN);
+        relay_resume(worker, index);
         FAULT_POINT(RESUME_DONE);
     }
     worker->slot->unresumed = queue->count;

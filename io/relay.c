@@ -21,7 +21,7 @@ enum {
     WATCH_BATCH = 8,     /* sockets that became writable, likewise */
     LINGER_MAX_MS = 5000,
     LINGER_LOOK_MS = 20,
-    RESUMED_LOOK_MS = 250,
+    RESUMED_LOOK_MS = 50,
     MULTISHOT_BURST = 32, /* the kernel's limit of receives in one go: MULTISHOT_MAX_RETRY */
 };
 
@@ -287,13 +287,29 @@ void relay_step_in(struct worker *worker, struct session *session, const struct 
     }
 }
 
-void relay_schedule(struct worker *worker, const struct session *session)
+static void schedule_from(struct worker *worker, const struct session *session, uint64_t soonest_ms)
 {
     struct image_timeouts timeouts = upstream_timeouts(worker, session);
     uint64_t due_ms = session_due_ms(session, &timeouts);
     uint64_t look_ms = send_look_ms(worker, session);
 
-    wheel_set(&worker->wheel, relay_index(worker, session), due_ms < look_ms ? due_ms : look_ms);
+    due_ms = due_ms < look_ms ? due_ms : look_ms;
+    wheel_set(&worker->wheel, relay_index(worker, session), due_ms > soonest_ms ? due_ms : soonest_ms);
+}
+
+void relay_schedule(struct worker *worker, const struct session *session)
+{
+    schedule_from(worker, session, 0);
+}
+
+void relay_resume(struct worker *worker, uint32_t index)
+{
+    const struct session *session = &worker->slab.sessions[index];
+
+    relay_revisit(worker, index, RELAY_PLAN);
+    if (session->phase == SESSION_OPEN && session->wheel_slot != SESSION_NONE) {
+        schedule_from(worker, session, worker->now_ms + RESUMED_LOOK_MS);
+    }
 }
 
 /* Writes the session's line into the log ring, within a transaction. */
@@ -711,16 +727,13 @@ void relay_revisit(struct worker *worker, uint32_t index, enum relay_event_kind 
 
 void relay_expire(struct worker *worker)
 {
-    /* While a dead worker's sessions waited for the next, nobody saw what came to them: no judgement of silence yet. */
-    bool fresh = worker->now_ms < worker->resumed_ms + RESUMED_LOOK_MS;
-
     for (int n = 0; n < EXPIRE_BATCH; n++) {
         uint32_t index = wheel_take(&worker->wheel, worker->now_ms);
         if (index == SESSION_NONE) {
             break;
         }
         FAULT_POINT(TIMER_TAKEN);
-        relay_revisit(worker, index, fresh ? RELAY_PLAN : RELAY_TIMED_OUT);
+        relay_revisit(worker, index, RELAY_TIMED_OUT);
         FAULT_POINT(TIMER_DONE);
     }
 }

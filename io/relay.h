@@ -40,6 +40,10 @@ void relay_expire(struct worker *worker);
 /* Sets the session's place in the timer wheel. */
 void relay_schedule(struct worker *worker, const struct session *session);
 
+/* After an adoption: does what the session needs. What came to it while nobody served it is to be seen before its silence
+ * is judged, so no timeout ends it at once. */
+void relay_resume(struct worker *worker, uint32_t index);
+
 /* Saves `length` bytes at `address` in the undo log of the current transaction. */
 static inline void relay_save(struct worker *worker, const void *address, uint32_t length)
 {

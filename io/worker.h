@@ -97,7 +97,6 @@ struct worker {
     struct wait_queue waiting;
     struct resume_queue resuming;
     uint32_t resume_batch;
-    uint64_t resumed_ms;                   /* when the last batch was */
     uint32_t ring_entries[BUFFER_CLASSES]; /* size of each provided-buffer ring */
     uint32_t ring_filled[BUFFER_CLASSES];  /* buffers the kernel holds of each */
     uint32_t active_directions;            /* with data in flight */

@@ -187,7 +187,7 @@ static double mark_resuming(void)
 
 void invariants_check_death(void)
 {
-    if (worker()->resumed_ms == 0) { /* it came to none */
+    if (worker()->ring == NULL || worker()->adopting) { /* it has no queue yet */
         return;
     }
     double part = mark_resuming();

@@ -44,7 +44,9 @@ struct life {
     uint64_t checked;       /* completions at the last check */
     uint32_t first_waiting; /* the receiver that is next to get a buffer, and since when that is so */
     uint64_t first_since_us;
-    uint32_t pipes_allowed; /* free at once */
+    uint32_t pipes_allowed;                  /* free at once */
+    uint32_t next_client[SIM_LISTENERS_MAX]; /* who is to be accepted next, and since when that is so */
+    uint64_t next_since_us[SIM_LISTENERS_MAX];
 };
 
 static struct {
@@ -314,10 +316,14 @@ static void check_queues(void)
 {
     for (uint32_t place = 0; place < sockets(); place++) {
         const struct net_queue *queue = net_queue(sim.index, place);
-        if (queue->count > 0 && inbox_is_placed(place) && !sim.slot->accept_paused) {
-            SIM_CHECK(sim.now_us - net.conns[queue->ids[0]].moved_us < (uint64_t)ACCEPT_MS * 1000,
-                      "client %u waits to be accepted", queue->ids[0]);
+        uint32_t next = queue->count > 0 ? queue->ids[0] : 0;
+        if (next != own()->next_client[place] || sim.slot->accept_paused) {
+            own()->next_client[place] = next;
+            own()->next_since_us[place] = sim.now_us;
         }
+        SIM_CHECK(next == 0 || !inbox_is_placed(place) ||
+                      sim.now_us - own()->next_since_us[place] < (uint64_t)ACCEPT_MS * 1000,
+                  "client %u waits to be accepted", next);
     }
 }
 
