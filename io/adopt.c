@@ -189,7 +189,10 @@ static uint32_t first_to_resume(const struct worker *worker)
 {
     const struct worker_slot *slot = worker->slot;
 
-    return slot->unresumed == 0 ? 0 : slot->epoch * 2654435761u % slot->session_high; /* Knuth's hash */
+    if (slot->unresumed == 0 || slot->session_high == 0) {
+        return 0;
+    }
+    return slot->epoch * 2654435761u % slot->session_high; /* Knuth's hash */
 }
 
 /* What is urgent comes before what is at rest. */
