@@ -42,13 +42,11 @@ static void positions_fill(const struct config_draft *draft, struct config_posit
     *positions = draft->positions;
     for (uint32_t i = 0; i < draft->listener_count; i++) {
         positions->listener_congestion[i] = draft->listeners[i].congestion_place;
-        positions->listener_receive[i] = draft->listeners[i].receive_place;
-        positions->listener_send[i] = draft->listeners[i].send_place;
+        positions->listener_buffers[i] = draft->listeners[i].buffer_places;
     }
     for (uint32_t i = 0; i < draft->pool_count; i++) {
         positions->pool_congestion[i] = draft->pools[i].congestion_place;
-        positions->pool_receive[i] = draft->pools[i].receive_place;
-        positions->pool_send[i] = draft->pools[i].send_place;
+        positions->pool_buffers[i] = draft->pools[i].buffer_places;
     }
 }
 

@@ -14,12 +14,16 @@ struct config_options {
     uint32_t cpus; /* usable ones (sched_getaffinity): what "workers: auto" stands for; 0 counts as 1 */
 };
 
+/* Where `receive_buffer` and `send_buffer` of a listener or pool were written. */
+struct config_buffer_places {
+    struct config_place receive, send;
+};
+
 /* Where values stand that the machine may not be able to give; line 0 where the file leaves them to their default. */
 struct config_positions {
     struct config_place sessions, flows, buffers, workers;
     struct config_place listener_congestion[IMAGE_LISTENERS_MAX], pool_congestion[IMAGE_POOLS_MAX];
-    struct config_place listener_receive[IMAGE_LISTENERS_MAX], pool_receive[IMAGE_POOLS_MAX];
-    struct config_place listener_send[IMAGE_LISTENERS_MAX], pool_send[IMAGE_POOLS_MAX];
+    struct config_buffer_places listener_buffers[IMAGE_LISTENERS_MAX], pool_buffers[IMAGE_POOLS_MAX];
 };
 
 /* Reads the file at `path`. Returns 0 and an image from malloc, for the caller to free; or -1 with one mistake or more

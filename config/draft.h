@@ -13,7 +13,7 @@ struct draft_listener {
     struct config_place name_place;
     struct config_place pool_place;
     struct config_place congestion_place;
-    struct config_place receive_place, send_place;
+    struct config_buffer_places buffer_places;
     struct config_place zero_copy_place;
     char pool_name[IMAGE_NAME_MAX]; /* "" where none could be read */
 };
@@ -28,7 +28,7 @@ struct draft_pool {
     struct config_place name_place;
     struct config_place servers_place;
     struct config_place congestion_place;
-    struct config_place receive_place, send_place;
+    struct config_buffer_places buffer_places;
     struct config_place zero_copy_place;
 };
 

@@ -171,13 +171,13 @@ static const struct config_key listener_keys[] = {
         .name = "receive_buffer",
         .read = config_read_socket_buffer,
         .offset = offsetof(struct draft_listener, row.buffers.receive),
-        .place = offsetof(struct draft_listener, receive_place),
+        .place = offsetof(struct draft_listener, buffer_places.receive),
     },
     {
         .name = "send_buffer",
         .read = config_read_socket_buffer,
         .offset = offsetof(struct draft_listener, row.buffers.send),
-        .place = offsetof(struct draft_listener, send_place),
+        .place = offsetof(struct draft_listener, buffer_places.send),
     },
     {
         .name = "zero_copy",
@@ -312,13 +312,13 @@ static const struct config_key pool_keys[] = {
         .name = "receive_buffer",
         .read = config_read_socket_buffer,
         .offset = offsetof(struct draft_pool, row.buffers.receive),
-        .place = offsetof(struct draft_pool, receive_place),
+        .place = offsetof(struct draft_pool, buffer_places.receive),
     },
     {
         .name = "send_buffer",
         .read = config_read_socket_buffer,
         .offset = offsetof(struct draft_pool, row.buffers.send),
-        .place = offsetof(struct draft_pool, send_place),
+        .place = offsetof(struct draft_pool, buffer_places.send),
     },
     {
         .name = "zero_copy",

@@ -175,40 +175,27 @@ static void congestions_check(const struct image *image, const struct config_pos
     }
 }
 
-/* One `receive_buffer` or `send_buffer`: the kernel would give less without a word. */
-static void socket_buffer_check(uint32_t bytes, const char *path, struct config_place place,
-                                const char *sysctl, uint64_t most, struct config_report *report)
-{
-    if (most > 0 && bytes > most)
-        config_report_add(report, place,
-                          "%s: the kernel gives a socket at most %" PRIu64
-                          " bytes (net.core.%s); raise that or write at most %" PRIu64 "KiB",
-                          path, most, sysctl, most / 1024);
-}
-
-static void socket_buffers_check(const struct image *image, const struct config_positions *positions,
+/* The kernel would give less without a word. `list` and `index`: whose they are. */
+static void socket_buffers_check(const struct image_socket_buffers *buffers,
+                                 const struct config_buffer_places *places, const char *list, uint32_t index,
                                  const struct machine_facts *facts, struct config_report *report)
 {
-    char path[48];
+    const struct {
+        const char *key, *sysctl;
+        uint64_t bytes, most; /* most 0: not known */
+        struct config_place place;
+    } checks[] = {
+        {"receive_buffer", "rmem_max", buffers->receive, facts->receive_buffer_bytes, places->receive},
+        {"send_buffer", "wmem_max", buffers->send, facts->send_buffer_bytes, places->send},
+    };
 
-    for (uint32_t i = 0; i < image->listener_count; i++) {
-        const struct image_socket_buffers *buffers = &image_listener(image, i)->buffers;
-        snprintf(path, sizeof(path), "listeners[%" PRIu32 "].receive_buffer", i);
-        socket_buffer_check(buffers->receive, path, positions->listener_receive[i], "rmem_max",
-                            facts->receive_buffer_bytes, report);
-        snprintf(path, sizeof(path), "listeners[%" PRIu32 "].send_buffer", i);
-        socket_buffer_check(buffers->send, path, positions->listener_send[i], "wmem_max",
-                            facts->send_buffer_bytes, report);
-    }
-    for (uint32_t i = 0; i < image->pool_count; i++) {
-        const struct image_socket_buffers *buffers = &image_pool(image, i)->buffers;
-        snprintf(path, sizeof(path), "pools[%" PRIu32 "].receive_buffer", i);
-        socket_buffer_check(buffers->receive, path, positions->pool_receive[i], "rmem_max",
-                            facts->receive_buffer_bytes, report);
-        snprintf(path, sizeof(path), "pools[%" PRIu32 "].send_buffer", i);
-        socket_buffer_check(buffers->send, path, positions->pool_send[i], "wmem_max",
-                            facts->send_buffer_bytes, report);
-    }
+    for (size_t i = 0; i < sizeof(checks) / sizeof(checks[0]); i++)
+        if (checks[i].most > 0 && checks[i].bytes > checks[i].most)
+            config_report_add(report, checks[i].place,
+                              "%s[%" PRIu32 "].%s: the kernel gives a socket at most %" PRIu64
+                              " bytes (net.core.%s); raise that or write at most %" PRIu64 "KiB",
+                              list, index, checks[i].key, checks[i].most, checks[i].sysctl,
+                              checks[i].most / 1024);
 }
 
 int config_check_machine(const struct image *image, const struct config_positions *positions,
@@ -224,6 +211,11 @@ int config_check_machine(const struct image *image, const struct config_position
     memory_check(image, positions, facts, report);
     rings_check(image, positions->workers, facts, report);
     congestions_check(image, positions, facts, report);
-    socket_buffers_check(image, positions, facts, report);
+    for (uint32_t i = 0; i < image->listener_count; i++)
+        socket_buffers_check(&image_listener(image, i)->buffers, &positions->listener_buffers[i], "listeners",
+                             i, facts, report);
+    for (uint32_t i = 0; i < image->pool_count; i++)
+        socket_buffers_check(&image_pool(image, i)->buffers, &positions->pool_buffers[i], "pools", i, facts,
+                             report);
     return report->count + report->more == before ? 0 : -1;
 }

@@ -273,9 +273,9 @@ static void tcp_keys_check(const struct config_draft *draft, struct config_repor
         if (listener->row.congestion[0] && local)
             config_report_add(report, listener->congestion_place, listener_text, i, "congestion");
         if (listener->row.buffers.receive && local)
-            config_report_add(report, listener->receive_place, listener_text, i, "receive_buffer");
+            config_report_add(report, listener->buffer_places.receive, listener_text, i, "receive_buffer");
         if (listener->row.buffers.send && local)
-            config_report_add(report, listener->send_place, listener_text, i, "send_buffer");
+            config_report_add(report, listener->buffer_places.send, listener_text, i, "send_buffer");
         if (listener->row.zero_copy && local)
             config_report_add(report, listener->zero_copy_place, listener_text, i, "zero_copy");
     }
@@ -286,9 +286,9 @@ static void tcp_keys_check(const struct config_draft *draft, struct config_repor
         if (pool->row.congestion[0] && local)
             config_report_add(report, pool->congestion_place, pool_text, i, "congestion");
         if (pool->row.buffers.receive && local)
-            config_report_add(report, pool->receive_place, pool_text, i, "receive_buffer");
+            config_report_add(report, pool->buffer_places.receive, pool_text, i, "receive_buffer");
         if (pool->row.buffers.send && local)
-            config_report_add(report, pool->send_place, pool_text, i, "send_buffer");
+            config_report_add(report, pool->buffer_places.send, pool_text, i, "send_buffer");
         if (pool->row.zero_copy && local)
             config_report_add(report, pool->zero_copy_place, pool_text, i, "zero_copy");
     }
