@@ -552,6 +552,7 @@ void config_draft_read(struct config_draft *draft, const struct config_node *roo
                      .drain_ms = 0},
         .log_level = LOG_LEVEL_INFO,
         .watchdog_ms = WATCHDOG_DEFAULT_MS,
+        .time_wait = {.two_msl_ms = IMAGE_TWO_MSL_MS},
     };
     config_schema_read(&reader, &top_schema, root, draft);
 }

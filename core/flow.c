@@ -23,8 +23,9 @@ bool flow_matches(const struct flow_entry *entry, const struct flow_key *key)
 const char *flow_state_text(enum flow_state state)
 {
     static const char *const texts[FLOW_STATE_COUNT] = {
-        [FLOW_FREE] = "free",           [FLOW_BUSY] = "busy",           [FLOW_ACTIVE] = "active",
-        [FLOW_FIN_WAIT2] = "fin_wait2", [FLOW_TIME_WAIT] = "time_wait", [FLOW_RELEASED] = "released",
+        [FLOW_FREE] = "free",         [FLOW_BUSY] = "busy",           [FLOW_ACTIVE] = "active",
+        [FLOW_ORPHANED] = "orphaned", [FLOW_FIN_WAIT2] = "fin_wait2", [FLOW_TIME_WAIT] = "time_wait",
+        [FLOW_RELEASED] = "released",
     };
     return (unsigned)state < FLOW_STATE_COUNT ? texts[state] : "damaged";
 }

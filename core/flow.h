@@ -24,9 +24,11 @@ enum flow_state {
     FLOW_FREE = 0,
     FLOW_BUSY = 1, /* claimed, being filled; `tos` holds the claimer's slot */
     FLOW_ACTIVE = 2,
-    FLOW_FIN_WAIT2 = 3,
-    FLOW_TIME_WAIT = 4,
-    FLOW_RELEASED = 5, /* by a BPF program: free as soon as `expire_ms`, a moment later, has passed */
+    FLOW_ORPHANED =
+        3, /* its session is gone, the kernel's socket not yet: the publisher takes it from here */
+    FLOW_FIN_WAIT2 = 4,
+    FLOW_TIME_WAIT = 5,
+    FLOW_RELEASED = 6, /* free as soon as `expire_ms`, a moment later, has passed */
     FLOW_STATE_COUNT
 };
 
@@ -58,7 +60,7 @@ struct flow_entry {
     uint16_t local_port;
     uint16_t remote_port;
     union {
-        uint32_t expire_ms;     /* from FIN_WAIT2 on: the end, CLOCK_MONOTONIC milliseconds modulo 2^32 */
+        uint32_t expire_ms;     /* from ORPHANED on: the end, CLOCK_MONOTONIC milliseconds modulo 2^32 */
         uint32_t session_index; /* ACTIVE: the session in its owner's slab; `tos` holds the owner's slot */
     };
     uint32_t rcv_nxt;

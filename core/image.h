@@ -27,6 +27,11 @@ enum {
     IMAGE_WORKERS_MAX = 128,
     IMAGE_RETRIES_MAX = 7,
     IMAGE_WEIGHT_MAX = 256,
+    IMAGE_INTERFACES_MAX = 16,
+    IMAGE_INTERFACE_MAX = 16,     /* of an interface's name with its NUL: the kernel's IFNAMSIZ */
+    IMAGE_TWO_MSL_MS = 60 * 1000, /* by default, and always where the kernel keeps TIME_WAIT */
+    IMAGE_TWO_MSL_MIN_MS = 1000,
+    IMAGE_TWO_MSL_MAX_MS = 600 * 1000,
     IMAGE_BYTES_MAX = 512 * 1024, /* whole image; the region keeps two of this size */
 };
 
@@ -107,6 +112,23 @@ struct image_pool {
     uint8_t reserved[3];
 };
 
+enum time_wait_mode {
+    TIME_WAIT_AUTO = 0, /* owned where that can be, else the kernel's */
+    TIME_WAIT_OWNED = 1,
+    TIME_WAIT_KERNEL = 2,
+};
+
+/* Who keeps TIME_WAIT and how: io/bpf/README.md. */
+struct image_time_wait {
+    uint32_t mode; /* enum time_wait_mode */
+    uint32_t two_msl_ms;
+    uint8_t no_buckets; /* sets net.ipv4.tcp_max_tw_buckets of the network namespace to 0 meanwhile */
+    uint8_t reserved[3];
+    uint32_t interface_count; /* 0: all that connections may come through */
+    char interfaces[IMAGE_INTERFACES_MAX][IMAGE_INTERFACE_MAX];
+    char cgroup[IMAGE_PATH_MAX]; /* "": the one that Penstock is in */
+};
+
 struct image {
     uint64_t magic;
     uint32_t size; /* bytes of the whole block */
@@ -127,6 +149,7 @@ struct image {
     uint32_t reserved;
     char access_path[IMAGE_PATH_MAX]; /* "" is stderr; "off" writes no access log; IMAGE_SYSLOG and a path */
     struct endpoint exporter;         /* where metrics are served; ENDPOINT_NONE: nowhere */
+    struct image_time_wait time_wait;
     uint32_t listener_count, bind_count, pool_count, server_count;
     uint32_t listener_offset, bind_offset, pool_offset, server_offset; /* bytes from the start of the image */
 };

@@ -7,7 +7,7 @@
 #ifndef PENSTOCK_IO_TIME_WAIT_H
 #define PENSTOCK_IO_TIME_WAIT_H
 
-#include "io/bpf/counters.h"
+#include "core/time_wait_counter.h"
 #include "shm/flow_table.h"
 
 enum { TIME_WAIT_WHY_MAX = 160 };

@@ -20,6 +20,19 @@
 
 enum { FLOW_TWO_MSL_MS = 60000 };
 
+/* How sweeping goes: one worker at a time has the lease. */
+struct flow_sweep {
+    uint64_t lease;    /* atomic: the slot that has it, and until when */
+    uint64_t rounds;   /* through the whole table */
+    uint64_t freed;    /* entries */
+    uint32_t cursor;   /* the next group */
+    uint32_t round_ms; /* what the last round took */
+    uint64_t round_since_ms;
+    uint64_t reserved[3];
+};
+
+_Static_assert(sizeof(struct flow_sweep) == 64, "one cache line");
+
 struct flow_table {
     uint8_t *tags;
     struct flow_entry *entries;

@@ -53,6 +53,7 @@ static void count_rows(const struct region_header *header, uint64_t counts[TABLE
     counts[TABLE_CONNECT_TIMES] = slots * IMAGE_SERVERS_MAX;
     counts[TABLE_LISTENER_COUNTERS] = slots * IMAGE_LISTENERS_MAX;
     counts[TABLE_LOG_RECORDS] = slots * LOG_RING_RECORDS;
+    counts[TABLE_FLOW_SWEEP] = 1;
     counts[TABLE_FLOW_TAGS] = header->flow_groups;
     counts[TABLE_FLOW_ENTRIES] = header->flow_groups;
     counts[TABLE_SESSIONS] = slots * header->sessions_per_slot;

@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 #include "core/image.h"
+#include "core/time_wait_counter.h"
 
 enum region_segment { SEGMENT_HEAD, SEGMENT_TABLES, SEGMENT_BANK, SEGMENT_COUNT };
 
@@ -29,13 +30,14 @@ enum region_table {
 
 /* Changes whenever a struct in the region does. Tests build one with another. */
 #ifndef PENSTOCK_LAYOUT_VERSION
-#define PENSTOCK_LAYOUT_VERSION 8
+#define PENSTOCK_LAYOUT_VERSION 9
 #endif
 
 enum {
     REGION_LAYOUT_VERSION = PENSTOCK_LAYOUT_VERSION,
     REGION_HEADER_BYTES = 4096,
     REGION_VERSION_MAX = 32,
+    REGION_WHY_MAX = 160,
 };
 
 enum run_state {
@@ -51,6 +53,19 @@ struct region_table_place {
     uint64_t count;  /* rows reserved */
     uint32_t stride; /* bytes a row */
     uint32_t segment;
+};
+
+/* Who keeps TIME_WAIT. Written by the supervisor; what is counted, about once a second. */
+struct region_time_wait {
+    uint32_t owned;          /* by the flow table, else by the kernel */
+    uint32_t two_msl_ms;     /* of entries */
+    uint32_t interfaces;     /* that a responder is attached to */
+    uint32_t buckets_set;    /* net.ipv4.tcp_max_tw_buckets was set to 0 */
+    uint32_t buckets_before; /* and what it was */
+    uint32_t reserved;
+    uint64_t destroyed; /* of the kernel's own, after they had been published */
+    struct time_wait_counters counters;
+    char why[REGION_WHY_MAX]; /* the kernel keeps it */
 };
 
 /*
@@ -91,6 +106,7 @@ struct region_header {
     uint32_t accept_kick;    /* workers look into their accept queues once more when it changes */
     uint32_t slots_used;     /* slots ever used: 0..slots_used-1; atomic */
     uint64_t image_since_ms; /* when the current image was published */
+    struct region_time_wait time_wait;
 
     /* Written by operators' commands: shm/order.h. */
     uint64_t kill_orders[IMAGE_WORKERS_MAX];   /* by slot */

@@ -10,7 +10,7 @@
 
 #include "core/flow.h"
 #include "core/flow_hash.h"
-#include "io/bpf/counters.h"
+#include "core/time_wait_counter.h"
 #include "io/bpf/kernel.bpf.h"
 
 #include <bpf/bpf_helpers.h>

@@ -1,19 +1,19 @@
 /* The counters of the BPF programs, common to them and to user space. */
-#ifndef PENSTOCK_IO_BPF_COUNTERS_H
-#define PENSTOCK_IO_BPF_COUNTERS_H
+#ifndef PENSTOCK_CORE_TIME_WAIT_COUNTER_H
+#define PENSTOCK_CORE_TIME_WAIT_COUNTER_H
 
 #include <stdint.h>
 
 enum time_wait_counter {
 #define TIME_WAIT_COUNTER(name, what) COUNT_##name,
-#include "io/bpf/counters.def"
+#include "core/time_wait_counter.def"
 #undef TIME_WAIT_COUNTER
     TIME_WAIT_COUNTERS
 };
 
 struct time_wait_counters {
 #define TIME_WAIT_COUNTER(name, what) uint64_t name;
-#include "io/bpf/counters.def"
+#include "core/time_wait_counter.def"
 #undef TIME_WAIT_COUNTER
 };
 
