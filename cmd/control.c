@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "cmd/instance.h"
+#include "cmd/leftover.h"
 #include "shm/image_box.h"
 
 enum { RELOAD_TIMEOUT_MS = 10000, UPGRADE_TIMEOUT_MS = 120000 };
@@ -45,16 +46,39 @@ int command_drain(const struct command_options *options)
     return send_signal(&instance, SIGTERM);
 }
 
+/* Programs that an instance has left, and that wait for the end of its last TIME_WAIT. Whether there were any. */
+static bool stop_lingering(const struct command_options *options)
+{
+    char pins[REGION_PINS_MAX];
+    struct image *image = options->name == NULL ? command_load(options->config, false) : NULL;
+    const char *name = image != NULL ? image->name : options->name;
+    struct instance instance;
+    bool removed = false;
+
+    if (name != NULL && instance_claim(&instance, name) == 0) {
+        if (instance.left_count == 0) {
+            leftover_pins(pins, name);
+            removed = leftover_remove(pins);
+        }
+        instance_release(&instance, instance.left_count == 0);
+    }
+    free(image);
+    return removed;
+}
+
 int command_stop(const struct command_options *options)
 {
     struct instance instance;
     struct region region;
 
+    if (options->now && stop_lingering(options)) {
+        return EXIT_SUCCESS;
+    }
     if (instance_open(&instance, &region, options) != 0) {
         return EXIT_FAILURE;
     }
     region_detach(&region);
-    return send_signal(&instance, SIGINT);
+    return send_signal(&instance, options->now ? SIGQUIT : SIGINT);
 }
 
 /* Waits until every worker has taken a newer configuration than `generation`, or the supervisor refused it. */

@@ -90,6 +90,9 @@ static int create_region(struct supervisor *supervisor)
     if (result == 0) {
         result = supervisor_place_listeners(supervisor, supervisor->image);
     }
+    if (result == 0) {
+        result = supervisor_choose_time_wait(supervisor);
+    }
     return result == 0 ? image_box_publish(&supervisor->region, supervisor->image) : result;
 }
 
@@ -252,8 +255,11 @@ static void follow_signals(struct supervisor *supervisor)
         case SIGTERM:
             set_run_state(supervisor, supervisor->stopping ? RUN_STOP : RUN_DRAIN);
             break;
-        case SIGINT:
         case SIGQUIT:
+            supervisor->time_wait.at_once = true;
+            set_run_state(supervisor, RUN_STOP);
+            break;
+        case SIGINT:
             set_run_state(supervisor, RUN_STOP);
             break;
         case SIGHUP:
@@ -375,6 +381,7 @@ static void supervise(struct supervisor *supervisor)
         supervisor_watch_elders(supervisor);
         supervisor_follow_upgrade(supervisor);
         supervisor_follow_reload(supervisor);
+        supervisor_watch_time_wait(supervisor);
         note_reload(supervisor);
         tell_manager(supervisor);
     }
@@ -477,6 +484,7 @@ int supervisor_run(struct supervisor *supervisor)
         supervisor_close_listeners(supervisor);
     }
     end_children(supervisor);
+    supervisor_leave_time_wait(supervisor);
     log_line(LOG_LEVEL_INFO, "event=ended");
     return result == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

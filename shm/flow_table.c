@@ -95,9 +95,12 @@ static uint32_t room_in(const struct flow_table *table, uint32_t bucket)
 
 void flow_table_open(struct flow_table *table, const struct region *region)
 {
+    bool shared = region->flow_maps[0] != NULL;
+
     *table = (struct flow_table){
-        .tags = region_row(region, TABLE_FLOW_TAGS, 0),
-        .entries = region_row(region, TABLE_FLOW_ENTRIES, 0),
+        .tags = shared ? region->flow_maps[0] : region_row(region, TABLE_FLOW_TAGS, 0),
+        .entries = shared ? (struct flow_entry *)(void *)region->flow_maps[1]
+                          : region_row(region, TABLE_FLOW_ENTRIES, 0),
         .groups = region->header->flow_groups,
         .seed = region->header->flow_seed,
     };

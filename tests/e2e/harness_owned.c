@@ -2,8 +2,10 @@
 
 #include <arpa/inet.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "core/session.h"
+#include "io/interface.h"
 #include "tests/e2e/harness.h"
 
 struct owned owned;
@@ -13,23 +15,47 @@ struct time_wait_shape owned_shape(void)
     return (struct time_wait_shape){.groups = 64, .seed = 42, .two_msl_ms = 60000, .ack_limit_ms = 0};
 }
 
+static void *map_array(int fd, size_t bytes)
+{
+    void *address = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+
+    cr_assert_neq(address, MAP_FAILED);
+    return address;
+}
+
 void owned_load(const struct time_wait_shape *shape)
 {
+    size_t slots = (size_t)shape->groups * FLOW_GROUP;
     char why[TIME_WAIT_WHY_MAX];
+    int maps[REGION_FLOW_MAPS];
 
     owned.shape = *shape;
     owned.time_wait = time_wait_create(shape, why);
     if (owned.time_wait == NULL) {
         cr_skip("%s", why);
     }
-    time_wait_table(owned.time_wait, &owned.table);
+    time_wait_maps(owned.time_wait, maps);
+    owned.table = (struct flow_table){
+        .tags = map_array(maps[0], slots),
+        .entries = map_array(maps[1], slots * sizeof(struct flow_entry)),
+        .groups = shape->groups,
+        .seed = shape->seed,
+    };
+}
+
+void owned_answer(const char *interface)
+{
+    int index = interface_find(interface);
+
+    cr_assert_geq(index, 0);
+    cr_assert_eq(time_wait_answer(owned.time_wait, &index, 1), 0);
 }
 
 void owned_begin(const struct time_wait_shape *shape)
 {
     owned_load(shape);
     cr_assert_eq(time_wait_publish(owned.time_wait, lab_cgroup()), 0);
-    cr_assert_eq(time_wait_answer(owned.time_wait, LAB_INTERFACE), 0);
+    owned_answer(LAB_INTERFACE);
     lab_sysctl("net/ipv4/tcp_max_tw_buckets", 0);
     lab_enter_cgroup(true);
 }

@@ -26,6 +26,9 @@ void owned_load(const struct time_wait_shape *shape);
 void owned_begin(const struct time_wait_shape *shape);
 void owned_end(void);
 
+/* Answers at this interface instead. */
+void owned_answer(const char *interface);
+
 struct flow_key owned_key(const struct lab_peer *peer);
 
 /* The entry of the hand-made peer's connection; FLOW_FREE: none. */

@@ -1,0 +1,341 @@
+/*
+ * TIME_WAIT in the supervisor: whether it is ours, and what has to be done for that beside serving.
+ *
+ * It is decided once, when an instance starts: all that it takes is there, or the kernel keeps TIME_WAIT as ever and the
+ * region says why. What is attached is pinned, so a supervisor that takes over finds it; its own programs take the place of
+ * the old ones. At the end the programs answer until the last entry has expired; a process of its own waits for that.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cmd/kin.h"
+#include "cmd/leftover.h"
+#include "cmd/supervisor.h"
+#include "io/cgroup.h"
+#include "io/clock.h"
+#include "io/interface.h"
+#include "io/log.h"
+#include "io/time_wait.h"
+
+enum {
+    ACK_LIMIT_MS = 500, /* as net.ipv4.tcp_invalid_ratelimit */
+    COUNT_EVERY_US = 1000000,
+    LOOK_EVERY_US = 1000000, /* for interfaces that came or went */
+    LINGER_MAX = 4,          /* times 2MSL: segments that come again prolong an entry */
+};
+
+/* --- Interfaces --------------------------------------------------------------------------------------------- */
+
+/* Those that connections may come through. How many, or -errno and why. */
+static int find_interfaces(const struct image_time_wait *wanted, int *indexes, char why[REGION_WHY_MAX])
+{
+    char name[IMAGE_INTERFACE_MAX] = "";
+    int count = 0;
+
+    if (wanted->interface_count == 0) {
+        count = interface_find_all(indexes, TIME_WAIT_INTERFACES_MAX, name);
+    }
+    for (uint32_t i = 0; i < wanted->interface_count && count >= 0; i++) {
+        int index = interface_find(wanted->interfaces[i]);
+        snprintf(name, sizeof(name), "%s", wanted->interfaces[i]);
+        if (index >= 0) {
+            indexes[count++] = index;
+        } else {
+            count = index;
+        }
+    }
+    if (count == -ENOTSUP) {
+        snprintf(why, REGION_WHY_MAX,
+                 "interface %s has no Ethernet header; time_wait.interfaces can name others", name);
+    } else if (count < 0) {
+        snprintf(why, REGION_WHY_MAX, "interface %s: %s", name, strerror(-count));
+    }
+    return count;
+}
+
+static int follow_interfaces(struct supervisor *supervisor, char why[REGION_WHY_MAX])
+{
+    int indexes[TIME_WAIT_INTERFACES_MAX];
+    int count = find_interfaces(&supervisor->image->time_wait, indexes, why);
+
+    if (count < 0) {
+        return count;
+    }
+    int result = time_wait_answer(supervisor->time_wait.programs, indexes, (uint32_t)count);
+    if (result < 0) {
+        snprintf(why, REGION_WHY_MAX, "a program cannot be attached to an interface: %s", strerror(-result));
+    }
+    return result;
+}
+
+/* A configuration that is wrong by now is not the end of what is attached. */
+static void look_at_interfaces(struct supervisor *supervisor)
+{
+    struct supervised_time_wait *own = &supervisor->time_wait;
+    char why[REGION_WHY_MAX] = "";
+    uint32_t before = time_wait_interfaces(own->programs);
+    int result = follow_interfaces(supervisor, why);
+    uint32_t now = time_wait_interfaces(own->programs);
+
+    if (result < 0 && !own->told) {
+        log_line(LOG_LEVEL_WARNING, "event=time_wait what=\"%s; TIME_WAITs there are not answered\"", why);
+    } else if (result == 0 && now != before) {
+        log_line(LOG_LEVEL_INFO, "event=time_wait interfaces=%u", now);
+    }
+    own->told = result < 0;
+    supervisor->region.header->time_wait.interfaces = now;
+}
+
+/* --- Owning ------------------------------------------------------------------------------------------------- */
+
+static int publish(struct supervisor *supervisor, char why[REGION_WHY_MAX])
+{
+    const char *path = supervisor->image->time_wait.cgroup;
+    int cgroup = cgroup_open(path);
+
+    if (cgroup < 0) {
+        const char *what = cgroup == -ENODEV   ? "no cgroup2 file system is mounted"
+                           : cgroup == -EPROTO ? "it is no directory of a cgroup2 file system"
+                           : cgroup == -EXDEV  ? "Penstock does not run in it"
+                                               : strerror(-cgroup);
+        snprintf(why, REGION_WHY_MAX, "cgroup %.80s: %s", path[0] != '\0' ? path : "auto", what);
+        return cgroup;
+    }
+    int result = time_wait_publish(supervisor->time_wait.programs, cgroup);
+    close(cgroup);
+    if (result < 0) {
+        snprintf(why, REGION_WHY_MAX, "a program cannot be attached to the cgroup: %s", strerror(-result));
+    }
+    return result;
+}
+
+/* Loads and attaches everything. 0, or -errno and why, with nothing left behind that was not there. */
+static int own(struct supervisor *supervisor, char why[REGION_WHY_MAX])
+{
+    struct region_header *header = supervisor->region.header;
+    struct time_wait_shape shape = {
+        .pins = header->time_wait.pins,
+        .groups = header->flow_groups,
+        .seed = header->flow_seed,
+        .two_msl_ms = header->time_wait.two_msl_ms,
+        .ack_limit_ms = ACK_LIMIT_MS,
+    };
+    int maps[REGION_FLOW_MAPS];
+
+    supervisor->time_wait.programs = time_wait_create(&shape, why);
+    if (supervisor->time_wait.programs == NULL) {
+        return -ENOTSUP;
+    }
+    int result = publish(supervisor, why);
+    if (result == 0) {
+        result = follow_interfaces(supervisor, why);
+    }
+    if (result == 0) {
+        time_wait_maps(supervisor->time_wait.programs, maps);
+        result = region_use_flow_maps(&supervisor->region, maps, true);
+    }
+    header->time_wait.interfaces = time_wait_interfaces(supervisor->time_wait.programs);
+    return result;
+}
+
+static void disown(struct supervisor *supervisor)
+{
+    struct region_time_wait *state = &supervisor->region.header->time_wait;
+
+    if (supervisor->time_wait.programs != NULL) {
+        time_wait_destroy(supervisor->time_wait.programs);
+        supervisor->time_wait.programs = NULL;
+    }
+    (void)leftover_remove(state->pins);
+    state->pins[0] = '\0';
+    state->owned = false;
+    state->interfaces = 0;
+}
+
+static void tell(const struct supervisor *supervisor)
+{
+    const struct region_time_wait *state = &supervisor->region.header->time_wait;
+
+    if (state->owned) {
+        log_line(LOG_LEVEL_INFO, "event=time_wait mode=owned two_msl=%ums interfaces=%u pins=%s",
+                 state->two_msl_ms, state->interfaces, state->pins);
+    } else {
+        log_line(LOG_LEVEL_INFO, "event=time_wait mode=kernel why=\"%s\"", state->why);
+    }
+}
+
+int supervisor_choose_time_wait(struct supervisor *supervisor)
+{
+    const struct image_time_wait *wanted = &supervisor->image->time_wait;
+    struct region_header *header = supervisor->region.header;
+    struct region_time_wait *state = &header->time_wait;
+    int result = -ENOTSUP;
+
+    state->two_msl_ms = wanted->two_msl_ms;
+    leftover_pins(state->pins, supervisor->image->name);
+    leftover_restore_buckets(state->pins); /* of an end that was not waited for */
+    snprintf(state->why, sizeof(state->why), "time_wait.mode is kernel");
+    if (wanted->mode != TIME_WAIT_KERNEL) {
+        result = own(supervisor, state->why);
+    }
+    if (result == 0 && wanted->no_buckets) {
+        result = leftover_take_buckets(state->pins);
+        if (result < 0) {
+            snprintf(state->why, sizeof(state->why), "net.ipv4.tcp_max_tw_buckets cannot be set: %s",
+                     strerror(-result));
+        }
+    }
+    if (result == 0) {
+        header->flow_seed = time_wait_seed(supervisor->time_wait.programs);
+        state->owned = true;
+        state->why[0] = '\0';
+    } else {
+        disown(supervisor);
+        state->two_msl_ms = IMAGE_TWO_MSL_MS;
+    }
+    tell(supervisor);
+    return wanted->mode == TIME_WAIT_OWNED ? result : 0;
+}
+
+void supervisor_take_over_time_wait(struct supervisor *supervisor)
+{
+    struct region_header *header = supervisor->region.header;
+    char why[REGION_WHY_MAX] = "what was pinned is not there any more";
+
+    if (!header->time_wait.owned) {
+        return;
+    }
+    if (own(supervisor, why) != 0 || time_wait_seed(supervisor->time_wait.programs) != header->flow_seed) {
+        region_leave_flow_maps(&supervisor->region);
+        disown(supervisor);
+        memcpy(header->time_wait.why, why, sizeof(why));
+    }
+    tell(supervisor);
+}
+
+void supervisor_watch_time_wait(struct supervisor *supervisor)
+{
+    struct supervised_time_wait *own = &supervisor->time_wait;
+    uint64_t now_us = clock_now_us();
+
+    if (own->programs == NULL) {
+        return;
+    }
+    if (now_us >= own->count_after_us) {
+        own->count_after_us = now_us + COUNT_EVERY_US;
+        time_wait_count(own->programs, &supervisor->region.header->time_wait.counters);
+    }
+    if (now_us >= own->look_after_us) {
+        own->look_after_us = now_us + LOOK_EVERY_US;
+        look_at_interfaces(supervisor);
+    }
+}
+
+/* --- The end ------------------------------------------------------------------------------------------------ */
+
+static bool any_waits(const struct region *region)
+{
+    struct flow_table table;
+    struct flow_walk walk = {0};
+    struct flow_entry entry;
+    uint32_t now_ms = (uint32_t)(clock_now_us() / 1000);
+
+    flow_table_open(&table, region);
+    while (flow_walk_next(&walk, &table, &entry)) {
+        if (entry.state >= FLOW_FIN_WAIT2 && (int32_t)(entry.expire_ms - now_ms) > 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Holds nothing that somebody might wait for. */
+static void detach(void)
+{
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+    (void)setsid();
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO && null >= 0; fd++) {
+        (void)dup2(null, fd);
+    }
+    (void)close_range(STDERR_FILENO + 1, ~0u, 0);
+}
+
+/* Whether the instance runs again; then everything is its own. */
+static bool runs_again(const char *name, bool remove, const char *pins)
+{
+    struct instance instance;
+
+    if (instance_claim(&instance, name) != 0) {
+        return true;
+    }
+    if (remove) {
+        (void)leftover_remove(pins);
+    }
+    instance_release(&instance, true);
+    return false;
+}
+
+/* Waits until the last entry has expired or a signal asks to end, then removes the programs. */
+static _Noreturn void linger(struct supervisor *supervisor, int parent)
+{
+    const struct region_time_wait *state = &supervisor->region.header->time_wait;
+    const struct timespec pause = {.tv_sec = 1};
+    const char *name = supervisor->image->name;
+    uint64_t seconds = (uint64_t)LINGER_MAX * state->two_msl_ms / 1000;
+    bool ended = false;
+    sigset_t signals;
+
+    (void)prctl(PR_SET_NAME, "time_wait", 0, 0, 0);
+    (void)kin_wait_end(parent, -1); /* it has the claim until then */
+    detach();
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGQUIT);
+    for (uint64_t i = 0; i < seconds && !ended && any_waits(&supervisor->region); i++) {
+        ended = sigtimedwait(&signals, NULL, &pause) > 0 || access(state->pins, F_OK) != 0;
+        if (runs_again(name, false, state->pins)) {
+            _exit(EXIT_SUCCESS);
+        }
+    }
+    (void)runs_again(name, true, state->pins);
+    _exit(EXIT_SUCCESS);
+}
+
+static bool start_lingering(struct supervisor *supervisor)
+{
+    int self = kin_open(getpid());
+    pid_t pid = self < 0 ? -1 : fork();
+
+    if (pid == 0) {
+        linger(supervisor, self);
+    }
+    if (self >= 0) {
+        close(self);
+    }
+    if (pid > 0) {
+        log_line(LOG_LEVEL_INFO,
+                 "event=time_wait what=\"process %d answers until the last entry has expired\"", pid);
+    }
+    return pid > 0;
+}
+
+void supervisor_leave_time_wait(struct supervisor *supervisor)
+{
+    bool at_once = supervisor->time_wait.at_once || getpid() == 1; /* then nobody is left to wait */
+
+    if (supervisor->region.header == NULL || !supervisor->region.header->time_wait.owned) {
+        return;
+    }
+    if (at_once || !any_waits(&supervisor->region) || !start_lingering(supervisor)) {
+        disown(supervisor);
+    }
+}
