@@ -39,6 +39,22 @@ static bool bank_suffices(const struct supervisor *supervisor, const struct imag
     return large <= header->large_per_slot && small <= header->small_per_slot;
 }
 
+/* Programs are attached where interfaces come and go; all else of TIME_WAIT is settled at start. */
+static const char *time_wait_needs_restart(const struct image_time_wait *old,
+                                           const struct image_time_wait *time_wait)
+{
+    if (old->mode != time_wait->mode) {
+        return "time_wait.mode";
+    }
+    if (old->two_msl_ms != time_wait->two_msl_ms) {
+        return "time_wait.two_msl";
+    }
+    if (strcmp(old->cgroup, time_wait->cgroup) != 0) {
+        return "time_wait.cgroup";
+    }
+    return old->no_buckets != time_wait->no_buckets ? "time_wait.tcp_max_tw_buckets" : NULL;
+}
+
 /* What of the new configuration needs a restart in this version; NULL: nothing. */
 static const char *needs_restart(const struct supervisor *supervisor, const struct image *image)
 {
@@ -62,7 +78,7 @@ static const char *needs_restart(const struct supervisor *supervisor, const stru
     if (image->sessions_limit > supervisor->region.header->sessions_per_slot) {
         return "limits.sessions (raised beyond what was reserved at start)";
     }
-    return NULL;
+    return time_wait_needs_restart(&old->time_wait, &image->time_wait);
 }
 
 static void refuse(struct supervisor *supervisor, const char *what)

@@ -37,10 +37,16 @@ struct draft_server {
     struct config_place place;
 };
 
+/* Line 0 where the file leaves them out. */
+struct draft_time_wait_places {
+    struct config_place two_msl, buckets, interfaces, cgroup;
+};
+
 struct config_draft {
     struct image head; /* its counts and offsets are set last */
     struct config_positions positions;
     struct config_place exporter_place;
+    struct draft_time_wait_places time_wait_places;
     uint32_t listener_count, bind_count, pool_count, server_count;
     struct draft_listener listeners[IMAGE_LISTENERS_MAX];
     struct draft_bind binds[IMAGE_BINDS_MAX];

@@ -477,6 +477,120 @@ static const struct config_key exporter_keys[] = {
 };
 static const struct config_schema exporter_schema = SCHEMA(exporter_keys);
 
+static CONFIG_READER(read_two_msl)
+{
+    const char *text = config_scalar_text(reader, value, "a duration, as in 60s");
+    uint32_t *two_msl_ms = (uint32_t *)((char *)target + key->offset);
+    struct config_why why;
+
+    if (text &&
+        config_value_duration_within(text, IMAGE_TWO_MSL_MIN_MS, IMAGE_TWO_MSL_MAX_MS, two_msl_ms, &why) < 0)
+        config_reader_refuse(reader, value->place, "%s", why.text);
+}
+
+static void interface_read(struct config_reader *reader, const struct config_node *node, void *target)
+{
+    const char *text = config_scalar_text(reader, node, "the name of an interface, as in eth0");
+    struct image_time_wait *time_wait = target;
+    char(*names)[IMAGE_INTERFACE_MAX] = time_wait->interfaces;
+    struct config_why why;
+
+    if (!text)
+        return;
+    if (config_value_interface(text, names[time_wait->interface_count], IMAGE_INTERFACE_MAX, &why) < 0) {
+        config_reader_refuse(reader, node->place, "%s", why.text);
+        return;
+    }
+    for (uint32_t i = 0; i < time_wait->interface_count; i++) {
+        if (strcmp(names[i], text) == 0) {
+            config_reader_refuse(reader, node->place, "'%s' is given already; write it once", text);
+            return;
+        }
+    }
+    time_wait->interface_count++;
+}
+
+/* Whether the value is the word "auto". */
+static bool value_is_auto(const struct config_node *value)
+{
+    return value->kind == CONFIG_SCALAR && strcmp(value->text, "auto") == 0;
+}
+
+static CONFIG_READER(read_interfaces)
+{
+    struct config_draft *draft = target;
+    struct image_time_wait *time_wait = &draft->head.time_wait;
+
+    (void)key;
+    if (value_is_auto(value))
+        return;
+    draft->time_wait_places.interfaces = value->place;
+    if (value->kind == CONFIG_LIST)
+        config_list_read(reader, value, IMAGE_INTERFACES_MAX, "interfaces", interface_read, time_wait);
+    else if (config_scalar_text(reader, value, "auto or a list of interfaces"))
+        config_reader_refuse(reader, value->place, "write auto or a list of interfaces, as in [ eth0, lo ]");
+}
+
+static CONFIG_READER(read_cgroup)
+{
+    struct config_draft *draft = target;
+    const char *text = config_scalar_text(reader, value, "auto or the path of a cgroup");
+    struct config_why why;
+
+    (void)key;
+    if (!text || value_is_auto(value))
+        return;
+    draft->time_wait_places.cgroup = value->place;
+    if (config_value_directory(text, draft->head.time_wait.cgroup, IMAGE_PATH_MAX, &why) < 0)
+        config_reader_refuse(reader, value->place, "%s", why.text);
+}
+
+/* Only 0 can be asked for; the kernel's own value is there without asking. */
+static CONFIG_READER(read_buckets)
+{
+    const char *text = config_scalar_text(reader, value, "0");
+    struct config_draft *draft = target;
+    char quote[CONFIG_QUOTE_MAX];
+
+    (void)key;
+    if (!text)
+        return;
+    draft->head.time_wait.no_buckets = strcmp(text, "0") == 0;
+    if (!draft->head.time_wait.no_buckets)
+        config_reader_refuse(reader, value->place, "'%s' is not possible; write 0, or leave it out",
+                             config_quote(quote, text));
+}
+
+static const struct config_choice time_wait_modes[] = {
+    {"auto", TIME_WAIT_AUTO},
+    {"owned", TIME_WAIT_OWNED},
+    {"kernel", TIME_WAIT_KERNEL},
+    {NULL, 0},
+};
+
+static const struct config_key time_wait_keys[] = {
+    {
+        .name = "mode",
+        .read = config_read_choice,
+        .offset = offsetof(struct config_draft, head.time_wait.mode),
+        .choices = time_wait_modes,
+    },
+    {
+        .name = "two_msl",
+        .read = read_two_msl,
+        .offset = offsetof(struct config_draft, head.time_wait.two_msl_ms),
+        .place = offsetof(struct config_draft, time_wait_places.two_msl),
+    },
+    {.name = "interfaces", .read = read_interfaces},
+    {.name = "cgroup", .read = read_cgroup},
+    {
+        .name = "tcp_max_tw_buckets",
+        .read = read_buckets,
+        .place = offsetof(struct config_draft, time_wait_places.buckets),
+    },
+};
+static const struct config_schema time_wait_schema = SCHEMA(time_wait_keys);
+
 static const struct config_key top_keys[] = {
     {
         .name = "name",
@@ -522,7 +636,7 @@ static const struct config_key top_keys[] = {
     {.name = "listeners", .example = "listeners: [ ... ]", .read = read_listeners},
     {.name = "pools", .example = "pools: [ ... ]", .read = read_pools},
     {.name = "exporter", .read = config_read_mapping, .schema = &exporter_schema},
-    {.name = "time_wait"},
+    {.name = "time_wait", .read = config_read_mapping, .schema = &time_wait_schema},
     {.name = "sessions", .refusal = "it belongs to 'limits'"},
     {.name = "buffers", .refusal = "it belongs to 'limits'"},
     {.name = "backlog", .refusal = "it belongs to 'limits'"},

@@ -294,6 +294,27 @@ static void tcp_keys_check(const struct config_draft *draft, struct config_repor
     }
 }
 
+/* What is set for a TIME_WAIT of our own has no effect where the kernel keeps it. */
+static void time_wait_check(const struct config_draft *draft, struct config_report *report)
+{
+    static const char text[] = "time_wait.%s: has no effect where mode is kernel; leave it out";
+    const struct image_time_wait *time_wait = &draft->head.time_wait;
+    const struct draft_time_wait_places *places = &draft->time_wait_places;
+
+    if (time_wait->mode != TIME_WAIT_KERNEL)
+        return;
+    if (time_wait->two_msl_ms != IMAGE_TWO_MSL_MS)
+        config_report_add(report, places->two_msl,
+                          "time_wait.two_msl: is always %ds where mode is kernel; leave it out",
+                          IMAGE_TWO_MSL_MS / 1000);
+    if (time_wait->interface_count > 0)
+        config_report_add(report, places->interfaces, text, "interfaces");
+    if (time_wait->cgroup[0])
+        config_report_add(report, places->cgroup, text, "cgroup");
+    if (time_wait->no_buckets)
+        config_report_add(report, places->buckets, text, "tcp_max_tw_buckets");
+}
+
 void config_rules_check(struct config_draft *draft, struct config_report *report)
 {
     names_check_listeners(draft, report);
@@ -307,4 +328,5 @@ void config_rules_check(struct config_draft *draft, struct config_report *report
     tcp_keys_check(draft, report);
     flows_check(draft, report);
     exporter_check(draft, report);
+    time_wait_check(draft, report);
 }

@@ -120,6 +120,21 @@ int config_value_duration(const char *text, uint32_t *milliseconds, struct confi
     return 0;
 }
 
+int config_value_duration_within(const char *text, uint32_t min_ms, uint32_t max_ms, uint32_t *milliseconds,
+                                 struct config_why *why)
+{
+    char quote[CONFIG_QUOTE_MAX];
+    uint32_t duration_ms = 0;
+
+    if (config_value_duration(text, &duration_ms, why) < 0)
+        return -EINVAL;
+    if (duration_ms < min_ms || duration_ms > max_ms)
+        return refuse(why, "%s is out of range; write a duration from %" PRIu32 "s to %" PRIu32 "s",
+                      config_quote(quote, text), min_ms / 1000, max_ms / 1000);
+    *milliseconds = duration_ms;
+    return 0;
+}
+
 int config_value_microseconds(const char *text, uint32_t max_us, uint32_t *microseconds,
                               struct config_why *why)
 {
@@ -267,6 +282,51 @@ int config_value_congestion(const char *text, char *name, size_t size, struct co
     return 0;
 }
 
+int config_value_interface(const char *text, char *name, size_t size, struct config_why *why)
+{
+    char quote[CONFIG_QUOTE_MAX];
+    size_t length = strlen(text);
+
+    config_quote(quote, text);
+    if (length == 0 || strcmp(text, ".") == 0 || strcmp(text, "..") == 0 ||
+        strcspn(text, "/: \t\r\n\v\f") != length)
+        return refuse(why, "'%s' is not an interface; write its name without '/', ':' and blanks, as in eth0",
+                      quote);
+    if (length >= size)
+        return refuse(why, "'%s' is too long; an interface has at most %zu bytes", quote, size - 1);
+    memcpy(name, text, length + 1);
+    return 0;
+}
+
+/* Copies a path that begins as it should. */
+static int path_copy(const char *text, char *path, size_t size, struct config_why *why)
+{
+    char quote[CONFIG_QUOTE_MAX];
+    size_t length = strlen(text);
+
+    config_quote(quote, text);
+    if (length >= size)
+        return refuse(why, "'%s' is too long; a path has at most %zu bytes", quote, size - 1);
+    for (size_t i = 0; i < length; i++)
+        if ((unsigned char)text[i] < 0x20 || text[i] == 0x7f)
+            return refuse(why, "'%s' has a control character; write a plain path", quote);
+    memcpy(path, text, length + 1);
+    return 0;
+}
+
+int config_value_directory(const char *text, char *path, size_t size, struct config_why *why)
+{
+    char quote[CONFIG_QUOTE_MAX];
+    size_t length = strlen(text);
+
+    config_quote(quote, text);
+    if (text[0] != '/')
+        return refuse(why, "'%s' is not an absolute path; write for example /sys/fs/cgroup/penstock", quote);
+    if (text[length - 1] == '/')
+        return refuse(why, "'%s' ends with '/'; leave that out, as in /sys/fs/cgroup/penstock", quote);
+    return path_copy(text, path, size, why);
+}
+
 int config_value_path(const char *text, char *path, size_t size, struct config_why *why)
 {
     char quote[CONFIG_QUOTE_MAX];
@@ -279,13 +339,7 @@ int config_value_path(const char *text, char *path, size_t size, struct config_w
     if (text[length - 1] == '/')
         return refuse(
             why, "'%s' is a directory; write the path of a file, as in /var/log/penstock/access.log", quote);
-    if (length >= size)
-        return refuse(why, "'%s' is too long; a path has at most %zu bytes", quote, size - 1);
-    for (size_t i = 0; i < length; i++)
-        if ((unsigned char)text[i] < 0x20 || text[i] == 0x7f)
-            return refuse(why, "'%s' has a control character; write a plain path", quote);
-    memcpy(path, text, length + 1);
-    return 0;
+    return path_copy(text, path, size, why);
 }
 
 int config_value_address(const char *text, struct endpoint *endpoint, struct config_why *why)

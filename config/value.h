@@ -53,6 +53,16 @@ int config_value_name(const char *text, char *name, size_t size, struct config_w
 /* A congestion control as the kernel names them: 1 to `size` - 1 characters of [a-z0-9_-]; copied into `name`. */
 int config_value_congestion(const char *text, char *name, size_t size, struct config_why *why);
 
+/* A duration of `min_ms` to `max_ms`, both of whole seconds. */
+int config_value_duration_within(const char *text, uint32_t min_ms, uint32_t max_ms, uint32_t *milliseconds,
+                                 struct config_why *why);
+
+/* An interface as the kernel names them: 1 to `size` - 1 bytes, no '/', ':' or white space; copied into `name`. */
+int config_value_interface(const char *text, char *name, size_t size, struct config_why *why);
+
+/* An absolute path of a directory of less than `size` bytes, without '/' at its end; copied into `path`. */
+int config_value_directory(const char *text, char *path, size_t size, struct config_why *why);
+
 /* An absolute path of a file of less than `size` bytes; copied into `path`. */
 int config_value_path(const char *text, char *path, size_t size, struct config_why *why);
 

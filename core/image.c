@@ -125,11 +125,25 @@ static bool endpoint_check(const struct endpoint *endpoint)
     }
 }
 
+static bool time_wait_check(const struct image_time_wait *time_wait)
+{
+    if (time_wait->mode > TIME_WAIT_KERNEL || time_wait->two_msl_ms < IMAGE_TWO_MSL_MIN_MS ||
+        time_wait->two_msl_ms > IMAGE_TWO_MSL_MAX_MS || time_wait->no_buckets > 1 ||
+        time_wait->interface_count > IMAGE_INTERFACES_MAX ||
+        !text_check(time_wait->cgroup, sizeof(time_wait->cgroup)))
+        return false;
+    for (uint32_t i = 0; i < time_wait->interface_count; i++)
+        if (!time_wait->interfaces[i][0] || !text_check(time_wait->interfaces[i], IMAGE_INTERFACE_MAX))
+            return false;
+    return true;
+}
+
 static bool head_check(const struct image *image)
 {
     const struct image_timeouts *timeouts = &image->timeouts;
 
-    return (image->exporter.family == ENDPOINT_NONE || endpoint_check(&image->exporter)) &&
+    return time_wait_check(&image->time_wait) &&
+           (image->exporter.family == ENDPOINT_NONE || endpoint_check(&image->exporter)) &&
            text_check(image->name, sizeof(image->name)) && text_check(image->user, sizeof(image->user)) &&
            text_check(image->access_path, sizeof(image->access_path)) && image->workers >= 1 &&
            image->workers <= IMAGE_WORKERS_MAX && image->log_level <= LOG_LEVEL_DEBUG &&

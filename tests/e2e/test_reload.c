@@ -238,6 +238,27 @@ Test(reload, more_workers_and_at_once_less_again)
     bed_end();
 }
 
+/* What is settled at start is told by its key; the rest of time_wait may change. */
+Test(reload, refuses_a_time_wait_that_needs_a_restart)
+{
+    static const char *const keys[][2] = {
+        {"mode", "kernel"}, {"two_msl", "30s"}, {"cgroup", "/none"}, {"tcp_max_tw_buckets", "0"}};
+    struct penstock_config config = {.servers = "127.0.0.1:9"};
+
+    penstock_start(&config);
+    for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+        config.more = bed_format("time_wait: { %s: %s }\n", keys[i][0], keys[i][1]);
+        penstock_configure(&config);
+        cr_assert_neq(penstock_reload(), 0, "%s", keys[i][0]);
+        WAIT_UNTIL(strstr(penstock_log(),
+                          bed_format("event=reload_refused key=\"time_wait.%s\"", keys[i][0])) != NULL);
+    }
+    config.more = "time_wait: { interfaces: [ lo ] }\n";
+    penstock_configure(&config);
+    cr_assert_eq(penstock_reload(), 0, "%s", penstock_log());
+    bed_end();
+}
+
 /* A second SIGHUP while the first is carried out is followed, too, by the file as it is then. */
 Test(reload, again_before_the_last_is_through)
 {

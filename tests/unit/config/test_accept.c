@@ -28,6 +28,11 @@ Test(config_accept, defaults)
     cr_expect_eq(image->spin_us, 0);
     cr_expect_eq(image->watchdog_ms, 10000);
     cr_expect_eq(image->exporter.family, ENDPOINT_NONE);
+    cr_expect_eq(image->time_wait.mode, TIME_WAIT_AUTO);
+    cr_expect_eq(image->time_wait.two_msl_ms, 60000);
+    cr_expect_eq(image->time_wait.interface_count, 0);
+    cr_expect_str_eq(image->time_wait.cgroup, "");
+    cr_expect_eq(image->time_wait.no_buckets, 0);
     cr_expect_eq(image_listener(image, 0)->timeouts.idle_ms, IMAGE_INHERIT);
     cr_expect_str_eq(image_listener(image, 0)->congestion, "");
     cr_expect_str_eq(image_pool(image, 0)->congestion, "");
@@ -70,6 +75,30 @@ Test(config_accept, every_key_of_the_top_level)
     cr_expect_eq(image->timeouts.idle_ms, 0);
     cr_expect_eq(image->timeouts.half_closed_ms, 120000);
     cr_expect_eq(image->timeouts.drain_ms, 24 * 3600 * 1000);
+    free(image);
+}
+
+Test(config_accept, time_wait)
+{
+    struct image *image = parse_accept(PARSE_REST "time_wait:\n"
+                                                  "  mode: owned\n"
+                                                  "  two_msl: 10m\n"
+                                                  "  interfaces: [ eth0.5, lo, auto ]\n"
+                                                  "  cgroup: /sys/fs/cgroup/penstock\n"
+                                                  "  tcp_max_tw_buckets: 0\n");
+
+    cr_expect_eq(image->time_wait.mode, TIME_WAIT_OWNED);
+    cr_expect_eq(image->time_wait.two_msl_ms, 600000);
+    cr_assert_eq(image->time_wait.interface_count, 3);
+    cr_expect_str_eq(image->time_wait.interfaces[0], "eth0.5");
+    cr_expect_str_eq(image->time_wait.interfaces[1], "lo");
+    cr_expect_str_eq(image->time_wait.interfaces[2], "auto");
+    cr_expect_str_eq(image->time_wait.cgroup, "/sys/fs/cgroup/penstock");
+    cr_expect_eq(image->time_wait.no_buckets, 1);
+    free(image);
+    image = parse_accept(PARSE_REST
+                         "time_wait: { mode: kernel, two_msl: 60s, interfaces: auto, cgroup: auto }\n");
+    cr_expect_eq(image->time_wait.mode, TIME_WAIT_KERNEL);
     free(image);
 }
 

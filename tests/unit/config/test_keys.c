@@ -11,10 +11,10 @@ Test(config_keys, unknown_and_unsupported)
         {PARSE_REST "exportr: 1\n", "4:1: unknown key 'exportr'; did you mean 'exporter'?\n"},
         {PARSE_REST "zzz: 1\n",
          "4:1: unknown key 'zzz'; possible here: name, workers, user, spin, watchdog, limits, log, timeouts, "
-         "listeners, pools, exporter\n"},
+         "listeners, pools, exporter, time_wait\n"},
         {PARSE_REST "\"\": 1\n",
          "4:1: unknown key ''; possible here: name, workers, user, spin, watchdog, limits, log, timeouts, "
-         "listeners, pools, exporter\n"},
+         "listeners, pools, exporter, time_wait\n"},
         {PARSE_REST "exporter: { listen: 9464 }\n",
          "4:21: exporter.listen: '9464' needs an IP address before the port, as in 192.0.2.1:80\n"},
         {PARSE_REST "exporter: {}\n",
@@ -22,7 +22,6 @@ Test(config_keys, unknown_and_unsupported)
         {PARSE_REST "exporter: { listn: 127.0.0.1:1 }\n",
          "4:11: exporter: key 'listen' is missing; add for example 'listen: 127.0.0.1:9464'\n"
          "4:13: exporter: unknown key 'listn'; did you mean 'listen'?\n"},
-        {PARSE_REST "time_wait: {}\n", "4:1: key 'time_wait' is not supported by this version\n"},
         {PARSE_REST "sessions: 5\n", "4:1: key 'sessions' is not possible here; it belongs to 'limits'\n"},
         {PARSE_REST "limits: { session: 5 }\n",
          "4:11: limits: unknown key 'session'; did you mean 'sessions'?\n"},
@@ -223,6 +222,47 @@ Test(config_keys, pools)
         {POOL("  servers: [ [] ]\n"),
          "5:14: pools[0].servers[0]: a mapping of keys is needed here; write for example "
          "'address: ...'\n"},
+    };
+
+    PARSE_REFUSE_ALL(cases);
+}
+
+Test(config_keys, time_wait)
+{
+    static const struct parse_case cases[] = {
+        {PARSE_REST "time_wait: auto\n",
+         "4:12: time_wait: a mapping of keys is needed here; write for example 'mode: ...'\n"},
+        {PARSE_REST "time_wait: { mode: ours, twomsl: 1s }\n",
+         "4:20: time_wait.mode: 'ours' is not known; write auto, owned or kernel\n"
+         "4:26: time_wait: unknown key 'twomsl'; did you mean 'two_msl'?\n"},
+        {PARSE_REST "time_wait:\n  two_msl: 999ms\n  interfaces: eth0\n  cgroup: penstock\n",
+         "5:12: time_wait.two_msl: 999ms is out of range; write a duration from 1s to 600s\n"
+         "6:15: time_wait.interfaces: write auto or a list of interfaces, as in [ eth0, lo ]\n"
+         "7:11: time_wait.cgroup: 'penstock' is not an absolute path; write for example "
+         "/sys/fs/cgroup/penstock\n"},
+        {PARSE_REST "time_wait: { two_msl: off, cgroup: [ /a ], interfaces: {} }\n",
+         "4:23: time_wait.two_msl: off is out of range; write a duration from 1s to 600s\n"
+         "4:36: time_wait.cgroup: a list is not possible here; write auto or the path of a cgroup\n"
+         "4:56: time_wait.interfaces: a mapping is not possible here; write auto or a list of interfaces\n"},
+        {PARSE_REST "time_wait: { two_msl: 601s, tcp_max_tw_buckets: 1 }\n",
+         "4:23: time_wait.two_msl: 601s is out of range; write a duration from 1s to 600s\n"
+         "4:49: time_wait.tcp_max_tw_buckets: '1' is not possible; write 0, or leave it out\n"},
+        {PARSE_REST "time_wait: { tcp_max_tw_buckets: [], cgroup: / }\n",
+         "4:34: time_wait.tcp_max_tw_buckets: a list is not possible here; write 0\n"
+         "4:46: time_wait.cgroup: '/' ends with '/'; leave that out, as in /sys/fs/cgroup/penstock\n"},
+        {PARSE_REST
+         "time_wait:\n  interfaces: [ lo, a/b, lo, 'a b', a23456789012345, a234567890123456, [] ]\n",
+         "5:21: time_wait.interfaces[1]: 'a/b' is not an interface; write its name without '/', ':' and blanks, as "
+         "in eth0\n"
+         "5:26: time_wait.interfaces[2]: 'lo' is given already; write it once\n"
+         "5:30: time_wait.interfaces[3]: 'a b' is not an interface; write its name without '/', ':' and blanks, as "
+         "in eth0\n"
+         "5:54: time_wait.interfaces[5]: 'a234567890123456' is too long; an interface has at most 15 bytes\n"
+         "5:72: time_wait.interfaces[6]: a list is not possible here; write the name of an interface, as in eth0\n"},
+        {PARSE_REST "time_wait: { interfaces: [] }\n",
+         "4:26: time_wait.interfaces: the list of interfaces is empty; write at least one\n"},
+        {PARSE_REST "time_wait: { interfaces: [ a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q ] }\n",
+         "4:76: time_wait.interfaces[16]: too many interfaces; at most 16 are possible\n"},
     };
 
     PARSE_REFUSE_ALL(cases);

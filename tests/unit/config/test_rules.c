@@ -186,3 +186,18 @@ Test(config_rules, flows_for_the_sessions)
 
     PARSE_REFUSE_ALL(cases);
 }
+
+Test(config_rules, time_wait_of_the_kernel)
+{
+    static const struct parse_case cases[] = {
+        {PARSE_REST "time_wait: { mode: kernel, two_msl: 30s }\n",
+         "4:37: time_wait.two_msl: is always 60s where mode is kernel; leave it out\n"},
+        {PARSE_REST
+         "time_wait:\n  interfaces: [ lo ]\n  cgroup: /a\n  tcp_max_tw_buckets: 0\n  mode: kernel\n",
+         "5:15: time_wait.interfaces: has no effect where mode is kernel; leave it out\n"
+         "6:11: time_wait.cgroup: has no effect where mode is kernel; leave it out\n"
+         "7:23: time_wait.tcp_max_tw_buckets: has no effect where mode is kernel; leave it out\n"},
+    };
+
+    PARSE_REFUSE_ALL(cases);
+}

@@ -212,6 +212,64 @@ Test(config_value, paths)
     }
 }
 
+Test(config_value, directories)
+{
+    static const struct {
+        const char *text, *why;
+    } cases[] = {
+        {"/sys/fs/cg", NULL},
+        {"/sys/fs/cgr", "'/sys/fs/cgr' is too long; a path has at most 10 bytes"},
+        {"cg", "'cg' is not an absolute path; write for example /sys/fs/cgroup/penstock"},
+        {"", "'' is not an absolute path; write for example /sys/fs/cgroup/penstock"},
+        {"/sys/", "'/sys/' ends with '/'; leave that out, as in /sys/fs/cgroup/penstock"},
+        {"/a\tb", "'/a\tb' has a control character; write a plain path"},
+    };
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct config_why why = {""};
+        char path[11] = "before";
+        int result = config_value_directory(cases[i].text, path, sizeof(path), &why);
+
+        cr_expect_eq(result, cases[i].why ? -EINVAL : 0, "%s", cases[i].text);
+        cr_expect_str_eq(path, cases[i].why ? "before" : cases[i].text);
+        cr_expect_str_eq(why.text, cases[i].why ? cases[i].why : "");
+    }
+}
+
+Test(config_value, interfaces)
+{
+    static const char *const bad[] = {"", ".", "..", "a/b", "a:1", "a b", "a\tb", "a\n", "a234567890123456"};
+    char name[16] = "kept";
+    struct config_why why;
+
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+        cr_expect_eq(config_value_interface(bad[i], name, sizeof(name), &why), -EINVAL, "%s", bad[i]);
+    cr_expect_str_eq(name, "kept");
+    cr_expect_eq(config_value_interface("enp3s0f1-.@\xc3\xa9_x", name, sizeof(name), &why), 0);
+    cr_expect_str_eq(name, "enp3s0f1-.@\xc3\xa9_x");
+}
+
+Test(config_value, durations_within)
+{
+    static const struct number_case cases[] = {
+        {"1s", 1000, NULL},
+        {"1000ms", 1000, NULL},
+        {"10m", 600000, NULL},
+        {"999ms", REFUSED, "999ms is out of range; write a duration from 1s to 600s"},
+        {"600001ms", REFUSED, "600001ms is out of range; write a duration from 1s to 600s"},
+        {"off", REFUSED, "off is out of range; write a duration from 1s to 600s"},
+        {"60", REFUSED, "'60' has no unit; write it with ms, s, m, h or d, as in 60s"},
+    };
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct config_why why = {""};
+        uint32_t value = 0;
+        int result = config_value_duration_within(cases[i].text, 1000, 600000, &value, &why);
+
+        EXPECT(result, cases[i].text, value, cases[i].value, why.text, cases[i].why);
+    }
+}
+
 Test(config_value, addresses)
 {
     struct config_why why;

@@ -11,7 +11,12 @@ TestSuite(image);
 static struct image *image_make(void)
 {
     struct image head = {
-        .magic = IMAGE_MAGIC, .workers = 2, .sessions_limit = 10, .name = "test", .timeouts = {1, 2, 3, 4}};
+        .magic = IMAGE_MAGIC,
+        .workers = 2,
+        .sessions_limit = 10,
+        .name = "test",
+        .timeouts = {1, 2, 3, 4},
+        .time_wait = {.two_msl_ms = 1000, .interface_count = 2, .interfaces = {"lo", "eth0"}}};
     struct image *image;
 
     cr_assert_neq(image_layout(&head, 2, 3, 2, 3), 0);
@@ -118,6 +123,18 @@ Test(image, check_refuses_a_damaged_head)
     DAMAGE(memset(image->name, 'x', sizeof(image->name)));
     DAMAGE(memset(image->user, 'x', sizeof(image->user)));
     DAMAGE(memset(image->access_path, 'x', sizeof(image->access_path)));
+}
+
+Test(image, check_refuses_a_damaged_time_wait)
+{
+    DAMAGE(image->time_wait.mode = TIME_WAIT_KERNEL + 1);
+    DAMAGE(image->time_wait.two_msl_ms = IMAGE_TWO_MSL_MIN_MS - 1);
+    DAMAGE(image->time_wait.two_msl_ms = IMAGE_TWO_MSL_MAX_MS + 1);
+    DAMAGE(image->time_wait.no_buckets = 2);
+    DAMAGE(image->time_wait.interface_count = 3);
+    DAMAGE(image->time_wait.interface_count = IMAGE_INTERFACES_MAX + 1);
+    DAMAGE(memset(image->time_wait.interfaces[1], 'x', IMAGE_INTERFACE_MAX));
+    DAMAGE(memset(image->time_wait.cgroup, 'x', sizeof(image->time_wait.cgroup)));
 }
 
 Test(image, check_refuses_damaged_rows)
