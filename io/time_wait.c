@@ -319,17 +319,6 @@ struct time_wait *time_wait_create(const struct time_wait_shape *shape, char why
     return time_wait;
 }
 
-bool time_wait_probe(char why[TIME_WAIT_WHY_MAX])
-{
-    struct time_wait *time_wait = time_wait_create(&(struct time_wait_shape){.groups = 1}, why);
-
-    if (time_wait == NULL) {
-        return false;
-    }
-    time_wait_destroy(time_wait);
-    return true;
-}
-
 uint64_t time_wait_seed(const struct time_wait *time_wait)
 {
     return time_wait->seed;

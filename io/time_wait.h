@@ -28,9 +28,6 @@ struct time_wait_shape {
         ack_limit_ms; /* between ACKs of a flow to what may be no peer's; as net.ipv4.tcp_invalid_ratelimit */
 };
 
-/* Whether TIME_WAIT can be owned here; why not. Changes nothing. */
-bool time_wait_probe(char why[TIME_WAIT_WHY_MAX]);
-
 /* Loads the programs on a new table, or on the one that is pinned where that has as many groups: then the seed is its own.
  * NULL: why. Attached programs stay as they are until others take their place. */
 struct time_wait *time_wait_create(const struct time_wait_shape *shape, char why[TIME_WAIT_WHY_MAX]);

@@ -5,16 +5,10 @@
 
 #include "io/time_wait.h"
 
-bool time_wait_probe(char why[TIME_WAIT_WHY_MAX])
-{
-    snprintf(why, TIME_WAIT_WHY_MAX, "built without BPF");
-    return false;
-}
-
 struct time_wait *time_wait_create(const struct time_wait_shape *shape, char why[TIME_WAIT_WHY_MAX])
 {
     (void)shape;
-    (void)time_wait_probe(why);
+    snprintf(why, TIME_WAIT_WHY_MAX, "built without BPF");
     return NULL;
 }
 
