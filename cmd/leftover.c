@@ -47,7 +47,7 @@ static int write_buckets(uint32_t value)
 
 int leftover_take_buckets(const char *pins)
 {
-    uint32_t before;
+    uint32_t before = 0;
     int result = read_buckets(&before);
 
     if (result == 0) {
