@@ -56,8 +56,9 @@ static bool anybody_serves(const struct instance *instance)
 
     for (uint32_t i = 0; i < instance->left_count; i++) {
         int count = kin_find(&instance->left[i], found, KIN_MAX);
-        any = any || count != 0;
+        any = any || count < 0;
         for (int k = 0; k < count; k++) {
+            any = any || found[k].role != KIN_LOGGER;
             close(found[k].pidfd);
         }
     }

@@ -244,6 +244,13 @@ int lab_cgroup(void)
     return lab.cgroup;
 }
 
+void lab_leave_janitor(void)
+{
+    if (lab.janitor >= 0) {
+        close(lab.janitor);
+    }
+}
+
 const char *lab_cgroup_path(void)
 {
     (void)lab_cgroup();

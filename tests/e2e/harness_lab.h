@@ -48,6 +48,9 @@ void lab_use_all_cpus(void);
 /* A cgroup2 of the test's own, which nobody in it survives, and whether the test is in it. */
 int lab_cgroup(void);
 const char *lab_cgroup_path(void);
+
+/* In a process that the test has forked: the cgroup ends with the test all the same. */
+void lab_leave_janitor(void);
 void lab_enter_cgroup(bool inside);
 
 /* Writes a number to /proc/sys/NAME of the namespace that the test is in; reads it. */
