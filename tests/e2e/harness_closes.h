@@ -29,7 +29,7 @@ pid_t closes_start(const struct closes *closes);
 struct closes_result {
     uint64_t arrived; /* ACKs of FINs */
     uint64_t lost;
-    uint64_t resets; /* of anything */
+    uint64_t resets; /* to the same */
 };
 struct closes_result closes_finish(const struct closes *closes, pid_t pid);
 

@@ -1,4 +1,5 @@
-/* What comes to the peer of a lab, in a test's hands: loses ACKs of FINs, counts RSTs. */
+/* What comes to the peer of a lab, in a test's hands: loses ACKs of FINs, counts RSTs. Of one port's connections: at the other end
+ * of a proxy's session nobody is in TIME_WAIT, and a late ACK of its kernel's may be followed by a RST. */
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
 #include <linux/ip.h>
@@ -22,7 +23,7 @@ struct segment {
     __u32 payload;
 };
 
-__u32 server_port; /* of connections whose ACKs are lost, at either end */
+__u32 server_port; /* at either end */
 __u8 closing[PORTS]; /* by the other end's port: the sender of the ACKs has closed */
 __u8 lost_to[PORTS];
 __u64 lost;
@@ -59,6 +60,9 @@ static __always_inline int pass_or_lose(const struct segment *segment, __u16 por
 {
     const struct tcphdr *tcp = &segment->tcp;
 
+    if (tcp->rst) {
+        __sync_fetch_and_add(&resets, 1);
+    }
     if (tcp->syn) {
         closing[port] = 0;
         lost_to[port] = 0;
@@ -86,9 +90,6 @@ int lossy(struct __sk_buff *skb)
     if (skb->protocol == bpf_htons(ETH_P_IP) ? !load_ipv4(skb, &segment)
                                              : skb->protocol != bpf_htons(ETH_P_IPV6) || !load_ipv6(skb, &segment)) {
         return PASS;
-    }
-    if (segment.tcp.rst) {
-        __sync_fetch_and_add(&resets, 1);
     }
     if (bpf_ntohs(segment.tcp.source) == server_port) {
         return pass_or_lose(&segment, bpf_ntohs(segment.tcp.dest));
