@@ -84,7 +84,7 @@ NOT_BUILT    = cmd/main.c $(if $(BPF),io/time_wait_absent.c,io/time_wait.c)
 LIB_SRCS    := $(filter-out $(NOT_BUILT),$(foreach d,$(LAYERS),$(call sources,$d)))
 BENCH_MAINS := $(wildcard bench/origin.c bench/load.c bench/floor.c)
 BENCH_SRCS  := $(filter-out $(BENCH_MAINS),$(wildcard bench/*.c))
-BPF_TESTS   := tests/e2e/test_time_wait% tests/e2e/test_owned% tests/e2e/harness_owned.c tests/e2e/harness_closes.c
+BPF_TESTS   := tests/e2e/test_time_wait% tests/e2e/test_owned% $(addprefix tests/e2e/harness_,owned.c closes.c waiting.c)
 HARNESS     := $(filter-out $(if $(BPF),,$(BPF_TESTS)),$(wildcard tests/e2e/harness*.c))
 
 # Only one module's unit tests: make check-unit UNIT=shm

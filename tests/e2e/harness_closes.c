@@ -143,7 +143,8 @@ static unsigned closing(const char *path)
     FILE *file = fopen(path, "re");
 
     while (file != NULL && fgets(line, sizeof(line), file) != NULL) {
-        if (sscanf(line, " %*d: %*s %*s %x", &state) == 1 && state != STATE_TIME_WAIT && state != STATE_LISTEN) {
+        if (sscanf(line, " %*d: %*s %*s %x", &state) == 1 && state != STATE_TIME_WAIT &&
+            state != STATE_LISTEN) {
             count++;
         }
     }

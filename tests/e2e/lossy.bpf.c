@@ -23,7 +23,7 @@ struct segment {
     __u32 payload;
 };
 
-__u32 server_port; /* at either end */
+__u32 server_port;   /* at either end */
 __u8 closing[PORTS]; /* by the other end's port: the sender of the ACKs has closed */
 __u8 lost_to[PORTS];
 __u64 lost;
@@ -87,8 +87,9 @@ int lossy(struct __sk_buff *skb)
 {
     struct segment segment;
 
-    if (skb->protocol == bpf_htons(ETH_P_IP) ? !load_ipv4(skb, &segment)
-                                             : skb->protocol != bpf_htons(ETH_P_IPV6) || !load_ipv6(skb, &segment)) {
+    if (skb->protocol == bpf_htons(ETH_P_IP)
+            ? !load_ipv4(skb, &segment)
+            : skb->protocol != bpf_htons(ETH_P_IPV6) || !load_ipv6(skb, &segment)) {
         return PASS;
     }
     if (bpf_ntohs(segment.tcp.source) == server_port) {

@@ -206,8 +206,8 @@ Test(fallback, not_without_cap_sys_admin)
 Test(fallback, is_what_is_asked_for)
 {
     product_start("mode: kernel");
-    cr_expect(strstr(penstock_log(), "event=time_wait mode=kernel why=\"time_wait.mode is kernel\"") != NULL, "%s",
-              penstock_log());
+    cr_expect(strstr(penstock_log(), "event=time_wait mode=kernel why=\"time_wait.mode is kernel\"") != NULL,
+              "%s", penstock_log());
     serve();
     product_stop(NULL);
     product_expect_gone();

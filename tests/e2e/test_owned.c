@@ -12,41 +12,11 @@
 #include "tests/e2e/harness_net.h"
 #include "tests/e2e/harness_owned.h"
 #include "tests/e2e/harness_product.h"
+#include "tests/e2e/harness_waiting.h"
 
 TestSuite(owned, .init = product_begin, .fini = product_fini, .timeout = 90);
 
-/* The kernel keeps no TIME_WAIT: who is answered is answered by an entry. */
-#define NO_BUCKETS "tcp_max_tw_buckets: 0"
-#define BUCKETS    "net/ipv4/tcp_max_tw_buckets"
-
-/* A connection through Penstock whose end toward the client is in TIME_WAIT. */
-static struct conversation wait_in_entry(bool ipv6)
-{
-    struct conversation conversation = conversation_through(bed.port, product_listener(), ipv6, true);
-
-    conversation_end(&conversation, END_ORPHANED);
-    WAIT_UNTIL(owned_entry(&conversation.peer).state == FLOW_TIME_WAIT);
-    return conversation;
-}
-
-static struct lab_answer ask_fin_again(const struct conversation *conversation)
-{
-    struct lab_segment fin = lab_segment(&conversation->peer, LAB_FIN_ACK, 0);
-
-    fin.seq--;
-    return lab_ask(&conversation->peer, &fin);
-}
-
-static void expect_answer(const struct conversation *conversation)
-{
-    uint64_t acks = owned_counters().acks;
-    struct lab_answer answer = ask_fin_again(conversation);
-
-    cr_expect_eq(answer.flags, LAB_ACK, "flags %#x", answer.flags);
-    cr_expect_eq(answer.ack, conversation->peer.snd_nxt);
-    cr_expect_eq(answer.seq, conversation->peer.rcv_nxt);
-    cr_expect_eq(owned_counters().acks, acks + 1);
-}
+#define BUCKETS "net/ipv4/tcp_max_tw_buckets"
 
 static bool has_pin(const char *prefix)
 {
@@ -65,11 +35,11 @@ Test(owned, is_said_and_seen)
     owned_open(product_pins());
     cr_expect(has_pin("flow_tags") && has_pin("flow_entries") && has_pin("publisher:") &&
               has_pin("responder:"));
-    struct conversation conversations[2] = {wait_in_entry(false), wait_in_entry(true)};
+    struct conversation conversations[2] = {waiting_begin(false), waiting_begin(true)};
     cr_expect_eq(penstock_number("flows.time_wait"), 2);
     for (int i = 0; i < 2; i++) {
         const char *said;
-        expect_answer(&conversations[i]);
+        waiting_expect_answer(&conversations[i]);
         cr_assert_eq(product_command("flows", NULL, &said), 0, "%s", said);
         const char *address = i == 0 ? LAB_PEER : "[" LAB_PEER6 "]";
         cr_expect(strstr(said, bed_format("%s:%u ", address, conversations[i].peer.port)) != NULL, "%s",
@@ -92,7 +62,7 @@ Test(owned, is_seen_by_the_exporter)
     product_configure(&config, NO_BUCKETS);
     penstock_start(&config);
     owned_open(product_pins());
-    (void)wait_in_entry(false);
+    (void)waiting_begin(false);
     WAIT_UNTIL(http_status(port, "/metrics") == 200);
     WAIT_UNTIL(metrics_value(http_body(port, "/metrics"), "penstock_flow_entries{state=\"time_wait\"}") >= 1);
     product_stop("--now");
@@ -106,12 +76,12 @@ Test(owned, lingers_until_the_last_entry_has_expired)
 {
     product_own(NO_BUCKETS ", two_msl: 3s");
     owned_open(product_pins());
-    struct conversation conversation = wait_in_entry(false);
+    struct conversation conversation = waiting_begin(false);
     product_stop(NULL);
     cr_assert_neq(product_lingerer(), 0, "%s", penstock_log());
-    expect_answer(&conversation);
+    waiting_expect_answer(&conversation);
     product_expect_gone();
-    cr_expect_eq(ask_fin_again(&conversation).flags & LAB_RST, LAB_RST, "nobody answers any more");
+    cr_expect_eq(waiting_ask(&conversation).flags & LAB_RST, LAB_RST, "nobody answers any more");
     cr_expect_neq(lab_sysctl_now(BUCKETS), 0);
     bed_end();
 }
@@ -135,11 +105,11 @@ Test(owned, ends_at_once_if_told_so)
 
     product_own(NO_BUCKETS);
     owned_open(product_pins());
-    struct conversation conversation = wait_in_entry(false);
+    struct conversation conversation = waiting_begin(false);
     product_stop("--now");
     cr_expect_eq(product_lingerer(), 0);
     product_expect_gone();
-    cr_expect_eq(ask_fin_again(&conversation).flags & LAB_RST, LAB_RST, "nobody answers any more");
+    cr_expect_eq(waiting_ask(&conversation).flags & LAB_RST, LAB_RST, "nobody answers any more");
     cr_expect_eq(lab_sysctl_now(BUCKETS), buckets);
     bed_end();
 }
@@ -151,10 +121,10 @@ Test(owned, ends_at_once_if_told_so_while_it_lingers)
 
     product_own(NO_BUCKETS);
     owned_open(product_pins());
-    struct conversation conversation = wait_in_entry(false);
+    struct conversation conversation = waiting_begin(false);
     product_stop(NULL);
     cr_assert_neq(product_lingerer(), 0, "%s", penstock_log());
-    expect_answer(&conversation);
+    waiting_expect_answer(&conversation);
     cr_assert_eq(product_command("stop", "--now", &said), 0, "%s", said);
     cr_expect_neq(access(product_pins(), F_OK), 0);
     product_expect_gone();
@@ -167,7 +137,7 @@ Test(owned, ends_by_a_signal_to_who_lingers)
 {
     product_own(NO_BUCKETS);
     owned_open(product_pins());
-    (void)wait_in_entry(false);
+    (void)waiting_begin(false);
     product_stop(NULL);
     cr_assert_neq(product_lingerer(), 0, "%s", penstock_log());
     cr_assert_eq(kill(product_lingerer(), SIGTERM), 0);
@@ -183,18 +153,18 @@ Test(owned, goes_on_where_another_lingers)
 
     product_own(NO_BUCKETS);
     owned_open(product_pins());
-    struct conversation conversation = wait_in_entry(false);
+    struct conversation conversation = waiting_begin(false);
     product_stop(NULL);
     pid_t lingerer = product_lingerer();
     cr_assert_neq(lingerer, 0, "%s", penstock_log());
     penstock_start_again();
     cr_assert(strstr(penstock_log(), "event=time_wait mode=owned") != NULL, "%s", penstock_log());
     cr_assert_eq(bed_wait(lingerer), 0);
-    expect_answer(&conversation);
+    waiting_expect_answer(&conversation);
     cr_expect_eq(penstock_number("flows.time_wait"), 1);
-    struct conversation second = wait_in_entry(true);
-    expect_answer(&second);
-    expect_answer(&conversation);
+    struct conversation second = waiting_begin(true);
+    waiting_expect_answer(&second);
+    waiting_expect_answer(&conversation);
     cr_expect_eq(lab_sysctl_now(BUCKETS), 0);
     product_stop("--now");
     product_expect_gone();
@@ -209,14 +179,14 @@ Test(owned, puts_back_what_a_killed_one_had_set)
 
     product_own(NO_BUCKETS);
     owned_open(product_pins());
-    struct conversation conversation = wait_in_entry(false);
+    struct conversation conversation = waiting_begin(false);
     product_kill_all();
     cr_expect_eq(lab_sysctl_now(BUCKETS), 0);
-    expect_answer(&conversation);
+    waiting_expect_answer(&conversation);
     penstock_start_again();
     cr_assert(strstr(penstock_log(), "event=time_wait mode=owned") != NULL, "%s", penstock_log());
     cr_expect_eq(lab_sysctl_now(BUCKETS), 0);
-    expect_answer(&conversation);
+    waiting_expect_answer(&conversation);
     product_stop("--now");
     product_expect_gone();
     cr_expect_eq(lab_sysctl_now(BUCKETS), buckets);
@@ -230,7 +200,7 @@ Test(owned, is_cleaned_up_by_one_that_does_not_own)
 
     product_own(NO_BUCKETS);
     owned_open(product_pins());
-    (void)wait_in_entry(false);
+    (void)waiting_begin(false);
     product_kill_all();
     product_start("mode: kernel");
     cr_assert(strstr(penstock_log(), "event=time_wait mode=kernel") != NULL, "%s", penstock_log());
@@ -249,7 +219,7 @@ Test(owned, is_cleaned_up_after_all_were_killed)
 
     product_own(NO_BUCKETS);
     owned_open(product_pins());
-    (void)wait_in_entry(false);
+    (void)waiting_begin(false);
     product_kill_all();
     cr_assert_eq(product_command("stop", "--now", &said), 0, "%s", said);
     product_expect_gone();
