@@ -200,8 +200,12 @@ int supervisor_choose_time_wait(struct supervisor *supervisor)
         disown(supervisor);
         state->two_msl_ms = IMAGE_TWO_MSL_MS;
     }
+    if (result < 0 && wanted->mode == TIME_WAIT_OWNED) {
+        log_line(LOG_LEVEL_ERROR, "event=time_wait what=\"it cannot be owned\" why=\"%s\"", state->why);
+        return result;
+    }
     tell(supervisor);
-    return wanted->mode == TIME_WAIT_OWNED ? result : 0;
+    return 0;
 }
 
 void supervisor_take_over_time_wait(struct supervisor *supervisor)
