@@ -419,7 +419,7 @@ static void finish(struct worker *worker, uint32_t index)
         }
         retire_flow(worker, session, side);
         if (side == SIDE_SERVER) {
-            source_port_release(worker, index, false);
+            upstream_ended(worker, session);
         }
         if (conn->flags & CONN_WAITING) {
             unqueue_receiver(worker, session, side);

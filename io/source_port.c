@@ -212,22 +212,6 @@ static struct source_queue *find_queue(struct worker *worker, const struct image
 
 /* --- Ports --- */
 
-/* The entry of the tuple in the flow table; false: there is none. */
-static bool find_entry(const struct worker *worker, const struct source_queue *queue, uint16_t port,
-                       struct flow_entry *entry)
-{
-    struct flow_key key = {.local_port = port, .remote_port = queue->key.server_port};
-
-    if (!queue->knows_local) {
-        return false;
-    }
-    memcpy(key.local, queue->local, sizeof(key.local));
-    memcpy(key.remote, queue->key.server, sizeof(key.remote));
-    uint32_t index = flow_table_find(&worker->flows, &key);
-    return index != FLOW_NONE && snapshot_read(entry, &worker->flows.entries[index], sizeof(*entry)) &&
-           flow_state_lives(entry->state) && flow_matches(entry, &key);
-}
-
 static uint32_t two_msl_ms(const struct worker *worker)
 {
     const struct region_time_wait *time_wait = &worker->region.header->time_wait;
@@ -247,12 +231,39 @@ static enum port_reuse reuse_of(const struct worker *worker, const struct source
                : PORT_REUSE_LATE;
 }
 
-static bool may_use(const struct worker *worker, const struct source_queue *queue, uint16_t port)
+/* What the flow table has of a tuple. Where the kernel keeps TIME_WAIT an elder entry may stand beside a younger. */
+struct tuple_entries {
+    uint32_t count;
+    bool reusable; /* all of them */
+};
+
+static struct tuple_entries find_entries(const struct worker *worker, const struct source_queue *queue,
+                                         uint16_t port)
 {
+    const struct flow_table *table = &worker->flows;
+    struct flow_key key = {.local_port = port, .remote_port = queue->key.server_port};
+    struct tuple_entries found = {.reusable = true};
     struct flow_entry entry;
 
-    return !find_entry(worker, queue, port, &entry) ||
-           port_may_reuse(&entry, reuse_of(worker, queue), two_msl_ms(worker), worker->now_ms);
+    memcpy(key.local, queue->local, sizeof(key.local));
+    memcpy(key.remote, queue->key.server, sizeof(key.remote));
+    struct flow_place place = flow_place_of(flow_hash(&key, table->seed), table->groups);
+    for (uint32_t i = 0; i < 2 * FLOW_WAYS && queue->knows_local; i++) {
+        uint32_t index = place.buckets[i / FLOW_WAYS] + i % FLOW_WAYS;
+        if (__atomic_load_n(&table->tags[index], __ATOMIC_ACQUIRE) == place.tag && /* pairs with set_tag() */
+            snapshot_read(&entry, &table->entries[index], sizeof(entry)) && flow_state_lives(entry.state) &&
+            flow_matches(&entry, &key)) {
+            found.count++;
+            found.reusable = found.reusable && port_may_reuse(&entry, reuse_of(worker, queue),
+                                                              two_msl_ms(worker), worker->now_ms);
+        }
+    }
+    return found;
+}
+
+static bool may_use(const struct worker *worker, const struct source_queue *queue, uint16_t port)
+{
+    return find_entries(worker, queue, port).reusable;
 }
 
 static bool is_reserved(const struct worker *worker, uint16_t port)
@@ -401,16 +412,15 @@ void source_port_connected(struct worker *worker, uint32_t session_index, const 
     }
 }
 
-void source_port_release(struct worker *worker, uint32_t session_index, bool refused)
+void source_port_release(struct worker *worker, uint32_t session_index, bool rests)
 {
     struct source_use *use = &worker->sources.uses[session_index];
-    struct flow_entry entry;
 
     if (use->queue == 0) {
         return;
     }
     struct source_queue *queue = worker->sources.queues[use->queue - 1];
-    bool rests = refused || find_entry(worker, queue, use->port, &entry);
+    rests = rests || find_entries(worker, queue, use->port).count > 0;
     port_queue_return(&queue->ports, use->port, rests, worker->now_ms);
     queue->used_ms = worker->now_ms;
     queue->held--;

@@ -55,7 +55,7 @@ int source_port_apply(struct worker *worker, uint32_t session_index, int fd);
 /* The connection stands; `key` is what it turned out to be. */
 void source_port_connected(struct worker *worker, uint32_t session_index, const struct flow_key *key);
 
-/* Gives back what the session holds, if it does. `refused`: the kernel knows of a use. */
-void source_port_release(struct worker *worker, uint32_t session_index, bool refused);
+/* Gives back what the session holds, if it does. `rests`: the kernel knows of a use; else the flow table is asked. */
+void source_port_release(struct worker *worker, uint32_t session_index, bool rests);
 
 #endif

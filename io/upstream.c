@@ -234,17 +234,18 @@ static const struct endpoint *address_of(const struct worker *worker, const stru
 }
 
 /* The socket of a failed connect that is bound to a port for good makes place for another. */
-static void renew_socket(struct worker *worker, struct session *session, const struct endpoint *to)
+static bool renew_socket(struct worker *worker, struct session *session, const struct endpoint *to)
 {
     struct conn *server = &session->conn[SIDE_SERVER];
     int fd = sock_open(to);
 
     if (fd < 0) {
-        return; /* this one cannot be bound anew: the connect finds no port */
+        return false;
     }
     set_options(worker, pool_of(worker, session), fd);
     sock_replace(server->fd, fd);
     server->cookie = sock_cookie(server->fd);
+    return true;
 }
 
 /* Whether the server's socket has a source port, or is connecting already since before a death. */
@@ -259,8 +260,8 @@ static bool give_port(struct worker *worker, struct session *session, const stru
         if (binding == SOCK_UNDER_WAY) {
             return true;
         }
-        if (binding == SOCK_BOUND) {
-            renew_socket(worker, session, to);
+        if (binding == SOCK_BOUND && !renew_socket(worker, session, to)) {
+            return false;
         }
     }
     for (int n = 0; n < RELAY_PORT_TRIES; n++) {
@@ -293,6 +294,7 @@ void upstream_connect(struct worker *worker, struct session *session, struct rin
 void upstream_refused(struct worker *worker, const struct session *session)
 {
     source_port_release(worker, relay_index(worker, session), true);
+    relay_count(worker, &worker->slot->stats.ports_refused, 1);
 }
 
 void upstream_connected(struct worker *worker, struct session *session, uint64_t took_us)
@@ -313,6 +315,14 @@ void upstream_connected(struct worker *worker, struct session *session, uint64_t
                                         relay_index(worker, session), &worker->slot->flow_claim);
         relay_count(worker, &worker->slot->stats.flow_failures, server->flow == FLOW_NONE);
     }
+}
+
+void upstream_ended(struct worker *worker, const struct session *session)
+{
+    const struct conn *server = &session->conn[SIDE_SERVER];
+    bool fin_first = (server->flags & CONN_FIN_FIRST) || server->source == SOURCE_OPEN;
+
+    source_port_release(worker, relay_index(worker, session), fin_first && !(session->flags & SESSION_ABORT));
 }
 
 void upstream_failed(struct worker *worker, uint16_t row)

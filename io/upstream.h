@@ -25,6 +25,9 @@ void upstream_connected(struct worker *worker, struct session *session, uint64_t
 /* The kernel finds the connect's source port taken. */
 void upstream_refused(struct worker *worker, const struct session *session);
 
+/* The server's connection was closed; its source port is free, at once or after TIME_WAIT. */
+void upstream_ended(struct worker *worker, const struct session *session);
+
 /* Counts a connect to the server of `row` that failed for good. */
 void upstream_failed(struct worker *worker, uint16_t row);
 

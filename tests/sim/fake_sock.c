@@ -95,6 +95,8 @@ void sock_replace(int fd, int by)
     conn->cookie = other->cookie;
     other->cookie = cookie;
     conn->bound = false;
+    conn->failed = 0; /* what became of the other socket is no server's fault */
+    conn->cut = false;
     conn->window_low = conn->window_high = 0;
     store_point();
     close_conn(other);
