@@ -541,6 +541,11 @@ static uint64_t redispatches_of(const struct server_counters *server)
     return server->redispatches;
 }
 
+static uint64_t ports_exhausted_of(const struct server_counters *server)
+{
+    return server->ports_exhausted;
+}
+
 static uint64_t bytes_to(const struct server_counters *server)
 {
     return server->bytes_to;
@@ -623,6 +628,9 @@ static void print_servers(struct metrics *metrics)
     print_per_server(metrics, COUNTER, "server_redispatches",
                      "sessions another server took over since connecting to this one failed",
                      redispatches_of);
+    print_per_server(metrics, COUNTER, "server_ports_exhausted",
+                     "times the server was passed over because no source port was free towards it",
+                     ports_exhausted_of);
     print_per_server(metrics, COUNTER, "server_sent_bytes", "bytes sent to the server, of ended sessions",
                      bytes_to);
     print_per_server(metrics, COUNTER, "server_received_bytes",

@@ -66,6 +66,7 @@ Test(metrics, values_are_the_regions)
     region_server_counters(&made, 0, 1)->connects = 7;
     region_server_counters(&made, 1, 1)->connects = 1;
     region_server_counters(&made, 1, 0)->redispatches = 4;
+    region_server_counters(&made, 1, 0)->ports_exhausted = 3;
     region_slot(&made, 1)->deaths = 2;
     region_slot(&made, 1)->adoption_us = 1500;
     region_slot(&made, 1)->busy_us = 2500000;
@@ -93,6 +94,9 @@ Test(metrics, values_are_the_regions)
     cr_expect_eq(metrics_value(text, "penstock_config_last_reload_success_timestamp_seconds"), 1700000000);
     cr_expect_eq(
         metrics_value(text, "penstock_server_redispatches_total{pool=\"app\",server=\"127.0.0.1:9001\"}"), 4);
+    cr_expect_eq(
+        metrics_value(text, "penstock_server_ports_exhausted_total{pool=\"app\",server=\"127.0.0.1:9001\"}"),
+        3);
     cr_expect_eq(metrics_value(text, "penstock_healthy"), 1);
     cr_expect_eq(
         metrics_value(text, "penstock_server_connects_total{pool=\"app\",server=\"unix:/run/a\\\"b\\\\c\"}"),
