@@ -248,6 +248,11 @@ int time_wait_responder(const struct time_wait *time_wait)
     return bpf_program__fd(time_wait->bpf->progs.responder);
 }
 
+int time_wait_native_responder(const struct time_wait *time_wait)
+{
+    return bpf_program__fd(time_wait->bpf->progs.native_responder);
+}
+
 void time_wait_destroy(struct time_wait *time_wait)
 {
     for (uint32_t i = 0; i < time_wait->interfaces; i++) {
