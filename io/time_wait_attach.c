@@ -7,10 +7,11 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 enum {
     TCX_INGRESS = 46, /* enum bpf_attach_type, since Linux 6.6 */
-    SYSFS_PATH_MAX = 64,
+    SYSFS_PATH_MAX = 128,
 };
 
 /* What sysfs says of the interface; NULL where its mount shows another network namespace, with another interface of that
@@ -36,22 +37,36 @@ static DIR *open_sysfs(int interface)
     return index == interface ? opendir(path) : NULL;
 }
 
-/* A device of its own behind it, no interface above it. */
-static bool is_plain_card(int interface)
+/* Whether a PCI device is behind it. */
+static bool is_card(DIR *interface)
+{
+    char bus[SYSFS_PATH_MAX] = {0};
+    ssize_t length = readlinkat(dirfd(interface), "device/subsystem", bus, sizeof(bus) - 1);
+
+    return length >= 4 && strcmp(bus + length - 4, "/pci") == 0;
+}
+
+static bool is_stacked(DIR *interface)
 {
     const struct dirent *entry;
-    bool device = false;
-    bool stacked = false;
-    DIR *files = open_sysfs(interface);
 
-    while (files != NULL && (entry = readdir(files)) != NULL) {
-        device |= strcmp(entry->d_name, "device") == 0;
-        stacked |= strncmp(entry->d_name, "upper_", 6) == 0;
+    while ((entry = readdir(interface)) != NULL) {
+        if (strncmp(entry->d_name, "upper_", 6) == 0) {
+            return true;
+        }
     }
-    if (files != NULL) {
-        closedir(files);
+    return false;
+}
+
+static bool is_for_xdp(int interface)
+{
+    DIR *directory = open_sysfs(interface);
+    bool result = directory != NULL && is_card(directory) && !is_stacked(directory);
+
+    if (directory != NULL) {
+        closedir(directory);
     }
-    return device && !stacked;
+    return result;
 }
 
 int time_wait_attach_to(enum time_wait_hook hook, int program, int interface)
@@ -66,7 +81,7 @@ int time_wait_attach_to(enum time_wait_hook hook, int program, int interface)
 
 int time_wait_attach(int tcx_program, int xdp_program, int interface, enum time_wait_hook *used)
 {
-    int link = is_plain_card(interface) ? time_wait_attach_to(TIME_WAIT_XDP, xdp_program, interface) : -1;
+    int link = is_for_xdp(interface) ? time_wait_attach_to(TIME_WAIT_XDP, xdp_program, interface) : -1;
 
     *used = link >= 0 ? TIME_WAIT_XDP : TIME_WAIT_TCX;
     return link >= 0 ? link : time_wait_attach_to(TIME_WAIT_TCX, tcx_program, interface);

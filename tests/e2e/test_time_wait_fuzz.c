@@ -132,6 +132,18 @@ static void forget_times(struct snapshot *snapshot)
     }
 }
 
+/* What the program adds to the counters. */
+static void run_counted(struct run *run, int program, uint64_t added[TIME_WAIT_COUNTERS])
+{
+    struct time_wait_counters before = owned_counters();
+
+    run_program(run, program);
+    struct time_wait_counters after = owned_counters();
+    for (uint32_t i = 0; i < TIME_WAIT_COUNTERS; i++) {
+        added[i] = ((uint64_t *)&after)[i] - ((uint64_t *)&before)[i];
+    }
+}
+
 static int native_verdict(int verdict)
 {
     return verdict == TCX_NEXT ? XDP_PASS : (verdict == TC_ACT_SHOT ? XDP_DROP : XDP_TX);
@@ -168,18 +180,20 @@ static void expect_same(const struct run *tcx, const struct run *native)
 static void run(struct run *run)
 {
     static struct snapshot before, tcx, native;
+    uint64_t added[2][TIME_WAIT_COUNTERS];
     struct run again = *run;
 
     save(&before);
-    run_program(run, time_wait_responder(owned.time_wait));
+    run_counted(run, time_wait_responder(owned.time_wait), added[0]);
     save(&tcx);
     restore(&before);
-    run_program(&again, time_wait_native_responder(owned.time_wait));
+    run_counted(&again, time_wait_native_responder(owned.time_wait), added[1]);
     save(&native);
     expect_same(run, &again);
     forget_times(&tcx);
     forget_times(&native);
     cr_expect_arr_eq(&tcx, &native, sizeof(tcx));
+    cr_expect_arr_eq(added[0], added[1], sizeof(added[0]));
 }
 
 static void expect_untouched(const struct run *run)
@@ -322,5 +336,52 @@ Test(time_wait_fuzz, segments_and_their_mutations)
         expect_good_sense(&now, i, plain);
     }
     cr_expect_gt(answers, ROUNDS / 4);
+    finish();
+}
+
+static struct run packet_of(const struct lab_peer *peer, const struct lab_segment *segment)
+{
+    struct run packet = {0};
+
+    packet.in_length = lab_build(peer, segment, packet.in);
+    memset(packet.in, 0, 6);
+    return packet;
+}
+
+static void expect_passed_on(struct run *packet)
+{
+    run(packet);
+    expect_untouched(packet);
+}
+
+/* A second tag before the one that is there. */
+static void tag_again(struct run *packet)
+{
+    memmove(packet->in + 16, packet->in + 12, packet->in_length - 12);
+    memcpy(packet->in + 12, (uint8_t[4]){0x88, 0xa8, 0, 7}, 4);
+    packet->in_length += 4;
+}
+
+Test(time_wait_fuzz, frames_of_others)
+{
+    begin();
+    for (uint32_t i = 0; i < OWNED; i++) {
+        struct lab_peer peer = peer_of(i);
+        struct lab_segment segment = lab_segment(&peer, LAB_FIN_ACK, 0);
+        struct run packet = packet_of(&peer, &segment);
+        packet.in[5] = 1; /* to another host */
+        expect_passed_on(&packet);
+        memset(packet.in, 0xff, 6);
+        expect_passed_on(&packet);
+        segment.vlan = true;
+        packet = packet_of(&peer, &segment);
+        expect_passed_on(&packet);
+        tag_again(&packet);
+        expect_passed_on(&packet);
+        segment.vlan = false;
+        packet = packet_of(&peer, &segment);
+        run(&packet);
+        cr_expect_eq(packet.verdict, TC_ACT_REDIRECT, "that it could have been answered");
+    }
     finish();
 }
