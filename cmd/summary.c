@@ -135,7 +135,7 @@ static void add_flows(struct summary *summary, const struct region *region)
         summary->flows[entry.state]++;
         source_ports_add(&map, &entry);
     }
-    source_ports_end(&map, summary->ports);
+    source_ports_end(&map, summary->ports, &summary->source_pairs);
 }
 
 static uint32_t rows_used(const struct region *region, enum name_kind kind)
