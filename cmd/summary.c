@@ -147,7 +147,7 @@ static void add_flows(struct summary *summary, const struct region *region)
         add_expired(summary, &entry);
         source_ports_add(&map, &entry);
     }
-    source_ports_end(&map, summary->ports);
+    source_ports_end(&map, summary->ports, &summary->source_pairs);
 }
 
 static uint32_t rows_used(const struct region *region, enum name_kind kind)

@@ -1,5 +1,6 @@
 #include "cmd/exporter/metrics.h"
 
+#include <arpa/inet.h>
 #include <inttypes.h>
 #include <stddef.h>
 #include <string.h>
@@ -601,6 +602,40 @@ static void print_source_ports(struct metrics *metrics)
     }
 }
 
+/* An address as the flow table has it. */
+static const char *address_text(const uint8_t address[16], char text[INET6_ADDRSTRLEN])
+{
+    static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
+    bool v4 = memcmp(address, mapped, sizeof(mapped)) == 0;
+
+    return inet_ntop(v4 ? AF_INET : AF_INET6, address + (v4 ? sizeof(mapped) : 0), text, INET6_ADDRSTRLEN);
+}
+
+static void print_source_pairs(struct metrics *metrics)
+{
+    const struct source_pairs *pairs = &metrics->summary->source_pairs;
+    char text[INET6_ADDRSTRLEN];
+
+    begin(
+        metrics, GAUGE, "source_ports",
+        "ports of a source address in use towards a server's, by the state of their connection; where there are "
+        "any");
+    for (uint32_t i = 0; i < pairs->count; i++) {
+        const struct source_pair *pair = &pairs->pairs[i];
+        const struct {
+            enum flow_state state;
+            uint64_t count;
+        } samples[] = {{FLOW_ACTIVE, pair->used.active}, {FLOW_TIME_WAIT, pair->used.time_wait}};
+        for (size_t k = 0; k < sizeof(samples) / sizeof(samples[0]); k++) {
+            begin_sample(metrics);
+            add_label(metrics, "source", address_text(pair->source, text));
+            add_label(metrics, "server", region_name(metrics->region, NAME_SERVER, pair->server)->name);
+            add_label(metrics, "state", flow_state_text(samples[k].state));
+            end_sample(metrics, samples[k].count);
+        }
+    }
+}
+
 /* One of the states is 1. */
 static void print_server_states(struct metrics *metrics)
 {
@@ -637,6 +672,7 @@ static void print_servers(struct metrics *metrics)
                      "bytes received from the server, of ended sessions", bytes_from);
     print_connect_times(metrics);
     print_source_ports(metrics);
+    print_source_pairs(metrics);
 }
 
 void metrics_print(FILE *out, enum metrics_format format, const struct summary *summary,

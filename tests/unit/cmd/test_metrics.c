@@ -175,6 +175,8 @@ Test(metrics, source_ports_are_those_towards_the_server)
     struct flow_table table;
 
     memcpy(key.remote + 12, (uint8_t[]){127, 0, 0, 1}, 4);
+    memcpy(key.local, key.remote, 12);
+    memcpy(key.local + 12, (uint8_t[]){10, 0, 0, 7}, 4);
     flow_table_open(&table, &made);
     for (uint32_t i = 0; i < 3; i++, key.local_port++) {
         uint32_t flow = flow_table_claim(&table, &key, 0, i, &intent);
@@ -191,6 +193,13 @@ Test(metrics, source_ports_are_those_towards_the_server)
     cr_expect_eq(metrics_value(text, PORTS "{pool=\"app\",server=\"127.0.0.1:9001\",state=\"time_wait\"}"),
                  1);
     cr_expect_eq(metrics_value(text, PORTS "{pool=\"side\",server=\"[::1]:9002\",state=\"active\"}"), 1);
+#define SOURCES "penstock_source_ports"
+    cr_expect_eq(
+        metrics_value(text, SOURCES "{source=\"10.0.0.7\",server=\"127.0.0.1:9001\",state=\"active\"}"), 2);
+    cr_expect_eq(
+        metrics_value(text, SOURCES "{source=\"10.0.0.7\",server=\"127.0.0.1:9001\",state=\"time_wait\"}"),
+        1);
+    cr_expect_eq(metrics_value(text, SOURCES "{source=\"::\",server=\"[::1]:9002\",state=\"active\"}"), 1);
 }
 
 Test(metrics, tell_who_keeps_time_wait)
