@@ -114,8 +114,7 @@ struct worker {
 
     uint16_t host_port_low, host_port_high;  /* source ports of the host */
     uint16_t port_low, port_high, port_next; /* this slot's part of the source ports */
-    uint32_t sweep_cursor;
-    uint32_t accept_kick; /* of the region's header, as last seen */
+    uint32_t accept_kick;                    /* of the region's header, as last seen */
     uint64_t sweep_after_ms;
     uint64_t now_us;
     uint64_t now_ms;

@@ -10,7 +10,8 @@ struct owned owned;
 
 struct time_wait_shape owned_shape(void)
 {
-    return (struct time_wait_shape){.groups = 64, .seed = 42, .two_msl_ms = 60000, .ack_limit_ms = 0};
+    return (struct time_wait_shape){
+        .groups = 64, .seed = 42, .two_msl_ms = 60000, .ack_limit_ms = 0, .sole_owner = true};
 }
 
 void owned_load(const struct time_wait_shape *shape)
@@ -23,6 +24,10 @@ void owned_load(const struct time_wait_shape *shape)
         cr_skip("%s", why);
     }
     time_wait_table(owned.time_wait, &owned.table);
+    owned.sweep = (struct flow_sweep){0};
+    owned.table.sweep = &owned.sweep;
+    owned.table.owned = true;
+    owned.table.two_msl_ms = shape->two_msl_ms;
 }
 
 void owned_begin(const struct time_wait_shape *shape)

@@ -11,6 +11,7 @@
 struct owned {
     struct time_wait *time_wait;
     struct flow_table table;
+    struct flow_sweep sweep; /* the table's */
     struct time_wait_shape shape;
 };
 
