@@ -311,6 +311,7 @@ static bool load(struct time_wait *time_wait, const struct time_wait_shape *shap
     bpf->rodata->flow_seed = time_wait->seed;
     bpf->rodata->two_msl_ms = shape->two_msl_ms;
     bpf->rodata->ack_limit_ms = shape->ack_limit_ms;
+    bpf->rodata->sole_owner = shape->sole_owner;
     if (error == 0) {
         error = bpf_map__set_max_entries(bpf->maps.flow_tags, shape->groups);
     }

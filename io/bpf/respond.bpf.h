@@ -174,8 +174,22 @@ static __always_inline int drop(void)
     return TCX_DROP;
 }
 
-/* Whether the kernel has a socket for the segment: it listens, or has the tuple again. */
-static __always_inline bool has_socket(struct __sk_buff *skb, const struct found *found)
+/* What the kernel would do with a SYN. */
+enum syn_way {
+    SYN_UNWANTED, /* nobody listens */
+    SYN_WELCOME, /* somebody does, or the kernel has the tuple: again, or in a TIME_WAIT that it judges as we do */
+    SYN_LATER, /* its own state never saw the FIN that we answered: it would reset. Soon it is destroyed */
+};
+
+static __always_inline enum syn_way way_of(struct bpf_sock *sock)
+{
+    struct tcp_timewait_sock *minisocket =
+        sock->state == BPF_TCP_TIME_WAIT ? bpf_skc_to_tcp_timewait_sock(sock) : NULL;
+
+    return minisocket != NULL && minisocket->tw_sk.tw_substate == BPF_TCP_FIN_WAIT2 ? SYN_LATER : SYN_WELCOME;
+}
+
+static __always_inline enum syn_way ask_kernel(void *context, const struct found *found)
 {
     struct bpf_sock_tuple tuple = {0};
     uint32_t length = sizeof(tuple.ipv6);
@@ -194,23 +208,24 @@ static __always_inline bool has_socket(struct __sk_buff *skb, const struct found
         tuple.ipv6.sport = remote_port;
         tuple.ipv6.dport = local_port;
     }
-    struct bpf_sock *sock = length == sizeof(tuple.ipv4)
-                                ? bpf_skc_lookup_tcp(skb, &tuple, sizeof(tuple.ipv4), BPF_F_CURRENT_NETNS, 0)
-                                : bpf_skc_lookup_tcp(skb, &tuple, sizeof(tuple.ipv6), BPF_F_CURRENT_NETNS, 0);
+    struct bpf_sock *sock =
+        length == sizeof(tuple.ipv4)
+            ? bpf_skc_lookup_tcp(context, &tuple, sizeof(tuple.ipv4), BPF_F_CURRENT_NETNS, 0)
+            : bpf_skc_lookup_tcp(context, &tuple, sizeof(tuple.ipv6), BPF_F_CURRENT_NETNS, 0);
     if (sock == NULL) {
-        return false;
+        return SYN_UNWANTED;
     }
+    enum syn_way way = way_of(sock);
     bpf_sk_release(sock);
-    return true;
+    return way;
 }
 
 /* FIN_WAIT2 becomes TIME_WAIT. False where somebody else did something to the entry. */
 static __always_inline bool take_fin(struct found *found, const struct packet *packet, uint32_t now)
 {
     struct flow_entry *entry = found->at;
-    uint32_t busy = head_make(FLOW_BUSY, &found->entry);
 
-    if (__sync_val_compare_and_swap(head_of(entry), found->head, busy) != found->head) {
+    if (!seize(entry, found->head)) {
         return false;
     }
     found->entry.rcv_nxt++;
@@ -238,6 +253,22 @@ static __always_inline void note(struct found *found, const struct packet *packe
     }
 }
 
+static __always_inline int reopen(const struct frame *frame, const struct packet *packet, struct found *found,
+                                  uint32_t now)
+{
+    switch (ask_kernel(frame->context, found)) {
+    case SYN_UNWANTED:
+        return answer_limited(frame, packet, found, now);
+    case SYN_LATER:
+        return drop();
+    default:
+        if (release(found, now)) {
+            count(COUNT_reopened);
+        }
+        return TCX_NEXT;
+    }
+}
+
 static __always_inline int carry_out(const struct frame *frame, const struct packet *packet,
                                      struct found *found, uint32_t now, enum time_wait_action action)
 {
@@ -257,13 +288,7 @@ static __always_inline int carry_out(const struct frame *frame, const struct pac
         }
         return TCX_NEXT;
     case TIME_WAIT_REOPEN:
-        if (!has_socket(frame->context, found)) {
-            return answer_limited(frame, packet, found, now);
-        }
-        if (release(found, now)) {
-            count(COUNT_reopened);
-        }
-        return TCX_NEXT;
+        return reopen(frame, packet, found, now);
     default:
         return drop();
     }
@@ -279,9 +304,9 @@ static __always_inline int respond(const struct frame *frame)
         return TCX_NEXT;
     }
     struct flow_place place = flow_place_of(hash_of(&packet.tuple), flow_groups);
-    if (!find(&found, &packet.tuple, &place) || found.entry.state == FLOW_ACTIVE ||
-        (int32_t)(now - found.entry.expire_ms) >= 0 || !frame_is_to_host(frame)) {
-        return TCX_NEXT;
+    if (!find(&found, &packet.tuple, &place, now) || found.entry.state < FLOW_FIN_WAIT2 ||
+        !frame_is_to_host(frame)) {
+        return TCX_NEXT; /* none, or the kernel's socket answers */
     }
     if (packet.fragment) {
         return drop();

@@ -47,7 +47,7 @@ static void free_released(void)
 {
     for (uint32_t i = 0; i < owned.table.groups * FLOW_GROUP; i++) {
         if (owned.table.entries[i].state == FLOW_RELEASED) {
-            flow_table_release(&owned.table, i);
+            owned.table.entries[i].state = FLOW_FREE;
         }
     }
 }
@@ -58,7 +58,7 @@ static void own(uint32_t i)
     struct lab_peer peer = peer_of(i);
     struct flow_key key = owned_key(&peer);
     uint32_t intent = FLOW_NONE;
-    uint32_t index = flow_table_claim(&owned.table, &key, 0, 0, &intent);
+    uint32_t index = flow_table_claim(&owned.table, &key, 0, 0, bed_now_ms(), &intent);
 
     cr_assert_neq(index, FLOW_NONE);
     struct flow_entry *entry = &owned.table.entries[index];
@@ -66,7 +66,7 @@ static void own(uint32_t i)
     entry->snd_nxt = peer.rcv_nxt;
     entry->window = WINDOW;
     entry->ts_recent = peer.timestamps ? peer.ts_value : 0;
-    flow_table_time_wait(&owned.table, index, bed_now_ms(), &intent);
+    flow_table_time_wait(&owned.table, index, 0, bed_now_ms(), &intent);
     entry->flags = peer.timestamps ? FLOW_TIMESTAMPS : 0;
     entry->state = (i & 4) != 0 ? FLOW_FIN_WAIT2 : FLOW_TIME_WAIT;
 }
