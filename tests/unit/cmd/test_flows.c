@@ -98,7 +98,7 @@ Test(flows, are_as_old_as_their_2msl_says)
     struct flow_view view;
 
     made.header->time_wait.two_msl_ms = 90000;
-    flow_table_time_wait(&table, claim(1, 0, 0), clock_now_us() / 1000, &intent);
+    flow_table_time_wait(&table, claim(1, 0, 0), 0, clock_now_us() / 1000, &intent);
     cr_assert_eq(list(&(struct flow_filter){0}, &view, 1), 1);
     cr_expect_eq(view.age_ms + view.left_ms, 90000);
 }
