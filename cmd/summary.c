@@ -121,6 +121,17 @@ static void add_sessions(struct summary *summary, const struct region *region)
     }
 }
 
+static void add_expired(struct summary *summary, const struct flow_entry *entry)
+{
+    int32_t over_ms = (int32_t)((uint32_t)(summary->read_us / 1000) - entry->expire_ms);
+
+    if (entry->state != FLOW_ACTIVE && over_ms > 0) {
+        summary->flows_expired++;
+        summary->sweep_lag_ms =
+            (uint64_t)over_ms > summary->sweep_lag_ms ? (uint64_t)over_ms : summary->sweep_lag_ms;
+    }
+}
+
 static void add_flows(struct summary *summary, const struct region *region)
 {
     static struct source_ports_map map; /* large */
@@ -133,9 +144,10 @@ static void add_flows(struct summary *summary, const struct region *region)
     source_ports_begin(&map, image_box_current(region));
     while (flow_walk_next(&walk, &table, &entry)) {
         summary->flows[entry.state]++;
+        add_expired(summary, &entry);
         source_ports_add(&map, &entry);
     }
-    source_ports_end(&map, summary->ports);
+    source_ports_end(&map, summary->ports, &summary->source_pairs);
 }
 
 static uint32_t rows_used(const struct region *region, enum name_kind kind)
@@ -172,6 +184,7 @@ static void add_server(struct summary *summary, const struct region *region, uin
         sum->connects += load(&counters->connects);
         sum->failures += load(&counters->failures);
         sum->redispatches += load(&counters->redispatches);
+        sum->ports_exhausted += load(&counters->ports_exhausted);
         sum->bytes_to += load(&counters->bytes_to);
         sum->bytes_from += load(&counters->bytes_from);
         if (load(&counters->connects) > 0) { /* else looking would make its page */
@@ -241,6 +254,7 @@ void summary_read(struct summary *summary, const struct region *region)
     summary->server_bytes = summary->stats.server_bytes;
     add_sessions(summary, region);
     add_flows(summary, region);
+    time_wait_view_read(&summary->time_wait, region);
 }
 
 static void lift(uint64_t *value, uint64_t least)
@@ -271,6 +285,7 @@ static void lift_server(struct summary *summary, const struct summary *before, u
     lift(&summary->server[row].connects, before->server[row].connects);
     lift(&summary->server[row].failures, before->server[row].failures);
     lift(&summary->server[row].redispatches, before->server[row].redispatches);
+    lift(&summary->server[row].ports_exhausted, before->server[row].ports_exhausted);
     lift(&summary->server[row].bytes_to, before->server[row].bytes_to);
     lift(&summary->server[row].bytes_from, before->server[row].bytes_from);
     lift_times(&summary->connect_times[row], &before->connect_times[row]);

@@ -8,6 +8,7 @@
 
 #include "cmd/exporter/accept_queue.h"
 #include "cmd/source_ports.h"
+#include "cmd/time_wait_view.h"
 #include "core/admin.h"
 #include "shm/worker_slot.h"
 
@@ -49,6 +50,9 @@ struct summary {
     uint64_t records_capacity; /* of all slabs */
     uint64_t flows[FLOW_STATE_COUNT];
     uint64_t flow_capacity;
+    uint64_t flows_expired; /* that the sweeper has not freed yet */
+    uint64_t sweep_lag_ms;  /* how long the first of them has */
+    struct time_wait_view time_wait;
     uint32_t workers; /* configured */
     uint32_t slots;   /* in `worker`: those, and others that leave or have left */
     uint32_t serving;
@@ -64,6 +68,7 @@ struct summary {
     struct server_counters server[IMAGE_SERVERS_MAX];
     struct time_histogram connect_times[IMAGE_SERVERS_MAX];
     struct source_ports ports[IMAGE_SERVERS_MAX];
+    struct source_pairs source_pairs;
     uint16_t server_orders[IMAGE_SERVERS_MAX];  /* core/admin.h */
     uint32_t server_weights[IMAGE_SERVERS_MAX]; /* while it is up; 0: not in the configuration */
 };

@@ -39,8 +39,8 @@ enum {
 
 static int lacks_header(const char *name, char why[REGION_WHY_MAX])
 {
-    snprintf(why, REGION_WHY_MAX,
-             "interface %s has no Ethernet header; time_wait.interfaces can name others", name);
+    snprintf(why, REGION_WHY_MAX, "interface %s has no Ethernet header; time_wait.interfaces can name others",
+             name);
     return -ENOTSUP;
 }
 

@@ -60,7 +60,8 @@ static struct relay_env env_of(const struct worker *worker, const struct session
 
     if (kind == RELAY_TIMED_OUT) {
         env.timeouts = upstream_timeouts(worker, session);
-    } else if (kind == RELAY_CONNECTED || kind == RELAY_POLLED) {
+    }
+    if (kind == RELAY_CONNECTED || kind == RELAY_POLLED || kind == RELAY_TIMED_OUT) {
         env.retries = upstream_retries(worker, session);
     }
     return env;
@@ -417,6 +418,9 @@ static void finish(struct worker *worker, uint32_t index)
             buffer_bank_release_list(&worker->bank, chain_clear(conn, &worker->bank.table));
         }
         retire_flow(worker, session, side);
+        if (side == SIDE_SERVER) {
+            upstream_ended(worker, session);
+        }
         if (conn->flags & CONN_WAITING) {
             unqueue_receiver(worker, session, side);
         }
@@ -471,7 +475,12 @@ void relay_transact(struct worker *worker, uint32_t index, const struct relay_ev
     }
     undo_begin(&worker->slot->undo);
     relay_save(worker, session, sizeof(*session));
+    uint16_t row = session->server_row;
+    uint8_t tries = session->tries;
     relay_step_in(worker, session, event);
+    if (session->tries != tries) { /* no source port came free */
+        upstream_failed(worker, row);
+    }
     undo_commit(&worker->slot->undo);
 }
 
@@ -563,6 +572,9 @@ static void complete_connecting(struct worker *worker, struct session *session,
     /* Of another server than the first only the millisecond is known. */
     uint64_t begun_us = tries == 0 ? session->accepted_us : session->active_ms * 1000;
 
+    if (event->kind == RELAY_CONNECTED && event->result == -EADDRNOTAVAIL) {
+        upstream_refused(worker, session);
+    }
     relay_step_in(worker, session, event);
     if (session->tries != tries) {
         upstream_failed(worker, row);

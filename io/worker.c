@@ -90,7 +90,6 @@ static void take_image(struct worker *worker)
     worker->image = image;
     worker->image_drained = false;
     worker->sweep_cursor = worker->slot_index;
-    upstream_share_ports(worker);
     worker->congestion_warned = false;
     log_set_level(image->log_level);
     memset(worker->pool_index, 0xff, sizeof(worker->pool_index)); /* ROW_NONE */
@@ -237,14 +236,17 @@ int worker_start(struct worker *worker, const struct worker_setup *setup)
     slot->pid = (uint32_t)getpid();
     __atomic_store_n(&slot->state, SLOT_ADOPTING, __ATOMIC_RELEASE);
     FAULT_POINT(START_ANNOUNCED);
-    sock_port_range(&worker->host_port_low, &worker->host_port_high); /* later the sandbox forbids it */
     take_image(worker);
     flow_table_open(&worker->flows, &worker->region);
     session_slab_open(&worker->slab, &worker->region, setup->slot);
     worker->sessions_max = sessions_for(worker);
+    int result = source_port_start(worker); /* later the sandbox forbids it */
+    if (result < 0) {
+        return result;
+    }
     listener_adopt(worker);
     wheel_init(&worker->wheel, worker->slab.sessions, worker->now_ms);
-    int result = buffer_bank_open(&worker->bank, &worker->region, setup->slot);
+    result = buffer_bank_open(&worker->bank, &worker->region, setup->slot);
     if (result == 0) {
         worker->bank_bytes = worker->image->buffer_bytes_limit / worker->image->workers;
         buffer_bank_limit(&worker->bank, worker->bank_bytes);

@@ -91,6 +91,18 @@ struct sk_buff {
     __u8 ip_summed : 2;
 };
 
+struct net_device {
+    const unsigned char *dev_addr;
+};
+
+struct xdp_rxq_info {
+    struct net_device *dev;
+};
+
+struct xdp_buff {
+    struct xdp_rxq_info *rxq;
+};
+
 #pragma clang attribute pop
 
 #endif

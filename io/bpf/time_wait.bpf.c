@@ -1,8 +1,8 @@
 /*
- * TIME_WAIT outside the kernel's TCP: the flow entry answers. Two programs on one table, loaded by io/time_wait.c.
+ * TIME_WAIT outside the kernel's TCP: the flow entry answers. Three programs on one table, loaded by io/time_wait.c.
  *
- * Publisher, sockops on the cgroup of Penstock's processes: fills the entry. Responder, tcx ingress on the interfaces
- * that connections come through: answers from it.
+ * Publisher, sockops on the cgroup of Penstock's processes: fills the entry. Responder, tcx ingress or native
+ * XDP on the interfaces that connections come through: answers from it.
  */
 #include "io/bpf/publish.bpf.h"
 #include "io/bpf/respond.bpf.h"
@@ -43,5 +43,19 @@ int publisher(struct bpf_sock_ops *ops)
 SEC("tc")
 int responder(struct __sk_buff *skb)
 {
-    return respond(skb);
+    struct frame frame = {.context = skb};
+
+    return respond(&frame);
+}
+
+SEC("xdp")
+int native_responder(struct xdp_md *xdp)
+{
+    struct frame frame = {.context = xdp, .native = true};
+    int verdict = respond(&frame);
+
+    if (verdict == TCX_NEXT) {
+        return XDP_PASS;
+    }
+    return verdict == TCX_DROP ? XDP_DROP : verdict;
 }

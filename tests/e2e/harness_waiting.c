@@ -17,8 +17,7 @@ void waiting_close(struct conversation *conversation)
 
 struct conversation waiting_begin_with(bool ipv6, bool timestamps)
 {
-    struct conversation conversation =
-        conversation_through(bed.port, product_listener(), ipv6, timestamps);
+    struct conversation conversation = conversation_through(bed.port, product_listener(), ipv6, timestamps);
 
     waiting_close(&conversation);
     return conversation;

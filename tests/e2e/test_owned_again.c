@@ -15,7 +15,9 @@
 
 TestSuite(owned_again, .init = product_begin, .fini = product_fini, .timeout = 60);
 
-enum { TIMES = 12 }; /* a slot of the table rests for a while once it was released: there are 16 for a tuple */
+enum {
+    TIMES = 12
+}; /* a slot of the table rests for a while once it was released: there are 16 for a tuple */
 
 /* A number of /proc/net/netstat of the test's namespace. */
 static uint64_t netstat(const char *name)

@@ -11,7 +11,7 @@
 #include "tests/sim/fake_ring.h"
 
 enum {
-    ALLOCATIONS = 16,
+    ALLOCATIONS = 32,
     TOUCHED = 4096, /* words a transaction changes at most */
 };
 
