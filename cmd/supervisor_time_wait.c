@@ -250,6 +250,7 @@ static int own(struct supervisor *supervisor, char why[REGION_WHY_MAX])
         .seed = header->flow_seed,
         .two_msl_ms = header->time_wait.two_msl_ms,
         .ack_limit_ms = ACK_LIMIT_MS,
+        .sole_owner = supervisor->image->time_wait.no_buckets,
     };
     int maps[REGION_FLOW_MAPS];
 
@@ -267,9 +268,6 @@ static int own(struct supervisor *supervisor, char why[REGION_WHY_MAX])
     if (result == 0) {
         time_wait_maps(supervisor->time_wait.programs, maps);
         result = region_use_flow_maps(&supervisor->region, maps, true);
-    }
-    if (result == 0) {
-        flow_table_open(&supervisor->time_wait.table, &supervisor->region);
     }
     header->time_wait.interfaces = time_wait_interfaces(supervisor->time_wait.programs);
     return result;
@@ -329,6 +327,10 @@ int supervisor_choose_time_wait(struct supervisor *supervisor)
         header->flow_seed = time_wait_seed(supervisor->time_wait.programs);
         state->owned = true;
         state->why[0] = '\0';
+        flow_table_open(&supervisor->time_wait.table, &supervisor->region);
+        if (supervisor->elder_count == 0) {
+            flow_table_disown(&supervisor->time_wait.table, clock_now_us() / 1000);
+        }
     } else {
         disown(supervisor);
         state->two_msl_ms = IMAGE_TWO_MSL_MS;
@@ -353,6 +355,8 @@ void supervisor_take_over_time_wait(struct supervisor *supervisor)
         region_leave_flow_maps(&supervisor->region);
         disown(supervisor);
         memcpy(header->time_wait.why, why, sizeof(why));
+    } else {
+        flow_table_open(&supervisor->time_wait.table, &supervisor->region);
     }
     tell(supervisor);
 }

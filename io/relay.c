@@ -369,21 +369,44 @@ static void count_session(struct worker *worker, const struct session *session)
     }
 }
 
-/* TIME_WAIT is on our end where our FIN went first. The entry may be another's already if a death interrupted this
- * function before. */
+/* The entry may be another's already if a death interrupted this before. */
+static bool has_flow(const struct worker *worker, const struct session *session, enum side side)
+{
+    return flow_table_owned(&worker->flows, session->conn[side].flow, worker->slot_index,
+                            relay_index(worker, session));
+}
+
+void relay_leave_flow(struct worker *worker, const struct session *session, enum side side, int fd)
+{
+    uint32_t flow = session->conn[side].flow;
+
+    if (!worker->flows.owned || !has_flow(worker, session, side)) {
+        return;
+    }
+    if (sock_is_closed(fd)) { /* the publisher came before the claim, or there was nothing to publish */
+        flow_table_release(&worker->flows, flow, worker->slot_index, worker->now_ms,
+                           &worker->slot->flow_claim);
+    } else {
+        flow_table_orphan(&worker->flows, flow, worker->slot_index, worker->now_ms);
+    }
+}
+
+/* Where the kernel keeps TIME_WAIT: it is on our end where our FIN went first. */
 static void retire_flow(struct worker *worker, const struct session *session, enum side side)
 {
     const struct conn *conn = &session->conn[side];
 
-    if (!flow_table_owned(&worker->flows, conn->flow, worker->slot_index, relay_index(worker, session))) {
+    if (!has_flow(worker, session, side)) {
         return;
     }
     bool time_wait =
         !(session->flags & SESSION_ABORT) && ((conn->flags & CONN_FIN_FIRST) || conn->source == SOURCE_OPEN);
     if (time_wait) {
-        flow_table_time_wait(&worker->flows, conn->flow, worker->now_ms, &worker->slot->flow_claim);
+        flow_table_time_wait(&worker->flows, conn->flow, worker->slot_index, worker->now_ms,
+                             &worker->slot->flow_claim);
     } else {
-        flow_table_release(&worker->flows, conn->flow);
+        flow_table_release(&worker->flows, conn->flow, worker->slot_index, worker->now_ms,
+                           &worker->slot->flow_claim);
     }
 }
 
@@ -396,6 +419,7 @@ static void finish(struct worker *worker, uint32_t index)
     FAULT_POINT(FINISH_DUE);
     for (int side = SIDE_SERVER; side >= SIDE_CLIENT; side--) {
         int fd = session->conn[side].fd;
+        relay_leave_flow(worker, session, side, fd);
         if (fd < 0) {
             continue;
         }

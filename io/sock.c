@@ -357,6 +357,13 @@ bool sock_was_reset(int fd, uint64_t received_bytes)
            info.tcpi_bytes_received == received_bytes + (uint64_t)unread;
 }
 
+bool sock_is_closed(int fd)
+{
+    struct tcp_info info;
+
+    return is_closed(fd, &info);
+}
+
 void sock_abort(int fd)
 {
     struct linger linger = {.l_onoff = 1, .l_linger = 0};

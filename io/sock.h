@@ -73,6 +73,9 @@ void sock_set_nonblocking(int fd);
  * once. `received_bytes`: all that was ever received from it, by which a FIN that waits unread is known. */
 bool sock_was_reset(int fd, uint64_t received_bytes);
 
+/* Whether TCP is done with the socket: no state of the connection changes any more. False where it is no TCP socket. */
+bool sock_is_closed(int fd);
+
 /* Makes close() send RST. */
 void sock_abort(int fd);
 

@@ -311,8 +311,9 @@ void upstream_connected(struct worker *worker, struct session *session, uint64_t
         if (!worker->adopting) {
             source_port_connected(worker, relay_index(worker, session), &key);
         }
-        server->flow = flow_table_claim(&worker->flows, &key, worker->slot_index,
-                                        relay_index(worker, session), &worker->slot->flow_claim);
+        server->flow =
+            flow_table_claim(&worker->flows, &key, worker->slot_index, relay_index(worker, session),
+                             worker->now_ms, &worker->slot->flow_claim);
         relay_count(worker, &worker->slot->stats.flow_failures, server->flow == FLOW_NONE);
     }
 }

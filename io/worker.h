@@ -114,7 +114,6 @@ struct worker {
     struct worker_splices splices;
 
     struct source_ports sources;
-    uint32_t sweep_cursor;
     uint32_t accept_kick; /* of the region's header, as last seen */
     uint64_t sweep_after_ms;
     uint64_t now_us;

@@ -82,6 +82,14 @@ struct tcp_sock {
     struct tcp_options_received rx_opt;
 };
 
+struct inet_timewait_sock {
+    unsigned char tw_substate;
+};
+
+struct tcp_timewait_sock {
+    struct inet_timewait_sock tw_sk;
+};
+
 enum sock_flags {
     SOCK_DONE = 1,
     SOCK_LINGER = 4,

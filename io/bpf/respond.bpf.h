@@ -11,6 +11,8 @@
 
 enum {
     HOPS = 64,
+    TCP_FLAGS_AT = 13,
+    TCP_RST = 4,
     TCP_WITH_TIMESTAMPS = sizeof(struct tcphdr) + 12,
 };
 
@@ -174,8 +176,22 @@ static __always_inline int drop(void)
     return TCX_DROP;
 }
 
-/* Whether the kernel has a socket for the segment: it listens, or has the tuple again. */
-static __always_inline bool has_socket(struct __sk_buff *skb, const struct found *found)
+/* What the kernel would do with a SYN. */
+enum syn_way {
+    SYN_UNWANTED, /* nobody listens */
+    SYN_WELCOME, /* somebody does, or the kernel has the tuple: again, or in a TIME_WAIT that it judges as we do */
+    SYN_LATER, /* its own state never saw the FIN that we answered: it would reset. Soon it is destroyed */
+};
+
+static __always_inline enum syn_way way_of(struct bpf_sock *sock)
+{
+    struct tcp_timewait_sock *minisocket =
+        sock->state == BPF_TCP_TIME_WAIT ? bpf_skc_to_tcp_timewait_sock(sock) : NULL;
+
+    return minisocket != NULL && minisocket->tw_sk.tw_substate == BPF_TCP_FIN_WAIT2 ? SYN_LATER : SYN_WELCOME;
+}
+
+static __always_inline enum syn_way ask_kernel(void *context, const struct found *found)
 {
     struct bpf_sock_tuple tuple = {0};
     uint32_t length = sizeof(tuple.ipv6);
@@ -194,23 +210,24 @@ static __always_inline bool has_socket(struct __sk_buff *skb, const struct found
         tuple.ipv6.sport = remote_port;
         tuple.ipv6.dport = local_port;
     }
-    struct bpf_sock *sock = length == sizeof(tuple.ipv4)
-                                ? bpf_skc_lookup_tcp(skb, &tuple, sizeof(tuple.ipv4), BPF_F_CURRENT_NETNS, 0)
-                                : bpf_skc_lookup_tcp(skb, &tuple, sizeof(tuple.ipv6), BPF_F_CURRENT_NETNS, 0);
+    struct bpf_sock *sock =
+        length == sizeof(tuple.ipv4)
+            ? bpf_skc_lookup_tcp(context, &tuple, sizeof(tuple.ipv4), BPF_F_CURRENT_NETNS, 0)
+            : bpf_skc_lookup_tcp(context, &tuple, sizeof(tuple.ipv6), BPF_F_CURRENT_NETNS, 0);
     if (sock == NULL) {
-        return false;
+        return SYN_UNWANTED;
     }
+    enum syn_way way = way_of(sock);
     bpf_sk_release(sock);
-    return true;
+    return way;
 }
 
 /* FIN_WAIT2 becomes TIME_WAIT. False where somebody else did something to the entry. */
 static __always_inline bool take_fin(struct found *found, const struct packet *packet, uint32_t now)
 {
     struct flow_entry *entry = found->at;
-    uint32_t busy = head_make(FLOW_BUSY, &found->entry);
 
-    if (__sync_val_compare_and_swap(head_of(entry), found->head, busy) != found->head) {
+    if (!seize(entry, found->head)) {
         return false;
     }
     found->entry.rcv_nxt++;
@@ -238,6 +255,22 @@ static __always_inline void note(struct found *found, const struct packet *packe
     }
 }
 
+static __always_inline int reopen(const struct frame *frame, const struct packet *packet, struct found *found,
+                                  uint32_t now)
+{
+    switch (ask_kernel(frame->context, found)) {
+    case SYN_UNWANTED:
+        return answer_limited(frame, packet, found, now);
+    case SYN_LATER:
+        return drop();
+    default:
+        if (release(found, now)) {
+            count(COUNT_reopened);
+        }
+        return TCX_NEXT;
+    }
+}
+
 static __always_inline int carry_out(const struct frame *frame, const struct packet *packet,
                                      struct found *found, uint32_t now, enum time_wait_action action)
 {
@@ -257,16 +290,48 @@ static __always_inline int carry_out(const struct frame *frame, const struct pac
         }
         return TCX_NEXT;
     case TIME_WAIT_REOPEN:
-        if (!has_socket(frame->context, found)) {
-            return answer_limited(frame, packet, found, now);
-        }
-        if (release(found, now)) {
-            count(COUNT_reopened);
-        }
-        return TCX_NEXT;
+        return reopen(frame, packet, found, now);
     default:
         return drop();
     }
+}
+
+/* Whether it is a RST, at a glance: the kernel's own have no IP options. */
+static __always_inline bool is_reset(const struct frame *frame)
+{
+    bool ipv4 = frame_protocol(frame) == bpf_htons(ETH_P_IP);
+    uint32_t tcp_at = ETH_HLEN + (ipv4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr));
+    uint32_t protocol_at =
+        ETH_HLEN + (ipv4 ? offsetof(struct iphdr, protocol) : offsetof(struct ipv6hdr, nexthdr));
+    uint8_t protocol = 0;
+    uint8_t flags = 0;
+
+    return frame_load(frame, protocol_at, &protocol, sizeof(protocol)) == 0 && protocol == PROTOCOL_TCP &&
+           frame_load(frame, tcp_at + TCP_FLAGS_AT, &flags, sizeof(flags)) == 0 && (flags & TCP_RST) != 0;
+}
+
+/* What is sent. A segment may have passed us just before its socket went: the kernel finds none and resets, though the
+ * entry stands. */
+static __always_inline int hold_back(const struct frame *frame)
+{
+    struct packet packet = {0};
+    struct found found = {0};
+    struct tuple tuple;
+
+    if (!is_reset(frame) || !parse(frame, &packet)) {
+        return TCX_NEXT;
+    }
+    tuple = (struct tuple){
+        .words = {packet.tuple.words[2], packet.tuple.words[3], packet.tuple.words[0], packet.tuple.words[1]},
+        .local_port = packet.tuple.remote_port,
+        .remote_port = packet.tuple.local_port,
+    };
+    struct flow_place place = flow_place_of(hash_of(&tuple), flow_groups);
+    if (!find(&found, &tuple, &place, now_ms()) || found.entry.state < FLOW_FIN_WAIT2) {
+        return TCX_NEXT;
+    }
+    count(COUNT_resets_held_back);
+    return TCX_DROP;
 }
 
 static __always_inline int respond(const struct frame *frame)
@@ -279,9 +344,9 @@ static __always_inline int respond(const struct frame *frame)
         return TCX_NEXT;
     }
     struct flow_place place = flow_place_of(hash_of(&packet.tuple), flow_groups);
-    if (!find(&found, &packet.tuple, &place) || found.entry.state == FLOW_ACTIVE ||
-        (int32_t)(now - found.entry.expire_ms) >= 0 || !frame_is_to_host(frame)) {
-        return TCX_NEXT;
+    if (!find(&found, &packet.tuple, &place, now) || found.entry.state < FLOW_FIN_WAIT2 ||
+        !frame_is_to_host(frame)) {
+        return TCX_NEXT; /* none, or the kernel's socket answers */
     }
     if (packet.fragment) {
         return drop();

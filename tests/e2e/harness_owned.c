@@ -18,7 +18,8 @@ struct owned owned = {.native = {-1, -1}};
 
 struct time_wait_shape owned_shape(void)
 {
-    return (struct time_wait_shape){.groups = 64, .seed = 42, .two_msl_ms = 60000, .ack_limit_ms = 0};
+    return (struct time_wait_shape){
+        .groups = 64, .seed = 42, .two_msl_ms = 60000, .ack_limit_ms = 0, .sole_owner = true};
 }
 
 static void *map_array(int fd, size_t bytes)
@@ -45,8 +46,12 @@ void owned_load(const struct time_wait_shape *shape)
         .tags = map_array(maps[0], slots),
         .entries = map_array(maps[1], slots * sizeof(struct flow_entry)),
         .groups = shape->groups,
+        .sweep = &owned.sweep,
+        .two_msl_ms = shape->two_msl_ms,
         .seed = shape->seed,
+        .owned = true,
     };
+    owned.sweep = (struct flow_sweep){0};
 }
 
 static void read_pinned(const char *pins, const char *name, void *values)

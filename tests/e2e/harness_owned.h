@@ -12,6 +12,7 @@
 struct owned {
     struct time_wait *time_wait;
     struct flow_table table;
+    struct flow_sweep sweep; /* the table's */
     struct time_wait_shape shape;
     const char *pins; /* where it is somebody else's */
     int native[2];    /* links of XDP programs, at the server's and the peer's interface; -1: none */

@@ -47,7 +47,7 @@ static void free_released(void)
 {
     for (uint32_t i = 0; i < owned.table.groups * FLOW_GROUP; i++) {
         if (owned.table.entries[i].state == FLOW_RELEASED) {
-            flow_table_release(&owned.table, i);
+            owned.table.entries[i].state = FLOW_FREE;
         }
     }
 }
@@ -58,7 +58,7 @@ static void own(uint32_t i)
     struct lab_peer peer = peer_of(i);
     struct flow_key key = owned_key(&peer);
     uint32_t intent = FLOW_NONE;
-    uint32_t index = flow_table_claim(&owned.table, &key, 0, 0, &intent);
+    uint32_t index = flow_table_claim(&owned.table, &key, 0, 0, bed_now_ms(), &intent);
 
     cr_assert_neq(index, FLOW_NONE);
     struct flow_entry *entry = &owned.table.entries[index];
@@ -66,7 +66,7 @@ static void own(uint32_t i)
     entry->snd_nxt = peer.rcv_nxt;
     entry->window = WINDOW;
     entry->ts_recent = peer.timestamps ? peer.ts_value : 0;
-    flow_table_time_wait(&owned.table, index, bed_now_ms(), &intent);
+    flow_table_time_wait(&owned.table, index, 0, bed_now_ms(), &intent);
     entry->flags = peer.timestamps ? FLOW_TIMESTAMPS : 0;
     entry->state = (i & 4) != 0 ? FLOW_FIN_WAIT2 : FLOW_TIME_WAIT;
 }
@@ -383,5 +383,53 @@ Test(time_wait_fuzz, frames_of_others)
         run(&packet);
         cr_expect_eq(packet.verdict, TC_ACT_REDIRECT, "that it could have been answered");
     }
+    finish();
+}
+
+/* A segment of peer i's that goes out: that peer is the entry's own end. */
+static int guard(uint32_t i, uint8_t flags)
+{
+    struct lab_peer peer = peer_of(i);
+    struct lab_segment segment = lab_segment(&peer, flags, 0);
+    struct run now;
+
+    now.in_length = lab_build(&peer, &segment, now.in);
+    run_program(&now, time_wait_guard(owned.time_wait));
+    expect_untouched(&now);
+    return now.verdict;
+}
+
+static void own_reversed(uint32_t i, uint8_t state)
+{
+    struct lab_peer peer = peer_of(i);
+    struct flow_key theirs = owned_key(&peer);
+    struct flow_key key = {.local_port = theirs.remote_port, .remote_port = theirs.local_port};
+    uint32_t intent = FLOW_NONE;
+
+    memcpy(key.local, theirs.remote, sizeof(key.local));
+    memcpy(key.remote, theirs.local, sizeof(key.remote));
+    uint32_t index = flow_table_claim(&owned.table, &key, 0, 0, bed_now_ms(), &intent);
+    cr_assert_neq(index, FLOW_NONE);
+    if (state != FLOW_ACTIVE) {
+        flow_table_time_wait(&owned.table, index, 0, bed_now_ms(), &intent);
+        owned.table.entries[index].state = state;
+    }
+}
+
+Test(time_wait_fuzz, resets_that_go_out_are_held_back_for_what_is_owned)
+{
+    begin();
+    for (uint32_t i = OWNED; i < OWNED + 2; i++) { /* IPv4, IPv6 */
+        cr_expect_eq(guard(i, LAB_RST | LAB_ACK), TCX_NEXT);
+        own_reversed(i, FLOW_ACTIVE);
+        cr_expect_eq(guard(i, LAB_RST | LAB_ACK), TCX_NEXT);
+        own_reversed(i + 2, FLOW_FIN_WAIT2);
+        cr_expect_eq(guard(i + 2, LAB_RST), TC_ACT_SHOT);
+        cr_expect_eq(guard(i + 2, LAB_FIN_ACK), TCX_NEXT);
+        own_reversed(i + 4, FLOW_TIME_WAIT);
+        cr_expect_eq(guard(i + 4, LAB_RST | LAB_ACK), TC_ACT_SHOT);
+        cr_expect_eq(guard(i + 4, LAB_SYN), TCX_NEXT);
+    }
+    cr_expect_eq(owned_counters().resets_held_back, 4);
     finish();
 }

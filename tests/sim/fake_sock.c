@@ -187,6 +187,13 @@ bool sock_was_reset(int fd, uint64_t received_bytes)
     return conn != NULL && conn->reset && !conn->peer_fin;
 }
 
+bool sock_is_closed(int fd)
+{
+    const struct net_conn *conn = net_at(fd);
+
+    return conn != NULL && (conn->reset || (conn->our_fin && conn->peer_fin));
+}
+
 void sock_abort(int fd)
 {
     struct net_conn *conn = net_at(fd);

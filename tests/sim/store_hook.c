@@ -522,6 +522,15 @@ void __tsan_atomic_thread_fence(int order)
         return 1;                                                                                         \
     }
 
+uint64_t __tsan_atomic64_fetch_add(volatile uint64_t *address, uint64_t value, int order);
+uint64_t __tsan_atomic64_fetch_add(volatile uint64_t *address, uint64_t value, int order)
+{
+    (void)order;
+    before_store((const void *)address, sizeof(*address));
+    *address += value;
+    return *address - value;
+}
+
 ATOMIC(8, uint8_t)
 ATOMIC(16, uint16_t)
 ATOMIC(32, uint32_t)

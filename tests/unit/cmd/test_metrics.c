@@ -179,14 +179,14 @@ Test(metrics, source_ports_are_those_towards_the_server)
     memcpy(key.local + 12, (uint8_t[]){10, 0, 0, 7}, 4);
     flow_table_open(&table, &made);
     for (uint32_t i = 0; i < 3; i++, key.local_port++) {
-        uint32_t flow = flow_table_claim(&table, &key, 0, i, &intent);
+        uint32_t flow = flow_table_claim(&table, &key, 0, i, 0, &intent);
         if (i == 0) {
-            flow_table_time_wait(&table, flow, 0, &intent);
+            flow_table_time_wait(&table, flow, 0, 0, &intent);
         }
     }
-    (void)flow_table_claim(&table, &v6, 0, 3, &intent);
+    (void)flow_table_claim(&table, &v6, 0, 3, 0, &intent);
     key.remote_port++;
-    (void)flow_table_claim(&table, &key, 0, 4, &intent);
+    (void)flow_table_claim(&table, &key, 0, 4, 0, &intent);
     const char *text = print(METRICS_PROMETHEUS);
 #define PORTS "penstock_server_source_ports"
     cr_expect_eq(metrics_value(text, PORTS "{pool=\"app\",server=\"127.0.0.1:9001\",state=\"active\"}"), 2);
