@@ -19,6 +19,7 @@ struct command_options {
     const char *config;  /* -c FILE */
     const char *name;    /* -n NAME, instead of -c where only the running instance is meant */
     bool json;
+    bool now;             /* of `stop`: answer for no TIME_WAIT after the end */
     const char *listener; /* of `sessions`: which are meant; NULL: any. See cmd/exporter/sessions.h */
     const char *pool;
     const char *state;

@@ -7,8 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "cmd/instance.h"
+#include "cmd/kin.h"
+#include "cmd/leftover.h"
 #include "shm/image_box.h"
 
 enum { RELOAD_TIMEOUT_MS = 10000, UPGRADE_TIMEOUT_MS = 120000 };
@@ -45,16 +48,57 @@ int command_drain(const struct command_options *options)
     return send_signal(&instance, SIGTERM);
 }
 
+/* Whether any of those that a dead supervisor has left serves on. */
+static bool anybody_serves(const struct instance *instance)
+{
+    static struct kin found[KIN_MAX];
+    bool any = false;
+
+    for (uint32_t i = 0; i < instance->left_count; i++) {
+        int count = kin_find(&instance->left[i], found, KIN_MAX);
+        any = any || count < 0;
+        for (int k = 0; k < count; k++) {
+            any = any || found[k].role != KIN_LOGGER;
+            close(found[k].pidfd);
+        }
+    }
+    return any;
+}
+
+/* Programs that an instance has left, and that wait for the end of its last TIME_WAIT. Whether there were any. */
+static bool stop_lingering(const struct command_options *options)
+{
+    char pins[REGION_PINS_MAX];
+    struct image *image = options->name == NULL ? command_load(options->config, false) : NULL;
+    const char *name = image != NULL ? image->name : options->name;
+    struct instance instance;
+    bool removed = false;
+
+    if (name != NULL && instance_claim(&instance, name) == 0) {
+        bool ended = !anybody_serves(&instance);
+        if (ended) {
+            leftover_pins(pins, name);
+            removed = leftover_remove(pins);
+        }
+        instance_release(&instance, ended);
+    }
+    free(image);
+    return removed;
+}
+
 int command_stop(const struct command_options *options)
 {
     struct instance instance;
     struct region region;
 
+    if (options->now && stop_lingering(options)) {
+        return EXIT_SUCCESS;
+    }
     if (instance_open(&instance, &region, options) != 0) {
         return EXIT_FAILURE;
     }
     region_detach(&region);
-    return send_signal(&instance, SIGINT);
+    return send_signal(&instance, options->now ? SIGQUIT : SIGINT);
 }
 
 /* Waits until every worker has taken a newer configuration than `generation`, or the supervisor refused it. */

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "cmd/descriptors.h"
+#include "io/time_wait.h"
 
 #define HANDED "PENSTOCK_CLAIM" /* environment: the descriptor of a claim that is handed on */
 
@@ -227,6 +228,24 @@ static int open_theirs(pid_t pid, int fd, bool writable)
     return ours < 0 ? -errno : ours;
 }
 
+/* Where it cannot be had the region's own table stands in, which is empty. */
+static void map_flows(struct region *region)
+{
+    const char *pins = region->header->time_wait.pins;
+    int fds[REGION_FLOW_MAPS];
+    int result = pins[0] == '\0' ? 0 : time_wait_open_maps(pins, fds);
+
+    if (pins[0] != '\0' && result == 0) {
+        result = region_use_flow_maps(region, fds, false);
+        for (int i = 0; i < REGION_FLOW_MAPS; i++) {
+            close(fds[i]);
+        }
+    }
+    if (result < 0) {
+        fprintf(stderr, "penstock: cannot read the flow table below %s: %s\n", pins, strerror(-result));
+    }
+}
+
 static int map_region(struct region *region, pid_t pid, const int theirs[SEGMENT_COUNT], bool orders)
 {
     int fds[SEGMENT_COUNT] = {-1, -1, -1};
@@ -246,6 +265,9 @@ static int map_region(struct region *region, pid_t pid, const int theirs[SEGMENT
             close(fds[i]);
         }
         region->fds[i] = -1;
+    }
+    if (result >= 0) {
+        map_flows(region);
     }
     return result;
 }

@@ -9,8 +9,8 @@
 
 #include "cmd/command.h"
 
-/* Which of the options that choose sessions or flow entries a command takes. */
-enum choice { CHOOSES_NOTHING, CHOOSES_FLOWS = 1, CHOOSES_SESSIONS = 2 };
+/* Which of the options that are not for all commands a command takes. */
+enum choice { CHOOSES_NOTHING, CHOOSES_FLOWS = 1, CHOOSES_SESSIONS = 2, CHOOSES_END = 4 };
 
 struct command {
     const char *name;
@@ -42,7 +42,8 @@ static const struct command commands[] = {
     {"upgrade", command_upgrade,
      .summary = "let the running instance become the program that is installed now"},
     {"drain", command_drain, .summary = "accept nothing more, end when the last session has"},
-    {"stop", command_stop, .summary = "end now"},
+    {"stop", command_stop, .choices = CHOOSES_END,
+     .summary = "end now; its TIME_WAITs are answered to their end, but with --now"},
 };
 
 enum { COMMANDS = sizeof(commands) / sizeof(commands[0]) };
@@ -111,6 +112,8 @@ static int parse(const struct command *command, int count, char **words, struct 
             *(const char **)(void *)((char *)options + option->offset) = words[++i];
         } else if (strcmp(words[i], "--json") == 0) {
             options->json = true;
+        } else if (strcmp(words[i], "--now") == 0 && (command->choices & CHOOSES_END) != 0) {
+            options->now = true;
         } else if (words[i][0] != '-' && given < command->words_max) {
             options->words[given++] = words[i];
         } else {

@@ -90,6 +90,9 @@ static int create_region(struct supervisor *supervisor)
     if (result == 0) {
         result = supervisor_place_listeners(supervisor, supervisor->image);
     }
+    if (result == 0) {
+        result = supervisor_choose_time_wait(supervisor);
+    }
     return result == 0 ? image_box_publish(&supervisor->region, supervisor->image) : result;
 }
 
@@ -252,8 +255,11 @@ static void follow_signals(struct supervisor *supervisor)
         case SIGTERM:
             set_run_state(supervisor, supervisor->stopping ? RUN_STOP : RUN_DRAIN);
             break;
-        case SIGINT:
         case SIGQUIT:
+            supervisor->time_wait.at_once = true;
+            set_run_state(supervisor, RUN_STOP);
+            break;
+        case SIGINT:
             set_run_state(supervisor, RUN_STOP);
             break;
         case SIGHUP:
@@ -360,7 +366,9 @@ static void supervise(struct supervisor *supervisor)
         bool soon = supervisor->stopping || supervisor->reload_pending || supervisor->steered ||
                     supervisor->reload_by_us != 0 || supervisor->upgrade_wanted || supervisor->upgrading ||
                     supervisor_is_handing_over(supervisor);
-        (void)poll(polls, exporter + 1, soon ? SOON_MS : LOOK_EVERY_MS);
+        int time_wait_ms = supervisor_time_wait_ms(supervisor);
+        int look_ms = time_wait_ms >= 0 ? time_wait_ms : LOOK_EVERY_MS;
+        (void)poll(polls, exporter + 1, soon ? SOON_MS : look_ms);
         follow_signals(supervisor);
         if (supervisor->logger_pidfd >= 0 && polls[1].revents) {
             reap_logger(supervisor);
@@ -375,6 +383,7 @@ static void supervise(struct supervisor *supervisor)
         supervisor_watch_elders(supervisor);
         supervisor_follow_upgrade(supervisor);
         supervisor_follow_reload(supervisor);
+        supervisor_watch_time_wait(supervisor);
         note_reload(supervisor);
         tell_manager(supervisor);
     }
@@ -406,6 +415,7 @@ static void init(struct supervisor *supervisor)
 {
     raise_descriptor_limit();
     supervisor->logger_pidfd = -1;
+    supervisor->time_wait.destroy.fd = -1;
     supervisor->exporter = (struct supervised_exporter){.socket = -1, .next_socket = -1, .pidfd = -1};
     for (uint32_t i = 0; i < IMAGE_WORKERS_MAX; i++) {
         struct supervised_slot *slot = &supervisor->slots[i];
@@ -477,6 +487,7 @@ int supervisor_run(struct supervisor *supervisor)
         supervisor_close_listeners(supervisor);
     }
     end_children(supervisor);
+    supervisor_leave_time_wait(supervisor);
     log_line(LOG_LEVEL_INFO, "event=ended");
     return result == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -13,6 +13,8 @@
 #define PENSTOCK_CMD_SUPERVISOR_H
 
 #include "cmd/instance.h"
+#include "io/sock_destroy.h"
+#include "shm/flow_table.h"
 
 /* Descriptors are -1 where there is none. */
 struct supervised_slot {
@@ -51,6 +53,18 @@ struct supervised_exporter {
     uint64_t after_us; /* when it may be started again */
 };
 
+struct supervised_time_wait {
+    struct time_wait *programs;  /* NULL: the kernel keeps TIME_WAIT */
+    struct flow_table table;     /* theirs */
+    struct sock_destroy destroy; /* -1: the kernel keeps none beside */
+    uint64_t overruns;           /* seen and made up for */
+    uint64_t count_after_us;     /* when it is counted again */
+    uint64_t look_after_us;      /* when interfaces are looked at again */
+    bool told;                   /* that one cannot be had */
+    bool told_destroy;           /* that sockets cannot be destroyed */
+    bool at_once;                /* nothing is to be left when the instance ends */
+};
+
 struct supervisor {
     const char *config_path;
     const char *program; /* what an upgrade executes */
@@ -63,6 +77,7 @@ struct supervisor {
     int logger_pidfd;         /* -1: does not run */
     uint64_t logger_after_us; /* when it may be started again */
     struct supervised_exporter exporter;
+    struct supervised_time_wait time_wait;
     uint64_t tell_after_us; /* when the service manager is told again */
     int signal_fd;
     bool has_zero_copy; /* the kernel */
@@ -136,6 +151,23 @@ void supervisor_start_exporter(struct supervisor *supervisor);
 void supervisor_reap_exporter(struct supervisor *supervisor);
 
 void supervisor_end_exporter(struct supervisor *supervisor);
+
+/* Decides whose TIME_WAIT is, before anybody is started. 0, or -errno where it cannot be as the configuration demands; the log
+ * says why. */
+int supervisor_choose_time_wait(struct supervisor *supervisor);
+
+/* Goes on with what the dead supervisor had. */
+void supervisor_take_over_time_wait(struct supervisor *supervisor);
+
+/* How long the supervisor may sleep before that; -1: for ever. */
+int supervisor_time_wait_ms(const struct supervisor *supervisor);
+
+/* What is to be done now and then. */
+void supervisor_watch_time_wait(struct supervisor *supervisor);
+
+/* The instance has ended: lets the programs answer for what is left, or removes them. */
+void supervisor_leave_time_wait(struct supervisor *supervisor);
+
 /* Forks keepers where they are missing: for the slots of the image, and for workers that have lost theirs. At most once
  * a second for a slot. 0 or -errno. */
 int supervisor_tend_slots(struct supervisor *supervisor);

@@ -287,6 +287,7 @@ static int take_all(struct supervisor *supervisor, const struct kin_memory *memo
     if (result < 0) {
         return result;
     }
+    supervisor_take_over_time_wait(supervisor);
     supervisor->region.header->supervisor_pid = (uint32_t)getpid();
     snprintf(supervisor->region.header->version, REGION_VERSION_MAX, "%s", penstock_version());
     supervisor->stopping = supervisor->region.header->run_state != RUN_SERVE;

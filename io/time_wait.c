@@ -2,31 +2,58 @@
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
+#include <dirent.h>
 #include <errno.h>
-#include <net/if.h>
-#include <net/if_arp.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/capability.h>
-#include <sys/ioctl.h>
-#include <sys/mman.h>
-#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "io/bpf/time_wait.skel.h"
+#include "io/time_wait_attach.h"
 
 enum {
-    TCX_INGRESS = 46, /* enum bpf_attach_type, since Linux 6.6 */
     NO_INTERFACE = 0x7fffffff,
+    PIN_PATH_MAX = REGION_PINS_MAX + 64,
+    SHAPE_VERSION = 1, /* another where an entry, its place or its states mean something else */
+};
+
+/* Pins of links. */
+#define PUBLISHER "publisher:" /* and the inode of the cgroup */
+#define RESPONDER "responder:" /* and the index of the interface */
+
+/* What is pinned beside the maps, so that another process places entries as the programs do. */
+struct pinned_shape {
+    uint32_t version;
+    uint32_t groups;
+    uint64_t seed;
+};
+
+/* Where note_published() puts what it is called with. */
+struct published_batch {
+    uint32_t *indexes;
+    uint32_t count;
+    uint32_t max;
+};
+
+struct responder {
+    int interface;
+    int link;
 };
 
 struct time_wait {
     struct time_wait_bpf *bpf;
-    struct bpf_link *publisher;
-    int responders[TIME_WAIT_INTERFACES_MAX];
+    char pins[REGION_PINS_MAX];
+    uint64_t seed;
+    struct ring_buffer *published;
+    struct published_batch batch;
+    int publisher;
+    struct responder responders[TIME_WAIT_INTERFACES_MAX];
     uint32_t interfaces;
-    struct flow_table table;
 };
 
 static int be_quiet(enum libbpf_print_level level, const char *format, va_list arguments)
@@ -74,16 +101,10 @@ static bool check_privileges(char why[TIME_WAIT_WHY_MAX])
     return true;
 }
 
-static int attach(const struct time_wait_bpf *bpf, int interface)
-{
-    return bpf_link_create(bpf_program__fd(bpf->progs.responder), interface,
-                           (enum bpf_attach_type)TCX_INGRESS, NULL);
-}
-
 /* A kernel that knows tcx misses the interface; one that does not, the attach type. */
 static bool check_tcx(const struct time_wait_bpf *bpf, char why[TIME_WAIT_WHY_MAX])
 {
-    int link = attach(bpf, NO_INTERFACE);
+    int link = time_wait_attach_to(TIME_WAIT_TCX, bpf_program__fd(bpf->progs.responder), NO_INTERFACE);
 
     if (link >= 0) {
         close(link);
@@ -91,34 +112,209 @@ static bool check_tcx(const struct time_wait_bpf *bpf, char why[TIME_WAIT_WHY_MA
     return link == -ENODEV || missing(why, "the kernel has no tcx (Linux 6.6)");
 }
 
-static void *map_array(const struct bpf_map *map)
-{
-    size_t bytes = (size_t)bpf_map__value_size(map) * bpf_map__max_entries(map);
-    void *address = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, bpf_map__fd(map), 0);
+/* --- Pins ------------------------------------------------------------------------------------------------- */
 
-    return address != MAP_FAILED ? address : NULL;
+static const char *pin_path(const char *pins, const char *name)
+{
+    static char path[PIN_PATH_MAX];
+
+    snprintf(path, sizeof(path), "%s/%s", pins, name);
+    return path;
 }
 
-static void unmap_array(const struct bpf_map *map, void *address)
+/* The directory, in a BPF file system that somebody has mounted. */
+static bool make_pins(const char *pins, char why[TIME_WAIT_WHY_MAX])
 {
-    if (address != NULL) {
-        (void)munmap(address, (size_t)bpf_map__value_size(map) * bpf_map__max_entries(map));
+    char path[PIN_PATH_MAX];
+    struct statfs fs;
+
+    snprintf(path, sizeof(path), "%s", pins);
+    for (char *at = strchr(path + 1, '/'); at != NULL; at = strchr(at + 1, '/')) {
+        *at = '\0';
+        (void)mkdir(path, S_IRWXU);
+        *at = '/';
     }
+    if ((mkdir(path, S_IRWXU) != 0 && errno != EEXIST) || statfs(path, &fs) != 0 ||
+        (uint64_t)fs.f_type != BPF_FS_MAGIC) {
+        (void)rmdir(path);
+        snprintf(why, TIME_WAIT_WHY_MAX, "%s cannot be had: %s", pins,
+                 errno == EACCES || errno == EPERM ? strerror(errno) : "no BPF file system is mounted there");
+        return false;
+    }
+    return true;
 }
+
+static int pinned_value(const char *pins, const char *name, void *value)
+{
+    uint32_t key = 0;
+    int map = bpf_obj_get(pin_path(pins, name));
+    int result = map < 0 ? map : bpf_map_lookup_elem(map, &key, value);
+
+    if (map >= 0) {
+        close(map);
+    }
+    return result;
+}
+
+static int pin_value(const char *pins, const char *name, const void *value, uint32_t size)
+{
+    uint32_t key = 0;
+    int map = bpf_map_create(BPF_MAP_TYPE_ARRAY, name, sizeof(key), size, 1, NULL);
+    int result = map < 0 ? map : bpf_map_update_elem(map, &key, value, BPF_ANY);
+
+    if (result == 0) {
+        result = bpf_obj_pin(map, pin_path(pins, name));
+    }
+    if (map >= 0) {
+        close(map);
+    }
+    return result;
+}
+
+int time_wait_pin_number(const char *pins, const char *name, uint32_t number)
+{
+    return pin_value(pins, name, &number, sizeof(number));
+}
+
+int time_wait_pinned_number(const char *pins, const char *name, uint32_t *number)
+{
+    return pinned_value(pins, name, number);
+}
+
+/* Takes the table that is pinned, or makes room for another. */
+static int use_pins(struct time_wait *time_wait, const struct time_wait_shape *shape)
+{
+    struct pinned_shape pinned = {0};
+    struct pinned_shape wanted = {SHAPE_VERSION, shape->groups, shape->seed};
+    struct bpf_map *map;
+    int result = 0;
+
+    if (pinned_value(shape->pins, "shape", &pinned) == 0 && pinned.version == wanted.version &&
+        pinned.groups == wanted.groups) {
+        time_wait->seed = pinned.seed;
+    } else {
+        (void)time_wait_unpin(shape->pins);
+        (void)mkdir(shape->pins, S_IRWXU);
+        result = pin_value(shape->pins, "shape", &wanted, sizeof(wanted));
+    }
+    bpf_object__for_each_map(map, time_wait->bpf->obj)
+    {
+        if (result == 0 && !bpf_map__is_internal(map)) {
+            result = bpf_map__set_pin_path(map, pin_path(shape->pins, bpf_map__name(map)));
+        }
+    }
+    return result;
+}
+
+/* The link that a process before us had pinned by this name, with our program in it: `native` where it is one of XDP.
+ * -errno: none that still lives. */
+static int take_link(const struct time_wait *time_wait, const char *name, const struct bpf_program *program,
+                     const struct bpf_program *native)
+{
+    int link = time_wait->pins[0] != '\0' ? bpf_obj_get(pin_path(time_wait->pins, name)) : -ENOENT;
+    int result = link;
+
+    if (link >= 0) {
+        bool is_native = time_wait_attached(link) == TIME_WAIT_XDP;
+        result = bpf_link_update(link, bpf_program__fd(is_native ? native : program), NULL);
+    }
+
+    if (link >= 0 && result < 0) {
+        (void)unlink(pin_path(time_wait->pins, name));
+        close(link);
+    }
+    return result < 0 ? result : link;
+}
+
+/* The link, pinned; or -errno. */
+static int keep_link(const struct time_wait *time_wait, int link, const char *name)
+{
+    int result =
+        link >= 0 && time_wait->pins[0] != '\0' ? bpf_obj_pin(link, pin_path(time_wait->pins, name)) : 0;
+
+    if (result < 0) {
+        close(link);
+    }
+    return result < 0 ? result : link;
+}
+
+int time_wait_open_maps(const char *pins, int fds[REGION_FLOW_MAPS])
+{
+    fds[0] = bpf_obj_get(pin_path(pins, "flow_tags"));
+    if (fds[0] < 0) {
+        return fds[0];
+    }
+    fds[1] = bpf_obj_get(pin_path(pins, "flow_entries"));
+    if (fds[1] < 0) {
+        close(fds[0]);
+        return fds[1];
+    }
+    return 0;
+}
+
+int time_wait_unpin(const char *pins)
+{
+    struct dirent *entry;
+    DIR *directory = opendir(pins);
+
+    if (directory == NULL) {
+        return errno == ENOENT ? 0 : -errno;
+    }
+    while ((entry = readdir(directory)) != NULL) {
+        if (entry->d_name[0] != '.') {
+            (void)unlinkat(dirfd(directory), entry->d_name, 0);
+        }
+    }
+    closedir(directory);
+    return rmdir(pins) == 0 ? 0 : -errno;
+}
+
+/* --- What was published --------------------------------------------------------------------------------- */
+
+/* Negative: it is the last. */
+static int note_published(void *context, void *record, size_t size)
+{
+    struct published_batch *batch = context;
+
+    (void)size;
+    memcpy(&batch->indexes[batch->count++], record, sizeof(uint32_t));
+    return batch->count < batch->max ? 0 : -ENOBUFS;
+}
+
+uint32_t time_wait_take_published(struct time_wait *time_wait, uint32_t *indexes, uint32_t max)
+{
+    time_wait->batch = (struct published_batch){.indexes = indexes, .max = max};
+    (void)ring_buffer__consume(time_wait->published);
+    return time_wait->batch.count;
+}
+
+/* --- Loading ---------------------------------------------------------------------------------------------- */
 
 static bool load(struct time_wait *time_wait, const struct time_wait_shape *shape,
                  char why[TIME_WAIT_WHY_MAX])
 {
     struct time_wait_bpf *bpf = time_wait->bpf = time_wait_bpf__open();
+    int error = 0;
 
     if (bpf == NULL) {
         return missing(why, "the programs cannot be read");
     }
+    time_wait->seed = shape->seed;
+    if (shape->pins != NULL) {
+        if (!make_pins(shape->pins, why)) {
+            return false;
+        }
+        snprintf(time_wait->pins, sizeof(time_wait->pins), "%s", shape->pins);
+        error = use_pins(time_wait, shape);
+    }
     bpf->rodata->flow_groups = shape->groups;
-    bpf->rodata->flow_seed = shape->seed;
+    bpf->rodata->flow_seed = time_wait->seed;
     bpf->rodata->two_msl_ms = shape->two_msl_ms;
     bpf->rodata->ack_limit_ms = shape->ack_limit_ms;
-    int error = bpf_map__set_max_entries(bpf->maps.flow_tags, shape->groups);
+    bpf->rodata->sole_owner = shape->sole_owner;
+    if (error == 0) {
+        error = bpf_map__set_max_entries(bpf->maps.flow_tags, shape->groups);
+    }
     if (error == 0) {
         error = bpf_map__set_max_entries(bpf->maps.flow_entries, shape->groups * FLOW_GROUP);
     }
@@ -129,14 +325,10 @@ static bool load(struct time_wait *time_wait, const struct time_wait_shape *shap
         snprintf(why, TIME_WAIT_WHY_MAX, "the kernel does not take the programs: %s", strerror(-error));
         return false;
     }
-    time_wait->table = (struct flow_table){
-        .tags = map_array(bpf->maps.flow_tags),
-        .entries = map_array(bpf->maps.flow_entries),
-        .groups = shape->groups,
-        .seed = shape->seed,
-    };
-    if (time_wait->table.tags == NULL || time_wait->table.entries == NULL) {
-        return missing(why, "the table cannot be mapped");
+    time_wait->published =
+        ring_buffer__new(bpf_map__fd(bpf->maps.published), note_published, &time_wait->batch, NULL);
+    if (time_wait->published == NULL) {
+        return missing(why, "the ring buffer cannot be mapped");
     }
     return check_tcx(bpf, why);
 }
@@ -151,6 +343,7 @@ struct time_wait *time_wait_create(const struct time_wait_shape *shape, char why
         missing(why, "no memory");
         return NULL;
     }
+    time_wait->publisher = -1;
     libbpf_print_fn_t print = libbpf_set_print(be_quiet);
     bool loaded = load(time_wait, shape, why);
     (void)libbpf_set_print(print);
@@ -161,69 +354,170 @@ struct time_wait *time_wait_create(const struct time_wait_shape *shape, char why
     return time_wait;
 }
 
-bool time_wait_probe(char why[TIME_WAIT_WHY_MAX])
+uint64_t time_wait_seed(const struct time_wait *time_wait)
 {
-    struct time_wait *time_wait = time_wait_create(&(struct time_wait_shape){.groups = 1}, why);
-
-    if (time_wait == NULL) {
-        return false;
-    }
-    time_wait_destroy(time_wait);
-    return true;
+    return time_wait->seed;
 }
 
-void time_wait_table(const struct time_wait *time_wait, struct flow_table *table)
+void time_wait_maps(const struct time_wait *time_wait, int fds[REGION_FLOW_MAPS])
 {
-    *table = time_wait->table;
+    fds[0] = bpf_map__fd(time_wait->bpf->maps.flow_tags);
+    fds[1] = bpf_map__fd(time_wait->bpf->maps.flow_entries);
+}
+
+/* --- Attaching -------------------------------------------------------------------------------------------- */
+
+/* Calls `visit` for what is pinned and has a name that begins with `prefix`, and the number after it. */
+static void each_pin(const struct time_wait *time_wait, const char *prefix,
+                     void (*visit)(const struct time_wait *, const char *name, unsigned long number, void *),
+                     void *context)
+{
+    size_t length = strlen(prefix);
+    struct dirent *entry;
+    DIR *directory = time_wait->pins[0] != '\0' ? opendir(time_wait->pins) : NULL;
+
+    while (directory != NULL && (entry = readdir(directory)) != NULL) {
+        if (strncmp(entry->d_name, prefix, length) == 0) {
+            visit(time_wait, entry->d_name, strtoul(entry->d_name + length, NULL, 10), context);
+        }
+    }
+    if (directory != NULL) {
+        closedir(directory);
+    }
+}
+
+static void renew_publisher(const struct time_wait *time_wait, const char *name, unsigned long number,
+                            void *context)
+{
+    const struct bpf_program *program = time_wait->bpf->progs.publisher;
+    int link = take_link(time_wait, name, program, program);
+
+    (void)number;
+    (void)context;
+    if (link >= 0) {
+        close(link);
+    }
 }
 
 int time_wait_publish(struct time_wait *time_wait, int cgroup_fd)
 {
-    if (time_wait->publisher != NULL) {
-        return -EALREADY;
-    }
-    time_wait->publisher = bpf_program__attach_cgroup(time_wait->bpf->progs.publisher, cgroup_fd);
-    return time_wait->publisher != NULL ? 0 : -errno;
-}
+    const struct bpf_program *program = time_wait->bpf->progs.publisher;
+    char name[48];
+    struct stat cgroup;
 
-/* The index of an interface whose packets begin with an Ethernet header. */
-static int find_interface(const char *interface)
-{
-    struct ifreq request = {0};
-    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-
-    if (fd < 0) {
+    if (fstat(cgroup_fd, &cgroup) != 0) {
         return -errno;
     }
-    strncpy(request.ifr_name, interface, sizeof(request.ifr_name) - 1);
-    int result = ioctl(fd, SIOCGIFHWADDR, &request) != 0 ? -errno : 0;
-    int type = request.ifr_hwaddr.sa_family;
-    if (result == 0 && type != ARPHRD_ETHER && type != ARPHRD_LOOPBACK) {
-        result = -ENOTSUP;
+    each_pin(time_wait, PUBLISHER, renew_publisher, NULL);
+    snprintf(name, sizeof(name), PUBLISHER "%lu", (unsigned long)cgroup.st_ino);
+    int link = take_link(time_wait, name, program, program);
+    if (link < 0) {
+        link = bpf_link_create(bpf_program__fd(program), cgroup_fd, BPF_CGROUP_SOCK_OPS, NULL);
+        link = keep_link(time_wait, link, name);
     }
-    if (result == 0) {
-        result = ioctl(fd, SIOCGIFINDEX, &request) != 0 ? -errno : request.ifr_ifindex;
-    }
-    close(fd);
-    return result;
+    time_wait->publisher = link;
+    return link < 0 ? link : 0;
 }
 
-int time_wait_answer(struct time_wait *time_wait, const char *interface)
+static const char *responder_name(int interface)
 {
-    int index = find_interface(interface);
+    static char name[32];
 
-    if (index < 0) {
-        return index;
+    snprintf(name, sizeof(name), RESPONDER "%d", interface);
+    return name;
+}
+
+static bool answers_at(const struct time_wait *time_wait, int interface)
+{
+    for (uint32_t i = 0; i < time_wait->interfaces; i++) {
+        if (time_wait->responders[i].interface == interface) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static int answer_at(struct time_wait *time_wait, int interface)
+{
+    if (answers_at(time_wait, interface)) {
+        return 0;
     }
     if (time_wait->interfaces == TIME_WAIT_INTERFACES_MAX) {
         return -ENOSPC;
     }
-    int link = attach(time_wait->bpf, index);
+    const struct bpf_program *tcx = time_wait->bpf->progs.responder;
+    const struct bpf_program *native = time_wait->bpf->progs.native_responder;
+    const char *name = responder_name(interface);
+    int link = take_link(time_wait, name, tcx, native);
+    if (link < 0) {
+        link = time_wait_attach(bpf_program__fd(tcx), bpf_program__fd(native), interface);
+        link = keep_link(time_wait, link, name);
+    }
     if (link < 0) {
         return link;
     }
-    time_wait->responders[time_wait->interfaces++] = link;
+    time_wait->responders[time_wait->interfaces++] = (struct responder){.interface = interface, .link = link};
     return 0;
+}
+
+static bool is_among(int interface, const int *interfaces, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        if (interfaces[i] == interface) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void leave_others(struct time_wait *time_wait, const int *interfaces, uint32_t count)
+{
+    uint32_t kept = 0;
+
+    for (uint32_t i = 0; i < time_wait->interfaces; i++) {
+        struct responder responder = time_wait->responders[i];
+        if (is_among(responder.interface, interfaces, count)) {
+            time_wait->responders[kept++] = responder;
+        } else {
+            close(responder.link);
+        }
+    }
+    time_wait->interfaces = kept;
+}
+
+struct interfaces {
+    const int *indexes;
+    uint32_t count;
+};
+
+/* One that a process before us had left as well. */
+static void unpin_other(const struct time_wait *time_wait, const char *name, unsigned long number,
+                        void *context)
+{
+    const struct interfaces *wanted = context;
+
+    if (!is_among((int)number, wanted->indexes, wanted->count)) {
+        (void)unlink(pin_path(time_wait->pins, name));
+    }
+}
+
+int time_wait_answer(struct time_wait *time_wait, const int *interfaces, uint32_t count)
+{
+    struct interfaces wanted = {interfaces, count};
+    int result = 0;
+
+    leave_others(time_wait, interfaces, count);
+    each_pin(time_wait, RESPONDER, unpin_other, &wanted);
+    for (uint32_t i = 0; i < count; i++) {
+        int answered = answer_at(time_wait, interfaces[i]);
+        result = result < 0 ? result : answered;
+    }
+    return result;
+}
+
+uint32_t time_wait_interfaces(const struct time_wait *time_wait)
+{
+    return time_wait->interfaces;
 }
 
 void time_wait_count(const struct time_wait *time_wait, struct time_wait_counters *counters)
@@ -248,16 +542,20 @@ int time_wait_responder(const struct time_wait *time_wait)
     return bpf_program__fd(time_wait->bpf->progs.responder);
 }
 
+int time_wait_native_responder(const struct time_wait *time_wait)
+{
+    return bpf_program__fd(time_wait->bpf->progs.native_responder);
+}
+
 void time_wait_destroy(struct time_wait *time_wait)
 {
     for (uint32_t i = 0; i < time_wait->interfaces; i++) {
-        close(time_wait->responders[i]);
+        close(time_wait->responders[i].link);
     }
-    (void)bpf_link__destroy(time_wait->publisher);
-    if (time_wait->bpf != NULL) {
-        unmap_array(time_wait->bpf->maps.flow_tags, time_wait->table.tags);
-        unmap_array(time_wait->bpf->maps.flow_entries, time_wait->table.entries);
+    if (time_wait->publisher >= 0) {
+        close(time_wait->publisher);
     }
+    ring_buffer__free(time_wait->published);
     time_wait_bpf__destroy(time_wait->bpf);
     free(time_wait);
 }

@@ -5,23 +5,23 @@
 
 #include "io/time_wait.h"
 
-bool time_wait_probe(char why[TIME_WAIT_WHY_MAX])
-{
-    snprintf(why, TIME_WAIT_WHY_MAX, "built without BPF");
-    return false;
-}
-
 struct time_wait *time_wait_create(const struct time_wait_shape *shape, char why[TIME_WAIT_WHY_MAX])
 {
     (void)shape;
-    (void)time_wait_probe(why);
+    snprintf(why, TIME_WAIT_WHY_MAX, "built without BPF");
     return NULL;
 }
 
-void time_wait_table(const struct time_wait *time_wait, struct flow_table *table)
+uint64_t time_wait_seed(const struct time_wait *time_wait)
 {
     (void)time_wait;
-    *table = (struct flow_table){0};
+    return 0;
+}
+
+void time_wait_maps(const struct time_wait *time_wait, int fds[REGION_FLOW_MAPS])
+{
+    (void)time_wait;
+    memset(fds, -1, REGION_FLOW_MAPS * sizeof(*fds));
 }
 
 int time_wait_publish(struct time_wait *time_wait, int cgroup_fd)
@@ -31,11 +31,26 @@ int time_wait_publish(struct time_wait *time_wait, int cgroup_fd)
     return -ENOTSUP;
 }
 
-int time_wait_answer(struct time_wait *time_wait, const char *interface)
+int time_wait_answer(struct time_wait *time_wait, const int *interfaces, uint32_t count)
 {
     (void)time_wait;
-    (void)interface;
+    (void)interfaces;
+    (void)count;
     return -ENOTSUP;
+}
+
+uint32_t time_wait_interfaces(const struct time_wait *time_wait)
+{
+    (void)time_wait;
+    return 0;
+}
+
+uint32_t time_wait_take_published(struct time_wait *time_wait, uint32_t *indexes, uint32_t max)
+{
+    (void)time_wait;
+    (void)indexes;
+    (void)max;
+    return 0;
 }
 
 void time_wait_count(const struct time_wait *time_wait, struct time_wait_counters *counters)
@@ -50,7 +65,42 @@ int time_wait_responder(const struct time_wait *time_wait)
     return -1;
 }
 
+int time_wait_native_responder(const struct time_wait *time_wait)
+{
+    (void)time_wait;
+    return -1;
+}
+
 void time_wait_destroy(struct time_wait *time_wait)
 {
     (void)time_wait;
+}
+
+int time_wait_open_maps(const char *pins, int fds[REGION_FLOW_MAPS])
+{
+    (void)pins;
+    (void)fds;
+    return -ENOTSUP;
+}
+
+int time_wait_unpin(const char *pins)
+{
+    (void)pins;
+    return 0;
+}
+
+int time_wait_pin_number(const char *pins, const char *name, uint32_t number)
+{
+    (void)pins;
+    (void)name;
+    (void)number;
+    return -ENOTSUP;
+}
+
+int time_wait_pinned_number(const char *pins, const char *name, uint32_t *number)
+{
+    (void)pins;
+    (void)name;
+    (void)number;
+    return -ENOENT;
 }

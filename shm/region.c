@@ -158,6 +158,52 @@ int region_create(struct region *region, const struct region_shape *shape)
     return 0;
 }
 
+static uint64_t flow_map_bytes(const struct region *region, int map)
+{
+    static const enum region_table tables[REGION_FLOW_MAPS] = {TABLE_FLOW_TAGS, TABLE_FLOW_ENTRIES};
+    const struct region_table_place *place = &region->header->tables[tables[map]];
+
+    return round_up(place->count * place->stride, PAGE);
+}
+
+/* The kernel refuses to map more than there is. */
+static int map_flows(struct region *region, int map, bool writable)
+{
+    unsigned char *old = region->flow_maps[map];
+    void *address = mmap(old, flow_map_bytes(region, map), PROT_READ | (writable ? PROT_WRITE : 0),
+                         MAP_SHARED | (old != NULL ? MAP_FIXED : 0), region->flow_fds[map], 0);
+
+    if (address == MAP_FAILED) {
+        return -errno;
+    }
+    region->flow_maps[map] = address;
+    return 0;
+}
+
+void region_leave_flow_maps(struct region *region)
+{
+    for (int i = 0; i < REGION_FLOW_MAPS; i++) {
+        if (region->flow_maps[i] != NULL) {
+            (void)munmap(region->flow_maps[i], flow_map_bytes(region, i));
+            region->flow_maps[i] = NULL;
+        }
+    }
+}
+
+int region_use_flow_maps(struct region *region, const int fds[REGION_FLOW_MAPS], bool writable)
+{
+    int result = 0;
+
+    memcpy(region->flow_fds, fds, sizeof(region->flow_fds));
+    for (int i = 0; i < REGION_FLOW_MAPS && result == 0; i++) {
+        result = map_flows(region, i, writable);
+    }
+    if (result < 0) {
+        region_leave_flow_maps(region);
+    }
+    return result;
+}
+
 /* A descriptor opened for reading takes the segment's number, a mapping of it the segment's place. 0 or -errno. */
 static int confine_segment(struct region *region, enum region_segment segment)
 {
@@ -190,6 +236,10 @@ int region_confine_reader(struct region *region)
 
     if (result == 0) {
         result = confine_segment(region, SEGMENT_TABLES);
+    }
+    for (int i = 0; i < REGION_FLOW_MAPS && result == 0 && region->flow_maps[i] != NULL; i++) {
+        result = map_flows(region, i, false);
+        close(region->flow_fds[i]);
     }
     if (result == 0 && region->segments[SEGMENT_BANK] != NULL) {
         munmap(region->segments[SEGMENT_BANK], region->header->segment_bytes[SEGMENT_BANK]);
@@ -290,6 +340,7 @@ void region_detach(struct region *region)
     uint64_t bytes[SEGMENT_COUNT] = {0};
 
     if (header != NULL) {
+        region_leave_flow_maps(region);
         memcpy(bytes, header->segment_bytes, sizeof(bytes));
     }
     for (int i = 0; i < SEGMENT_COUNT; i++) {

@@ -38,6 +38,8 @@ enum {
     REGION_HEADER_BYTES = 4096,
     REGION_VERSION_MAX = 32,
     REGION_WHY_MAX = 160,
+    REGION_PINS_MAX = 128,
+    REGION_FLOW_MAPS = 2, /* tags, entries */
 };
 
 enum run_state {
@@ -57,15 +59,15 @@ struct region_table_place {
 
 /* Who keeps TIME_WAIT. Written by the supervisor; what is counted, about once a second. */
 struct region_time_wait {
-    uint32_t owned;          /* by the flow table, else by the kernel */
-    uint32_t two_msl_ms;     /* of entries */
-    uint32_t interfaces;     /* that a responder is attached to */
-    uint32_t buckets_set;    /* net.ipv4.tcp_max_tw_buckets was set to 0 */
-    uint32_t buckets_before; /* and what it was */
+    uint32_t owned;      /* by the flow table, else by the kernel */
+    uint32_t two_msl_ms; /* of entries */
+    uint32_t interfaces; /* that a responder is attached to */
     uint32_t reserved;
     uint64_t destroyed; /* of the kernel's own, after they had been published */
     struct time_wait_counters counters;
     char why[REGION_WHY_MAX]; /* the kernel keeps it */
+    char pins
+        [REGION_PINS_MAX]; /* the directory below which the table is pinned; "": the region's own is used */
 };
 
 /*
@@ -128,6 +130,9 @@ struct region {
     int fds[SEGMENT_COUNT];
     unsigned char *segments[SEGMENT_COUNT];
     struct region_header *header;
+    int flow_fds[REGION_FLOW_MAPS]; /* meaningful only with the next */
+    unsigned char
+        *flow_maps[REGION_FLOW_MAPS]; /* BPF arrays in place of FLOW_TAGS and FLOW_ENTRIES; NULL: none */
 };
 
 struct region_shape {
@@ -167,6 +172,13 @@ int region_write_head(const struct region *region, int head_fd);
  * -EPROTO where it is no region. */
 int region_map_header(int head_fd, struct region_header **header);
 void region_unmap_header(struct region_header *header);
+
+/* Maps two BPF arrays, of the tags and of the entries, in the place of the region's own flow table; keeps the descriptors.
+ * 0 or -errno. */
+int region_use_flow_maps(struct region *region, const int fds[REGION_FLOW_MAPS], bool writable);
+
+/* The region's own table again. */
+void region_leave_flow_maps(struct region *region);
 
 /* Unmaps; leaves the descriptors open. */
 void region_detach(struct region *region);
