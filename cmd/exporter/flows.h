@@ -39,7 +39,6 @@ struct flow_list {
     struct flow_filter filter;
     struct flow_table table;
     struct flow_walk walk;
-    uint32_t two_msl_ms;
     uint64_t now_us; /* CLOCK_MONOTONIC */
     uint64_t passed;
 };
