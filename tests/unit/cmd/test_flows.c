@@ -100,6 +100,7 @@ Test(flows, are_as_old_as_their_2msl_says)
 
     made.flow_maps[0] = table.tags; /* as where the table is shared with BPF programs */
     made.flow_maps[1] = (unsigned char *)table.entries;
+    made.header->time_wait.owned = 1;
     made.header->time_wait.two_msl_ms = 90000;
     table.entries[index].expire_ms = (uint32_t)(clock_now_us() / 1000) + 80000;
     table.entries[index].state = FLOW_TIME_WAIT;
