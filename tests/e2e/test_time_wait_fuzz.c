@@ -395,7 +395,7 @@ static int guard(uint32_t i, uint8_t flags)
 
     now.in_length = lab_build(&peer, &segment, now.in);
     run_program(&now, time_wait_guard(owned.time_wait));
-    expect_untouched(&now);
+    cr_expect_arr_eq(now.out, now.in, now.in_length);
     return now.verdict;
 }
 
