@@ -237,6 +237,21 @@ uint32_t flow_table_find(const struct flow_table *table, const struct flow_key *
     return FLOW_NONE;
 }
 
+bool flow_table_key(const struct flow_table *table, uint32_t index, struct flow_key *key)
+{
+    struct flow_entry copy;
+
+    if (index >= table->groups * FLOW_GROUP || get_tag(table, index) == 0 ||
+        !snapshot_read(&copy, &table->entries[index], sizeof(copy)) ||
+        (copy.state != FLOW_FIN_WAIT2 && copy.state != FLOW_TIME_WAIT)) {
+        return false;
+    }
+    *key = (struct flow_key){.local_port = copy.local_port, .remote_port = copy.remote_port};
+    memcpy(key->remote, copy.remote, sizeof(key->remote));
+    memcpy(key->local, copy.local, sizeof(key->local));
+    return true;
+}
+
 void flow_table_release(struct flow_table *table, uint32_t index, uint32_t slot, uint32_t *intent)
 {
     if (seize(table, index, head_active(slot), slot, intent)) {

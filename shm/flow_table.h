@@ -63,6 +63,9 @@ uint32_t flow_table_claim(struct flow_table *table, const struct flow_key *key, 
 /* The entry of the tuple that is ACTIVE or later; FLOW_NONE: none. */
 uint32_t flow_table_find(const struct flow_table *table, const struct flow_key *key);
 
+/* The tuple of an entry in FIN_WAIT2 or TIME_WAIT, as the publisher announced it; false where it is none any more. */
+bool flow_table_key(const struct flow_table *table, uint32_t index, struct flow_key *key);
+
 /* Frees the slot's ACTIVE entry of a connection that left no TIME_WAIT. Nothing where it is the slot's no more. */
 void flow_table_release(struct flow_table *table, uint32_t index, uint32_t slot, uint32_t *intent);
 

@@ -301,6 +301,24 @@ Test(flow_rows, owned_close_before_the_kernels_end)
     }
 }
 
+/* Only of one that has a TIME_WAIT of the kernel's beside it. */
+Test(flow_rows, owned_tuple_of_what_was_published)
+{
+    struct flow_key expected = key_make(SESSION);
+    struct flow_key key;
+    uint32_t index = begin_row(true);
+
+    cr_expect_not(flow_table_key(&table, index, &key));
+    flow_table_orphan(&table, index, SLOT, 5000);
+    cr_expect_not(flow_table_key(&table, index, &key));
+    cr_expect(program_ends(index, FLOW_FIN_WAIT2, 5000));
+    cr_expect(flow_table_key(&table, index, &key));
+    cr_expect_eq(memcmp(&key, &expected, sizeof(key)), 0);
+    program_leaves(index, FLOW_RELEASED, 6000);
+    cr_expect_not(flow_table_key(&table, index, &key));
+    cr_expect_not(flow_table_key(&table, UINT32_MAX, &key));
+}
+
 /* LAST_ACK, RST, abort while the session is there. */
 Test(flow_rows, owned_other_end_before_the_session_ends)
 {
