@@ -93,7 +93,7 @@ static void check_graceful(const struct log_record *record, const struct net_con
 /* To wait for a source port in vain is a failure without a connect. */
 static bool is_exhausted(void)
 {
-    return sim.config->ports < sim.config->at_once / 4;
+    return sim.config->ports < sim.config->at_once;
 }
 
 static void check_connect_reason(const struct log_record *record, const struct net_conn *client)
