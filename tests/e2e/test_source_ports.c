@@ -29,7 +29,7 @@ static void begin(void)
 /* The other end of an accepted connection. */
 static uint16_t source_of(int fd, char text[INET6_ADDRSTRLEN])
 {
-    struct sockaddr_storage address;
+    struct sockaddr_storage address = {.ss_family = AF_UNSPEC};
     socklen_t length = sizeof(address);
 
     cr_assert_eq(getpeername(fd, (struct sockaddr *)&address, &length), 0);
