@@ -1,5 +1,6 @@
 /* Penstock that owns TIME_WAIT: starts, says so, answers; what it leaves at a stop, and for how long. */
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -277,6 +278,34 @@ Test(owned, lingers_on_after_a_start_that_fails)
     waiting_expect_answer(&conversation);
     WAIT_UNTIL(access(product_pins(), F_OK) != 0);
     WAIT_UNTIL(lab_sysctl_now(BUCKETS) != 0);
+    product_expect_gone();
+    bed_end();
+}
+
+/* Two instances in one cgroup: each publishes what is its own. */
+Test(owned, is_each_ones_own)
+{
+    struct bed both = bed;
+    uint16_t port = bed_reserve_port(LAB_SERVER);
+    char pins[REGION_PINS_MAX];
+
+    product_own(NULL);
+    snprintf(pins, sizeof(pins), "%s", product_pins());
+    owned_open(pins);
+    both.penstock = bed.penstock;
+    snprintf(bed.name, sizeof(bed.name), "%.40s-b", both.name);
+    bed.port = port;
+    product_own(NULL);
+    struct conversation conversation = conversation_through(both.port, product_listener(), false, true);
+    waiting_close(&conversation);
+    waiting_expect_answer(&conversation);
+    cr_expect_eq(penstock_number("flows.time_wait"), 0);
+    product_stop("--now");
+    cr_expect_neq(access(product_pins(), F_OK), 0);
+    bed = both;
+    waiting_expect_answer(&conversation);
+    cr_expect_eq(penstock_number("flows.time_wait"), 1);
+    product_stop("--now");
     product_expect_gone();
     bed_end();
 }
