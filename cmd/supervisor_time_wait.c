@@ -246,6 +246,7 @@ static int own(struct supervisor *supervisor, char why[REGION_WHY_MAX])
     }
     if (result == 0) {
         result = follow_interfaces(supervisor, why);
+        result = header->time_wait.owned ? 0 : result; /* look_at_interfaces() says what one lacks by now */
     }
     if (result == 0) {
         time_wait_maps(supervisor->time_wait.programs, maps);

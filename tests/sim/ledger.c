@@ -103,7 +103,8 @@ static void check_connect_reason(const struct log_record *record, const struct n
 
     for (uint32_t id = client->id; id <= net.count; id++) {
         const struct net_conn *conn = &net.conns[id];
-        if (conn->server && conn->partner == client->id && conn->failed != 0) {
+        if (conn->server && conn->partner == client->id && conn->failed != 0 &&
+            conn->failed != -EADDRNOTAVAIL) {
             failed++;
             last = conn;
         }
