@@ -181,29 +181,6 @@ static uint32_t claim_way(struct flow_table *table, const struct flow_place *pla
     return FLOW_NONE;
 }
 
-uint32_t flow_table_claim(struct flow_table *table, const struct flow_key *key, uint32_t slot,
-                          uint32_t session_index, uint64_t now_ms, uint32_t *intent)
-{
-    struct flow_place place = place_of(table, key);
-    uint32_t index = claim_way(table, &place, slot, now_ms, intent);
-    struct flow_entry content = {
-        .local_port = key->local_port,
-        .remote_port = key->remote_port,
-        .session_index = session_index,
-    };
-
-    if (index == FLOW_NONE) {
-        return FLOW_NONE;
-    }
-    memcpy(content.remote, key->remote, sizeof(content.remote));
-    memcpy(content.local, key->local, sizeof(content.local));
-    set_content(&table->entries[index], &content);
-    set_head(&table->entries[index], head_active(slot));
-    FAULT_POINT(FLOW_ACTIVE);
-    set_tag(table, index, place.tag);
-    return index;
-}
-
 /* Looks again where the entry changed meanwhile: it may still be the tuple's. */
 static bool is_of(const struct flow_entry *entry, const struct flow_key *key)
 {
@@ -235,6 +212,56 @@ uint32_t flow_table_find(const struct flow_table *table, const struct flow_key *
         }
     }
     return FLOW_NONE;
+}
+
+/* The kernel connects the tuple again: its TIME_WAIT is over, and the entry with it. In a table that owns TIME_WAIT the
+ * programs have released it. */
+static uint32_t claim_again(struct flow_table *table, const struct flow_key *key, uint32_t slot,
+                            uint32_t *intent)
+{
+    uint32_t index = table->owned ? FLOW_NONE : flow_table_find(table, key);
+
+    if (index == FLOW_NONE) {
+        return FLOW_NONE;
+    }
+    struct flow_entry *entry = &table->entries[index];
+    uint32_t head = get_head(entry);
+    if (flow_head_state(head) != FLOW_TIME_WAIT || !seize(table, index, head, slot, intent)) {
+        return FLOW_NONE;
+    }
+    struct flow_entry content = get_content(entry);
+    if (!flow_matches(&content, key)) { /* as in claim_slot() */
+        set_head(entry, head);
+        return FLOW_NONE;
+    }
+    FAULT_POINT(FLOW_CLAIMED);
+    return index;
+}
+
+uint32_t flow_table_claim(struct flow_table *table, const struct flow_key *key, uint32_t slot,
+                          uint32_t session_index, uint64_t now_ms, uint32_t *intent)
+{
+    struct flow_place place = place_of(table, key);
+    uint32_t index = claim_again(table, key, slot, intent);
+    struct flow_entry content = {
+        .local_port = key->local_port,
+        .remote_port = key->remote_port,
+        .session_index = session_index,
+    };
+
+    if (index == FLOW_NONE) {
+        index = claim_way(table, &place, slot, now_ms, intent);
+    }
+    if (index == FLOW_NONE) {
+        return FLOW_NONE;
+    }
+    memcpy(content.remote, key->remote, sizeof(content.remote));
+    memcpy(content.local, key->local, sizeof(content.local));
+    set_content(&table->entries[index], &content);
+    set_head(&table->entries[index], head_active(slot));
+    FAULT_POINT(FLOW_ACTIVE);
+    set_tag(table, index, place.tag);
+    return index;
 }
 
 bool flow_table_key(const struct flow_table *table, uint32_t index, struct flow_key *key)

@@ -259,6 +259,18 @@ Test(flow_rows, kernel_release)
     expect_released(index);
 }
 
+/* The tuple is connected again before its TIME_WAIT is swept: one entry stands for it. */
+Test(flow_rows, kernel_connects_again)
+{
+    uint32_t index = begin_row(false);
+
+    flow_table_time_wait(&table, index, SLOT, 5000, &intent);
+    cr_expect_eq(claim_at(SESSION, SLOT, 6000), index);
+    expect_state(index, FLOW_ACTIVE);
+    cr_expect(flow_table_owned(&table, index, SLOT, SESSION));
+    cr_expect_neq(claim_at(SESSION, SLOT, 6000), index, "one that lives is not taken");
+}
+
 /* An active close, and one by timeout. */
 Test(flow_rows, kernel_time_wait)
 {
