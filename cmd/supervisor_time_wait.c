@@ -429,7 +429,8 @@ static _Noreturn void linger(struct supervisor *supervisor, int parent)
     sigset_t signals;
 
     (void)prctl(PR_SET_NAME, "time_wait", 0, 0, 0);
-    (void)kin_wait_end(parent, -1); /* it has the claim until then */
+    (void)kin_wait_end(parent, -1);                   /* it has the claim until then */
+    (void)region_confine_reader(&supervisor->region); /* buffers are nobody's any more */
     detach();
     sigemptyset(&signals);
     sigaddset(&signals, SIGTERM);
