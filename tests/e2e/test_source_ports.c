@@ -8,8 +8,10 @@
 
 #include "tests/e2e/harness.h"
 #include "tests/e2e/harness_json.h"
+#include "tests/e2e/harness_lab.h"
 #include "tests/e2e/harness_net.h"
 #include "tests/e2e/harness_penstock.h"
+#include "tests/e2e/harness_product.h"
 
 BED_SUITE(source_ports, 120);
 
@@ -398,8 +400,7 @@ static double busy_us(unsigned workers)
     return sum;
 }
 
-/* `more`: who keeps TIME_WAIT. */
-static void sixty_thousand(const char *pool, const char *more, bool deaths)
+static void sixty_thousand(struct penstock_config config, bool deaths)
 {
     enum { WORKERS = 2 };
     struct bed_process origin;
@@ -408,12 +409,11 @@ static void sixty_thousand(const char *pool, const char *more, bool deaths)
 
     origin = bed_spawn(argv, NULL);
     WAIT_UNTIL(net_can_connect(bed_format("127.0.0.1:%u", port)));
-    penstock_start(&(struct penstock_config){.workers = WORKERS,
-                                             .limits = "sessions: 2000, buffers: 64MiB, flows: 400000",
-                                             .bind = bed_format("\"unix:%s/in\"", bed.dir),
-                                             .servers = bed_format("127.0.0.1:%u", port),
-                                             .pool = pool,
-                                             .more = more});
+    config.workers = WORKERS;
+    config.limits = "sessions: 2000, buffers: 64MiB, flows: 400000";
+    config.bind = bed_format("\"unix:%s/in\"", bed.dir);
+    config.servers = bed_format("127.0.0.1:%u", port);
+    penstock_start(&config);
     struct bed_process load = start_load(FIRST_CONNECTS);
     end_load(&load);
     bed_pause_ms(1100); /* busy_us is counted once a second */
@@ -444,34 +444,81 @@ static void sixty_thousand(const char *pool, const char *more, bool deaths)
     cr_assert_eq(kill(origin.pid, SIGTERM), 0);
 }
 
-Test(source_ports, sixty_thousand_by_windows)
+static void use_windows(void)
 {
-    begin();
     bed_write_file("/proc/sys/net/ipv4/ip_local_port_range",
                    bed_format("%u %u", WINDOW_LOW, WINDOW_LOW + RANGE - 1));
-    sixty_thousand(NULL, NULL, false);
+}
+
+static const char *bound_ports(void)
+{
+    return bed_format("source: { ports: %u-%u }", BOUND_LOW, BOUND_LOW + RANGE - 1);
+}
+
+static void sixty_thousand_by_windows(bool deaths)
+{
+    begin();
+    use_windows();
+    sixty_thousand((struct penstock_config){0}, deaths);
     bed_end();
+}
+
+static void sixty_thousand_of_bound_ports(bool deaths)
+{
+    begin();
+    sixty_thousand((struct penstock_config){.pool = bound_ports()}, deaths);
+    bed_end();
+}
+
+Test(source_ports, sixty_thousand_by_windows)
+{
+    sixty_thousand_by_windows(false);
 }
 
 Test(source_ports, sixty_thousand_of_bound_ports)
 {
-    begin();
-    sixty_thousand(bed_format("source: { ports: %u-%u }", BOUND_LOW, BOUND_LOW + RANGE - 1), NULL, false);
-    bed_end();
+    sixty_thousand_of_bound_ports(false);
 }
 
 Test(source_ports, sixty_thousand_by_windows_through_deaths)
 {
-    begin();
-    bed_write_file("/proc/sys/net/ipv4/ip_local_port_range",
-                   bed_format("%u %u", WINDOW_LOW, WINDOW_LOW + RANGE - 1));
-    sixty_thousand(NULL, NULL, true);
-    bed_end();
+    sixty_thousand_by_windows(true);
 }
 
 Test(source_ports, sixty_thousand_of_bound_ports_through_deaths)
 {
-    begin();
-    sixty_thousand(bed_format("source: { ports: %u-%u }", BOUND_LOW, BOUND_LOW + RANGE - 1), NULL, true);
+    sixty_thousand_of_bound_ports(true);
+}
+
+/* --- The same where TIME_WAIT is Penstock's --- */
+
+TestSuite(owned_ports, .init = product_begin, .fini = product_fini, .timeout = 120);
+
+static void sixty_thousand_owned(const char *pool, const char *time_wait, bool deaths)
+{
+    struct penstock_config config = {.pool = pool, .more = time_wait, .before_exec = product_enter_cgroup};
+
+    lab_use_all_cpus();
+    sixty_thousand(config, deaths);
+    cr_expect_not_null(strstr(penstock_log(), "event=time_wait mode=owned"), "%s", penstock_log());
+    product_stop("--now");
+    product_expect_gone();
     bed_end();
+}
+
+Test(owned_ports, sixty_thousand_by_windows)
+{
+    use_windows();
+    sixty_thousand_owned(NULL, "time_wait: { tcp_max_tw_buckets: 0 }", false);
+}
+
+Test(owned_ports, sixty_thousand_of_bound_ports_beside_the_kernel)
+{
+    sixty_thousand_owned(bound_ports(), NULL, false);
+}
+
+Test(owned_ports, sixty_thousand_by_windows_through_deaths)
+{
+    use_windows();
+    sixty_thousand_owned(NULL, NULL, true);
 }
