@@ -33,7 +33,7 @@ enum flow_state {
 
 enum {
     FLOW_PROGRAM = 0xff,         /* as a BUSY entry's `tos`: a BPF program, which holds it for microseconds */
-    FLOW_GRACE_MS = 1000,        /* nobody who found an entry before it ended touches it any more */
+    FLOW_GRACE_MS = 250,         /* nobody who found an entry before it ended touches it any more */
     FLOW_REST_MAX_MS = 3600000,  /* the grace, by a clock that somebody looked at so long ago */
     FLOW_ORPHAN_MS = 600 * 1000, /* then an orphan's end was missed */
     FLOW_TICK_SHIFT = 10,        /* of the 1024 ms that an orphan's age is counted in */

@@ -2,6 +2,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -189,15 +190,36 @@ static struct flow_key end_one(struct net_pair pair, const struct ending *ending
     return key;
 }
 
+/* Connections of the namespace in FIN_WAIT2 or TIME_WAIT. Where the last ACK comes while its socket is in use the kernel may
+ * keep the whole socket in FIN_WAIT2. */
+static int ended_in(const char *path)
+{
+    size_t texts = bed_mark();
+    int count = 0;
+
+    for (const char *line = strchr(bed_read_file(path), '\n'); line != NULL; line = strchr(line + 1, '\n')) {
+        unsigned state = 0;
+        (void)sscanf(line + 1, " %*d: %*s %*s %x", &state);
+        count += state == TCP_FIN_WAIT2 || state == TCP_TIME_WAIT;
+    }
+    bed_release(texts);
+    return count;
+}
+
+static int ended(void)
+{
+    return ended_in("/proc/net/tcp") + ended_in("/proc/net/tcp6");
+}
+
 static void end_many(const struct place *place, const struct ending *ending, struct flow_key *keys,
                      int *others, uint32_t count)
 {
-    int before = minisockets();
+    int before = ended();
 
     for (uint32_t i = 0; i < count; i++) {
         keys[i] = end_one(connect_from(place, 0), ending, &others[i]);
     }
-    WAIT_UNTIL(minisockets() == before + (int)count);
+    WAIT_UNTIL(ended() == before + (int)count);
 }
 
 static void close_others(const int *others, uint32_t count)
@@ -223,10 +245,12 @@ static void destroy_many(const struct place *place, const struct ending *ending)
     static int others[MANY];
 
     end_many(place, ending, keys, others, MANY);
+    int there = minisockets();
+    cr_expect_gt(there, MANY * 9 / 10);
     double begun = now_us();
     int destroyed = sock_destroy_tuples(&destroy, keys, MANY);
     double took = now_us() - begun;
-    cr_expect_eq(destroyed, MANY, "%s, %s: %d", place->route->name, ending->name, destroyed);
+    cr_expect_eq(destroyed, there, "%s, %s: %d", place->route->name, ending->name, destroyed);
     cr_expect_eq(minisockets(), 0, "%s, %s: %d left", place->route->name, ending->name, minisockets());
     cr_expect_eq(sock_destroy_tuples(&destroy, keys, MANY), 0);
     printf("%s, %s: %.2f us each\n", place->route->name, ending->name, took / MANY);

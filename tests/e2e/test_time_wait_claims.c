@@ -69,7 +69,7 @@ static void close_server(struct conversation *conversation)
 
 static void expect_released(uint32_t index, uint64_t released)
 {
-    cr_expect_eq(state_at(index), FLOW_RELEASED);
+    cr_expect_eq(state_at(index), FLOW_FREE);
     cr_expect_eq(owned_counters().released, released);
     cr_expect_eq(owned_counters().published, 0);
     cr_expect_eq(owned_count_entries(), 0);
