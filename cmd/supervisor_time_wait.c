@@ -125,7 +125,7 @@ static bool is_published(void *context, const struct flow_key *key)
 }
 
 /* Some may have been missed: those that the ring buffer had no room for, or that a dead supervisor had taken out. */
-static int destroy_all(struct supervisor *supervisor)
+static int destroy_missed(struct supervisor *supervisor)
 {
     struct supervised_time_wait *own = &supervisor->time_wait;
     uint64_t overruns = supervisor->region.header->time_wait.counters.publish_overruns;
@@ -164,21 +164,16 @@ static int destroy_published(struct supervisor *supervisor)
     return destroyed;
 }
 
-static void destroy(struct supervisor *supervisor)
+static void note_destroyed(struct supervisor *supervisor, int result)
 {
-    struct supervised_time_wait *own = &supervisor->time_wait;
-    int results[] = {destroy_published(supervisor), destroy_all(supervisor)};
-
-    for (int i = 0; i < 2; i++) {
-        if (results[i] > 0) {
-            supervisor->region.header->time_wait.destroyed += (uint64_t)results[i];
-        } else if (results[i] < 0 && !own->told_destroy) {
-            log_line(
-                LOG_LEVEL_WARNING,
-                "event=time_wait what=\"the kernel's own sockets are not removed; both keep it\" error=\"%s\"",
-                strerror(-results[i]));
-            own->told_destroy = true;
-        }
+    if (result > 0) {
+        supervisor->region.header->time_wait.destroyed += (uint64_t)result;
+    } else if (result < 0 && !supervisor->time_wait.told_destroy) {
+        log_line(
+            LOG_LEVEL_WARNING,
+            "event=time_wait what=\"the kernel's own sockets are not removed; both keep it\" error=\"%s\"",
+            strerror(-result));
+        supervisor->time_wait.told_destroy = true;
     }
 }
 
@@ -223,7 +218,7 @@ static int publish(struct supervisor *supervisor, char why[REGION_WHY_MAX])
 }
 
 /* Loads and attaches everything. 0, or -errno and why, with nothing left behind that was not there. */
-static int own(struct supervisor *supervisor, char why[REGION_WHY_MAX])
+static int load_and_attach(struct supervisor *supervisor, char why[REGION_WHY_MAX])
 {
     struct region_header *header = supervisor->region.header;
     struct time_wait_shape shape = {
@@ -260,6 +255,7 @@ static void disown(struct supervisor *supervisor)
 {
     struct region_time_wait *state = &supervisor->region.header->time_wait;
 
+    region_leave_flow_maps(&supervisor->region);
     if (supervisor->time_wait.programs != NULL) {
         time_wait_destroy(supervisor->time_wait.programs);
         supervisor->time_wait.programs = NULL;
@@ -297,7 +293,7 @@ int supervisor_choose_time_wait(struct supervisor *supervisor)
     leftover_restore_buckets(state->pins); /* of an end that was not waited for */
     snprintf(state->why, sizeof(state->why), "time_wait.mode is kernel");
     if (wanted->mode != TIME_WAIT_KERNEL) {
-        result = own(supervisor, state->why);
+        result = load_and_attach(supervisor, state->why);
     }
     if (result == 0 && wanted->no_buckets) {
         result = leftover_take_buckets(state->pins);
@@ -334,8 +330,8 @@ void supervisor_take_over_time_wait(struct supervisor *supervisor)
     if (!header->time_wait.owned) {
         return;
     }
-    if (own(supervisor, why) != 0 || time_wait_seed(supervisor->time_wait.programs) != header->flow_seed) {
-        region_leave_flow_maps(&supervisor->region);
+    if (load_and_attach(supervisor, why) != 0 ||
+        time_wait_seed(supervisor->time_wait.programs) != header->flow_seed) {
         disown(supervisor);
         memcpy(header->time_wait.why, why, sizeof(why));
     } else {
@@ -360,11 +356,14 @@ void supervisor_watch_time_wait(struct supervisor *supervisor)
         return;
     }
     if (own->destroy.fd >= 0) {
-        destroy(supervisor);
+        note_destroyed(supervisor, destroy_published(supervisor));
     }
     if (now_us >= own->count_after_us) {
         own->count_after_us = now_us + COUNT_EVERY_US;
         time_wait_count(own->programs, &supervisor->region.header->time_wait.counters);
+        if (own->destroy.fd >= 0) {
+            note_destroyed(supervisor, destroy_missed(supervisor));
+        }
     }
     if (now_us >= own->look_after_us) {
         own->look_after_us = now_us + LOOK_EVERY_US;

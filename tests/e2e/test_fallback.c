@@ -51,6 +51,7 @@ static void expect_kernel(const char *why, const char *time_wait, bool (*before_
     cr_assert_not_null(status);
     cr_expect(strstr(status, why) != NULL, "%s", status);
     serve();
+    WAIT_UNTIL(penstock_number("flows.time_wait") == 1);
     product_stop(NULL);
     config.more = NULL;
     product_configure(&config, bed_format("mode: owned%s%s", time_wait != NULL ? ", " : "",
@@ -103,6 +104,17 @@ Test(fallback, without_cgroup2)
     need_programs();
     unmount_cgroups();
     expect_kernel("no cgroup2 file system is mounted", NULL, product_enter_cgroup);
+}
+
+Test(fallback, where_the_kernel_cannot_be_told_to_keep_none)
+{
+    static const char buckets[] = "/proc/sys/net/ipv4/tcp_max_tw_buckets";
+
+    need_programs();
+    cr_assert_eq(mount(buckets, buckets, NULL, MS_BIND, NULL), 0);
+    cr_assert_eq(mount(NULL, buckets, NULL, MS_BIND | MS_REMOUNT | MS_RDONLY, NULL), 0);
+    expect_kernel("net.ipv4.tcp_max_tw_buckets cannot be set: Read-only file system", "tcp_max_tw_buckets: 0",
+                  product_enter_cgroup);
 }
 
 Test(fallback, outside_of_the_cgroup)
