@@ -7,7 +7,6 @@
 #include "io/log.h"
 #include "io/relay.h"
 #include "io/worker.h"
-#include "shm/snapshot.h"
 
 enum {
     QUEUES_INITIAL = 64,
@@ -246,23 +245,16 @@ struct tuple_entries {
 static struct tuple_entries find_entries(const struct worker *worker, const struct source_queue *queue,
                                          uint16_t port)
 {
-    const struct flow_table *table = &worker->flows;
     struct flow_key key = {.local_port = port, .remote_port = queue->key.server_port};
     struct tuple_entries found = {.reusable = true};
-    struct flow_entry entry;
+    struct flow_entry entries[2 * FLOW_WAYS];
 
     memcpy(key.local, queue->local, sizeof(key.local));
     memcpy(key.remote, queue->key.server, sizeof(key.remote));
-    struct flow_place place = flow_place_of(flow_hash(&key, table->seed), table->groups);
-    for (uint32_t i = 0; i < 2 * FLOW_WAYS && queue->knows_local; i++) {
-        uint32_t index = place.buckets[i / FLOW_WAYS] + i % FLOW_WAYS;
-        if (__atomic_load_n(&table->tags[index], __ATOMIC_ACQUIRE) == place.tag && /* pairs with set_tag() */
-            snapshot_read(&entry, &table->entries[index], sizeof(entry)) && flow_state_lives(entry.state) &&
-            flow_matches(&entry, &key)) {
-            found.count++;
-            found.reusable = found.reusable && port_may_reuse(&entry, reuse_of(worker, queue),
-                                                              two_msl_ms(worker), worker->now_ms);
-        }
+    found.count = queue->knows_local ? flow_table_copy(&worker->flows, &key, entries) : 0;
+    for (uint32_t i = 0; i < found.count; i++) {
+        found.reusable = found.reusable && port_may_reuse(&entries[i], reuse_of(worker, queue),
+                                                          two_msl_ms(worker), worker->now_ms);
     }
     return found;
 }

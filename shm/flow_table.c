@@ -264,6 +264,22 @@ uint32_t flow_table_claim(struct flow_table *table, const struct flow_key *key, 
     return index;
 }
 
+uint32_t flow_table_copy(const struct flow_table *table, const struct flow_key *key,
+                         struct flow_entry entries[2 * FLOW_WAYS])
+{
+    struct flow_place place = place_of(table, key);
+    uint32_t count = 0;
+
+    for (uint32_t i = 0; i < 2 * FLOW_WAYS; i++) {
+        uint32_t index = place.buckets[i / FLOW_WAYS] + i % FLOW_WAYS;
+        struct flow_entry *copy = &entries[count];
+        count += get_tag(table, index) == place.tag &&
+                 snapshot_read(copy, &table->entries[index], sizeof(*copy)) &&
+                 flow_state_lives(copy->state) && flow_matches(copy, key);
+    }
+    return count;
+}
+
 bool flow_table_key(const struct flow_table *table, uint32_t index, struct flow_key *key)
 {
     struct flow_entry copy;

@@ -63,6 +63,11 @@ uint32_t flow_table_claim(struct flow_table *table, const struct flow_key *key, 
 /* The entry of the tuple that is ACTIVE or later; FLOW_NONE: none. */
 uint32_t flow_table_find(const struct flow_table *table, const struct flow_key *key);
 
+/* Copies every entry of the tuple that is ACTIVE or later; returns how many. Where the kernel keeps TIME_WAIT an elder one
+ * may stand beside a younger. */
+uint32_t flow_table_copy(const struct flow_table *table, const struct flow_key *key,
+                         struct flow_entry entries[2 * FLOW_WAYS]);
+
 /* The tuple of an entry in FIN_WAIT2 or TIME_WAIT, as the publisher announced it; false where it is none any more. */
 bool flow_table_key(const struct flow_table *table, uint32_t index, struct flow_key *key);
 
