@@ -84,14 +84,15 @@ NOT_BUILT    = cmd/main.c $(if $(BPF),io/time_wait_absent.c,io/time_wait.c)
 LIB_SRCS    := $(filter-out $(NOT_BUILT),$(foreach d,$(LAYERS),$(call sources,$d)))
 BENCH_MAINS := $(wildcard bench/origin.c bench/load.c bench/floor.c bench/connects.c $(if $(BPF),bench/responder.c))
 BENCH_SRCS  := $(filter-out $(BENCH_MAINS) bench/responder.c,$(wildcard bench/*.c))
-HARNESS     := $(wildcard tests/e2e/harness*.c)
+BPF_TESTS   := tests/e2e/test_time_wait% tests/e2e/test_owned% $(addprefix tests/e2e/harness_,owned.c closes.c waiting.c)
+HARNESS     := $(filter-out $(if $(BPF),,$(BPF_TESTS)),$(wildcard tests/e2e/harness*.c))
 
 # Only one module's unit tests: make check-unit UNIT=shm
 UNIT         = *
 UNIT_SRCS   := $(wildcard tests/unit/*.c tests/unit/$(UNIT)/*.c tests/unit/$(UNIT)/*/*.c)
 UNIT_SRCS   += $(if $(filter tests/unit/cmd/%,$(UNIT_SRCS)),tests/e2e/harness_json.c tests/e2e/harness_metrics.c)
 UNIT_SRCS   += $(if $(UNIT_SRCS),$(if $(filter thread,$(SANITIZE)),tests/criterion_tsan.c))
-E2E_SRCS    := $(filter-out %.bpf.c $(if $(BPF),,tests/e2e/test_time_wait% tests/e2e/harness_owned.c),$(wildcard tests/e2e/*.c))
+E2E_SRCS    := $(filter-out %.bpf.c $(if $(BPF),,$(BPF_TESTS)),$(wildcard tests/e2e/*.c))
 FAULTS_SRCS := $(wildcard tests/faults/*.c)
 CHAOS_SRCS  := $(wildcard tests/chaos/*.c)
 LONG_SRCS   := $(wildcard tests/long/*.c)
@@ -176,7 +177,7 @@ $(SKELETONS): $(BUILD)/gen/%.skel.h: %.bpf.c Makefile
 	    $(BPFTOOL) gen object $(@:.skel.h=.linked.o) $(@:.skel.h=.o) && \
 	    { echo '/* NOLINTBEGIN */' && $(BPFTOOL) gen skeleton $(@:.skel.h=.linked.o) name $(notdir $*)_bpf && \
 	    echo '/* NOLINTEND */'; } > $@.new && mv $@.new $@
-$(BUILD)/obj/io/time_wait.o $(call objects,$(wildcard tests/e2e/test_time_wait*.c)): $(SKELETONS)
+$(BUILD)/obj/io/time_wait.o $(call objects,$(wildcard tests/e2e/test_time_wait*.c) tests/e2e/harness_closes.c): $(SKELETONS)
 
 # The dashboard is in the program.
 $(BUILD)/obj/cmd/exporter/page.o: $(wildcard cmd/exporter/dashboard.*)

@@ -7,8 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "cmd/instance.h"
+#include "cmd/kin.h"
 #include "cmd/leftover.h"
 #include "shm/image_box.h"
 
@@ -46,6 +48,23 @@ int command_drain(const struct command_options *options)
     return send_signal(&instance, SIGTERM);
 }
 
+/* Whether any of those that a dead supervisor has left serves on. */
+static bool anybody_serves(const struct instance *instance)
+{
+    static struct kin found[KIN_MAX];
+    bool any = false;
+
+    for (uint32_t i = 0; i < instance->left_count; i++) {
+        int count = kin_find(&instance->left[i], found, KIN_MAX);
+        any = any || count < 0;
+        for (int k = 0; k < count; k++) {
+            any = any || found[k].role != KIN_LOGGER;
+            close(found[k].pidfd);
+        }
+    }
+    return any;
+}
+
 /* Programs that an instance has left, and that wait for the end of its last TIME_WAIT. Whether there were any. */
 static bool stop_lingering(const struct command_options *options)
 {
@@ -56,11 +75,12 @@ static bool stop_lingering(const struct command_options *options)
     bool removed = false;
 
     if (name != NULL && instance_claim(&instance, name) == 0) {
-        if (instance.left_count == 0) {
+        bool ended = !anybody_serves(&instance);
+        if (ended) {
             leftover_pins(pins, name);
             removed = leftover_remove(pins);
         }
-        instance_release(&instance, instance.left_count == 0);
+        instance_release(&instance, ended);
     }
     free(image);
     return removed;

@@ -8,6 +8,7 @@
 #include "cmd/exporter/flows.h"
 #include "cmd/instance.h"
 #include "cmd/text.h"
+#include "cmd/time_wait_view.h"
 #include "io/clock.h"
 
 static int read_filter(struct flow_filter *filter, const struct command_options *options)
@@ -24,24 +25,37 @@ static int read_filter(struct flow_filter *filter, const struct command_options 
     return 0;
 }
 
+/* Whose a living one is; how long another still stands. */
+static void print_owner(const struct flow_view *view)
+{
+    char left[TEXT_NUMBER_MAX];
+
+    if (view->has_session) {
+        printf("session %u/%" PRIu64 " %s\n", view->worker, view->serial,
+               view->side == SIDE_CLIENT ? "client" : "server");
+    } else if (view->state == FLOW_ACTIVE) {
+        printf("worker %u\n", view->worker);
+    } else {
+        printf("ends in %s\n", text_duration(left, view->left_ms));
+    }
+}
+
 static void print_text(const struct region *region, const struct flow_filter *filter)
 {
+    struct time_wait_view time_wait;
     struct flow_list list;
     struct flow_view view;
+    char text[TIME_WAIT_TEXT_MAX];
     char age[TEXT_NUMBER_MAX];
-    char owner[48];
 
+    time_wait_view_read(&time_wait, region);
+    printf("TIME_WAIT: %s\n\n", time_wait_describe(text, &time_wait));
     flow_list_begin(&list, region, filter, clock_now_us());
     printf("%-10s %-24s %-24s %7s  %s\n", "STATE", "LOCAL", "REMOTE", "AGE", "OWNER");
     while (flow_list_next(&list, &view)) {
-        if (view.has_session) {
-            snprintf(owner, sizeof(owner), "session %u/%" PRIu64 " %s", view.worker, view.serial,
-                     view.side == SIDE_CLIENT ? "client" : "server");
-        } else {
-            snprintf(owner, sizeof(owner), "worker %u", view.worker);
-        }
-        printf("%-10s %-24s %-24s %7s  %s\n", flow_state_text(view.state), view.local, view.remote,
-               text_duration(age, view.age_ms), owner);
+        printf("%-10s %-24s %-24s %7s  ", flow_state_text(view.state), view.local, view.remote,
+               view.has_age ? text_duration(age, view.age_ms) : "-");
+        print_owner(&view);
     }
 }
 

@@ -10,6 +10,7 @@
 #include "io/time_wait.h"
 
 #define PINS    "/sys/fs/bpf/penstock"
+#define NOTE    "buckets" /* among the pins: what it was */
 #define BUCKETS "/proc/sys/net/ipv4/tcp_max_tw_buckets"
 
 void leftover_pins(char pins[REGION_PINS_MAX], const char *name)
@@ -47,20 +48,21 @@ static int write_buckets(uint32_t value)
 
 int leftover_take_buckets(const char *pins)
 {
-    uint32_t before;
+    uint32_t before = 0;
     int result = read_buckets(&before);
 
     if (result == 0) {
-        result = time_wait_pin_number(pins, "buckets", before);
+        result = time_wait_pin_number(pins, NOTE, before);
     }
-    return result == 0 ? write_buckets(0) : result;
+    return result == 0 || result == -EEXIST ? write_buckets(0) : result;
 }
 
 void leftover_restore_buckets(const char *pins)
 {
+    char note[REGION_PINS_MAX + sizeof("/" NOTE)];
     uint32_t before;
 
-    if (time_wait_pinned_number(pins, "buckets", &before) != 0) {
+    if (time_wait_pinned_number(pins, NOTE, &before) != 0) {
         return;
     }
     int result = write_buckets(before);
@@ -68,7 +70,10 @@ void leftover_restore_buckets(const char *pins)
         log_line(LOG_LEVEL_ERROR,
                  "event=time_wait what=\"" BUCKETS " stays as it is; it was %u\" error=\"%s\"", before,
                  strerror(-result));
+        return;
     }
+    snprintf(note, sizeof(note), "%s/" NOTE, pins);
+    (void)unlink(note);
 }
 
 bool leftover_remove(const char *pins)

@@ -61,7 +61,7 @@ static int usage(FILE *out)
     fprintf(out, "  -n NAME  the running instance of that name\n\n");
     fprintf(out, "  sessions: --listener NAME --pool NAME --state choosing|connecting|open|closing\n");
     fprintf(out, "            --older-than DURATION --source ADDRESS\n");
-    fprintf(out, "  flows:    --state active|fin_wait2|time_wait --limit N\n");
+    fprintf(out, "  flows:    --state active|orphaned|fin_wait2|time_wait --limit N\n");
     return out == stdout ? 0 : EXIT_USAGE;
 }
 

@@ -69,6 +69,36 @@ static void print_listeners(const struct summary *summary, const struct region *
     }
 }
 
+static void print_flows(const struct summary *summary)
+{
+    const struct time_wait_view *view = &summary->time_wait;
+    uint64_t used = 0;
+    char text[TIME_WAIT_TEXT_MAX];
+
+    for (int i = FLOW_ACTIVE; i <= FLOW_TIME_WAIT; i++) {
+        used += summary->flows[i];
+    }
+    printf("  %-22s %" PRIu64 " of %" PRIu64 "\n", "flow entries", used, summary->flow_capacity);
+    for (int i = FLOW_ACTIVE; i <= FLOW_TIME_WAIT; i++) {
+        if (summary->flows[i] > 0) {
+            printf("    %-20s %" PRIu64 "\n", flow_state_text(i), summary->flows[i]);
+        }
+    }
+    printf("  %-22s %" PRIu64 ", %" PRIu64 " to do; the last round took %s\n", "swept", view->sweep_freed,
+           summary->flows_expired, text_duration(text, view->sweep_round_ms));
+    printf("  %-22s %s\n", "TIME_WAIT", time_wait_describe(text, view));
+#define TIME_WAIT_COUNTER(name, what)                                            \
+    if (view->counters.name > 0) {                                               \
+        printf("    %-20s %" PRIu64 "  %s\n", #name, view->counters.name, what); \
+    }
+#include "core/time_wait_counter.def"
+#undef TIME_WAIT_COUNTER
+    if (view->kernel_destroyed > 0) {
+        printf("    %-20s %" PRIu64 "  sockets in TIME_WAIT that the kernel was relieved of\n", "destroyed",
+               view->kernel_destroyed);
+    }
+}
+
 static void print_text(const struct summary *summary, const struct region *region)
 {
     char up[TEXT_NUMBER_MAX];
@@ -95,6 +125,7 @@ static void print_text(const struct summary *summary, const struct region *regio
     print_bytes("buffers lent", summary->buffer_lent_bytes);
     print_bytes("buffers in all", summary->buffer_budget_bytes);
     print_number("receivers waiting", summary->receivers_waiting);
+    print_flows(summary);
 #define SLOT_STAT(name, meaning)                                                  \
     if (summary->stats.name > 0) {                                                \
         printf("  %-22s %" PRIu64 "  %s\n", #name, summary->stats.name, meaning); \

@@ -121,6 +121,17 @@ static void add_sessions(struct summary *summary, const struct region *region)
     }
 }
 
+static void add_expired(struct summary *summary, const struct flow_entry *entry)
+{
+    int32_t over_ms = (int32_t)((uint32_t)(summary->read_us / 1000) - entry->expire_ms);
+
+    if (entry->state != FLOW_ACTIVE && over_ms > 0) {
+        summary->flows_expired++;
+        summary->sweep_lag_ms =
+            (uint64_t)over_ms > summary->sweep_lag_ms ? (uint64_t)over_ms : summary->sweep_lag_ms;
+    }
+}
+
 static void add_flows(struct summary *summary, const struct region *region)
 {
     static struct source_ports_map map; /* large */
@@ -133,6 +144,7 @@ static void add_flows(struct summary *summary, const struct region *region)
     source_ports_begin(&map, image_box_current(region));
     while (flow_walk_next(&walk, &table, &entry)) {
         summary->flows[entry.state]++;
+        add_expired(summary, &entry);
         source_ports_add(&map, &entry);
     }
     source_ports_end(&map, summary->ports);
@@ -241,6 +253,7 @@ void summary_read(struct summary *summary, const struct region *region)
     summary->server_bytes = summary->stats.server_bytes;
     add_sessions(summary, region);
     add_flows(summary, region);
+    time_wait_view_read(&summary->time_wait, region);
 }
 
 static void lift(uint64_t *value, uint64_t least)

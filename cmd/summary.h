@@ -8,6 +8,7 @@
 
 #include "cmd/exporter/accept_queue.h"
 #include "cmd/source_ports.h"
+#include "cmd/time_wait_view.h"
 #include "core/admin.h"
 #include "shm/worker_slot.h"
 
@@ -49,6 +50,9 @@ struct summary {
     uint64_t records_capacity; /* of all slabs */
     uint64_t flows[FLOW_STATE_COUNT];
     uint64_t flow_capacity;
+    uint64_t flows_expired; /* that the sweeper has not freed yet */
+    uint64_t sweep_lag_ms;  /* how long the first of them has */
+    struct time_wait_view time_wait;
     uint32_t workers; /* configured */
     uint32_t slots;   /* in `worker`: those, and others that leave or have left */
     uint32_t serving;

@@ -366,7 +366,9 @@ static void supervise(struct supervisor *supervisor)
         bool soon = supervisor->stopping || supervisor->reload_pending || supervisor->steered ||
                     supervisor->reload_by_us != 0 || supervisor->upgrade_wanted || supervisor->upgrading ||
                     supervisor_is_handing_over(supervisor);
-        (void)poll(polls, exporter + 1, soon ? SOON_MS : LOOK_EVERY_MS);
+        int time_wait_ms = supervisor_time_wait_ms(supervisor);
+        int look_ms = time_wait_ms >= 0 ? time_wait_ms : LOOK_EVERY_MS;
+        (void)poll(polls, exporter + 1, soon ? SOON_MS : look_ms);
         follow_signals(supervisor);
         if (supervisor->logger_pidfd >= 0 && polls[1].revents) {
             reap_logger(supervisor);
@@ -413,6 +415,7 @@ static void init(struct supervisor *supervisor)
 {
     raise_descriptor_limit();
     supervisor->logger_pidfd = -1;
+    supervisor->time_wait.destroy.fd = -1;
     supervisor->exporter = (struct supervised_exporter){.socket = -1, .next_socket = -1, .pidfd = -1};
     for (uint32_t i = 0; i < IMAGE_WORKERS_MAX; i++) {
         struct supervised_slot *slot = &supervisor->slots[i];

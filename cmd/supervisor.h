@@ -13,6 +13,8 @@
 #define PENSTOCK_CMD_SUPERVISOR_H
 
 #include "cmd/instance.h"
+#include "io/sock_destroy.h"
+#include "shm/flow_table.h"
 
 /* Descriptors are -1 where there is none. */
 struct supervised_slot {
@@ -52,11 +54,15 @@ struct supervised_exporter {
 };
 
 struct supervised_time_wait {
-    struct time_wait *programs; /* NULL: the kernel keeps TIME_WAIT */
-    uint64_t count_after_us;    /* when it is counted again */
-    uint64_t look_after_us;     /* when interfaces are looked at again */
-    bool told;                  /* that one cannot be had */
-    bool at_once;               /* nothing is to be left when the instance ends */
+    struct time_wait *programs;  /* NULL: the kernel keeps TIME_WAIT */
+    struct flow_table table;     /* theirs */
+    struct sock_destroy destroy; /* -1: the kernel keeps none beside */
+    uint64_t overruns;           /* seen and made up for */
+    uint64_t count_after_us;     /* when it is counted again */
+    uint64_t look_after_us;      /* when interfaces are looked at again */
+    bool told;                   /* that one cannot be had */
+    bool told_destroy;           /* that sockets cannot be destroyed */
+    bool at_once;                /* nothing is to be left when the instance ends */
 };
 
 struct supervisor {
@@ -152,6 +158,9 @@ int supervisor_choose_time_wait(struct supervisor *supervisor);
 
 /* Goes on with what the dead supervisor had. */
 void supervisor_take_over_time_wait(struct supervisor *supervisor);
+
+/* How long the supervisor may sleep before that; -1: for ever. */
+int supervisor_time_wait_ms(const struct supervisor *supervisor);
 
 /* What is to be done now and then. */
 void supervisor_watch_time_wait(struct supervisor *supervisor);

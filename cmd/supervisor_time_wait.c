@@ -18,17 +18,21 @@
 #include "cmd/kin.h"
 #include "cmd/leftover.h"
 #include "cmd/supervisor.h"
+#include "core/session.h"
 #include "io/cgroup.h"
 #include "io/clock.h"
 #include "io/interface.h"
 #include "io/log.h"
 #include "io/time_wait.h"
+#include "shm/snapshot.h"
 
 enum {
     ACK_LIMIT_MS = 500, /* as net.ipv4.tcp_invalid_ratelimit */
     COUNT_EVERY_US = 1000000,
     LOOK_EVERY_US = 1000000, /* for interfaces that came or went */
-    LINGER_MAX = 4,          /* times 2MSL: segments that come again prolong an entry */
+    DESTROY_EVERY_MS = 50,
+    DESTROY_BATCHES = 64, /* at once; workers and signals wait meanwhile, 30 ms */
+    LINGER_MAX = 4,       /* times 2MSL: segments that come again prolong an entry */
 };
 
 /* --- Interfaces --------------------------------------------------------------------------------------------- */
@@ -93,6 +97,109 @@ static void look_at_interfaces(struct supervisor *supervisor)
     supervisor->region.header->time_wait.interfaces = now;
 }
 
+/* --- The kernel's own ------------------------------------------------------------------------------------- */
+
+/* The key of an entry that was published; false where it stands for something else by now. */
+static bool published_key(const struct flow_table *table, uint32_t index, struct flow_key *key)
+{
+    struct flow_entry entry;
+
+    if (index >= table->groups * FLOW_GROUP ||
+        !snapshot_read(&entry, &table->entries[index], sizeof(entry)) ||
+        (entry.state != FLOW_FIN_WAIT2 && entry.state != FLOW_TIME_WAIT)) {
+        return false;
+    }
+    key->local_port = entry.local_port;
+    key->remote_port = entry.remote_port;
+    memcpy(key->local, entry.local, sizeof(key->local));
+    memcpy(key->remote, entry.remote, sizeof(key->remote));
+    return true;
+}
+
+static bool is_published(void *context, const struct flow_key *key)
+{
+    const struct flow_table *table = context;
+    struct flow_key same;
+    uint32_t index = flow_table_find(table, key);
+
+    return index != FLOW_NONE && published_key(table, index, &same);
+}
+
+/* Some may have been missed: those that the ring buffer had no room for, or that a dead supervisor had taken out. */
+static int destroy_all(struct supervisor *supervisor)
+{
+    struct supervised_time_wait *own = &supervisor->time_wait;
+    uint64_t overruns = supervisor->region.header->time_wait.counters.publish_overruns;
+
+    if (own->overruns == overruns) {
+        return 0;
+    }
+    int destroyed = sock_destroy_all(&own->destroy, is_published, &own->table);
+    if (destroyed >= 0 && destroyed < SOCK_DESTROY_ALL_MAX) {
+        own->overruns = overruns;
+    }
+    return destroyed;
+}
+
+static int destroy_published(struct supervisor *supervisor)
+{
+    struct supervised_time_wait *own = &supervisor->time_wait;
+    uint32_t indexes[SOCK_DESTROY_BATCH];
+    struct flow_key keys[SOCK_DESTROY_BATCH];
+    uint32_t taken = SOCK_DESTROY_BATCH;
+    int destroyed = 0;
+
+    for (int i = 0; i < DESTROY_BATCHES && taken == SOCK_DESTROY_BATCH; i++) {
+        uint32_t count = 0;
+        taken = time_wait_take_published(own->programs, indexes, SOCK_DESTROY_BATCH);
+        for (uint32_t k = 0; k < taken; k++) {
+            count += published_key(&own->table, indexes[k], &keys[count]);
+        }
+        int result = sock_destroy_tuples(&own->destroy, keys, count);
+        if (result < 0) {
+            own->overruns = UINT64_MAX; /* some may be left */
+            return result;
+        }
+        destroyed += result;
+    }
+    return destroyed;
+}
+
+static void destroy(struct supervisor *supervisor)
+{
+    struct supervised_time_wait *own = &supervisor->time_wait;
+    int results[] = {destroy_published(supervisor), destroy_all(supervisor)};
+
+    for (int i = 0; i < 2; i++) {
+        if (results[i] > 0) {
+            supervisor->region.header->time_wait.destroyed += (uint64_t)results[i];
+        } else if (results[i] < 0 && !own->told_destroy) {
+            log_line(
+                LOG_LEVEL_WARNING,
+                "event=time_wait what=\"the kernel's own sockets are not removed; both keep it\" error=\"%s\"",
+                strerror(-results[i]));
+            own->told_destroy = true;
+        }
+    }
+}
+
+static int open_destroy(struct supervisor *supervisor, char why[REGION_WHY_MAX])
+{
+    struct supervised_time_wait *own = &supervisor->time_wait;
+    int result = 0;
+
+    own->destroy.fd = -1;
+    own->overruns = UINT64_MAX;
+    if (!supervisor->image->time_wait.no_buckets) {
+        result = sock_destroy_open(&own->destroy);
+    }
+    if (result < 0) {
+        snprintf(why, REGION_WHY_MAX, "the kernel removes none of its sockets (CONFIG_INET_DIAG_DESTROY): %s",
+                 strerror(-result));
+    }
+    return result;
+}
+
 /* --- Owning ------------------------------------------------------------------------------------------------- */
 
 static int publish(struct supervisor *supervisor, char why[REGION_WHY_MAX])
@@ -133,13 +240,19 @@ static int own(struct supervisor *supervisor, char why[REGION_WHY_MAX])
     if (supervisor->time_wait.programs == NULL) {
         return -ENOTSUP;
     }
-    int result = publish(supervisor, why);
+    int result = open_destroy(supervisor, why);
+    if (result == 0) {
+        result = publish(supervisor, why);
+    }
     if (result == 0) {
         result = follow_interfaces(supervisor, why);
     }
     if (result == 0) {
         time_wait_maps(supervisor->time_wait.programs, maps);
         result = region_use_flow_maps(&supervisor->region, maps, true);
+    }
+    if (result == 0) {
+        flow_table_open(&supervisor->time_wait.table, &supervisor->region);
     }
     header->time_wait.interfaces = time_wait_interfaces(supervisor->time_wait.programs);
     return result;
@@ -152,6 +265,9 @@ static void disown(struct supervisor *supervisor)
     if (supervisor->time_wait.programs != NULL) {
         time_wait_destroy(supervisor->time_wait.programs);
         supervisor->time_wait.programs = NULL;
+    }
+    if (supervisor->time_wait.destroy.fd >= 0) {
+        sock_destroy_close(&supervisor->time_wait.destroy);
     }
     (void)leftover_remove(state->pins);
     state->pins[0] = '\0';
@@ -200,8 +316,12 @@ int supervisor_choose_time_wait(struct supervisor *supervisor)
         disown(supervisor);
         state->two_msl_ms = IMAGE_TWO_MSL_MS;
     }
+    if (result < 0 && wanted->mode == TIME_WAIT_OWNED) {
+        log_line(LOG_LEVEL_ERROR, "event=time_wait what=\"it cannot be owned\" why=\"%s\"", state->why);
+        return result;
+    }
     tell(supervisor);
-    return wanted->mode == TIME_WAIT_OWNED ? result : 0;
+    return 0;
 }
 
 void supervisor_take_over_time_wait(struct supervisor *supervisor)
@@ -220,6 +340,13 @@ void supervisor_take_over_time_wait(struct supervisor *supervisor)
     tell(supervisor);
 }
 
+int supervisor_time_wait_ms(const struct supervisor *supervisor)
+{
+    const struct supervised_time_wait *own = &supervisor->time_wait;
+
+    return own->programs == NULL || own->destroy.fd < 0 ? -1 : DESTROY_EVERY_MS;
+}
+
 void supervisor_watch_time_wait(struct supervisor *supervisor)
 {
     struct supervised_time_wait *own = &supervisor->time_wait;
@@ -227,6 +354,9 @@ void supervisor_watch_time_wait(struct supervisor *supervisor)
 
     if (own->programs == NULL) {
         return;
+    }
+    if (own->destroy.fd >= 0) {
+        destroy(supervisor);
     }
     if (now_us >= own->count_after_us) {
         own->count_after_us = now_us + COUNT_EVERY_US;

@@ -19,7 +19,7 @@
 
 enum {
     EVERY_US = 1000000,
-    HEADER_LINES = 7,
+    HEADER_LINES = 8,
     SHOWN_MAX = 512,
     BUSY_PERMILLE = 900, /* a worker with hardly any CPU time left */
 };
@@ -56,6 +56,12 @@ static void count_rates(struct rates *rates, const struct top *top)
         .client_bytes = per_second(now->client_bytes, before->client_bytes, span_us),
         .server_bytes = per_second(now->server_bytes, before->server_bytes, span_us),
     };
+}
+
+/* Entries of connections that have ended for us. */
+static uint64_t flows_waiting(const struct summary *summary)
+{
+    return summary->flows[FLOW_ORPHANED] + summary->flows[FLOW_FIN_WAIT2] + summary->flows[FLOW_TIME_WAIT];
 }
 
 /* How unevenly workers are busy: the least, and the most and whose that is. Of those that serve. */
@@ -102,6 +108,24 @@ static void draw_workers(const struct summary *now)
                 permille.worker, sessions.least, sessions.most, sessions.worker);
 }
 
+static void draw_flows(const struct top *top)
+{
+    const struct summary *now = &top->summaries[top->newest];
+    const struct summary *before = &top->summaries[top->newest ^ 1];
+    uint64_t span_us = before->read_us > 0 ? now->read_us - before->read_us : 0;
+    uint64_t acks = per_second(now->time_wait.counters.acks, before->time_wait.counters.acks, span_us);
+    char answered[TEXT_NUMBER_MAX + 24] = "";
+
+    if (now->time_wait.owned) {
+        snprintf(answered, sizeof(answered), ", %" PRIu64 " ACKs/s", acks);
+    }
+    screen_set_colour(SCREEN_PLAIN);
+    screen_line("flow entries %" PRIu64 " active, %" PRIu64 " waiting, of %" PRIu64
+                "   TIME_WAIT is kept by %s%s",
+                now->flows[FLOW_ACTIVE], flows_waiting(now), now->flow_capacity,
+                now->time_wait.owned ? "Penstock" : "the kernel", answered);
+}
+
 static const char *order_text(enum top_order order)
 {
     static const char *const texts[] = {
@@ -137,7 +161,7 @@ static void draw_head(const struct top *top)
                 text_bytes(texts[3], now->buffer_lent_bytes), text_bytes(texts[4], now->buffer_budget_bytes),
                 now->receivers_waiting);
     draw_workers(now);
-    screen_set_colour(SCREEN_PLAIN);
+    draw_flows(top);
     screen_line("by %s   keys: b bytes, a age, r rate, w waiting, q quit", order_text(top->order));
     screen_line("%s", "");
     screen_set_colour(SCREEN_HEAD);
@@ -203,10 +227,12 @@ static void print_line(const struct top *top)
     gmtime_r(&seconds, &utc);
     strftime(clock, sizeof(clock), "%H:%M:%SZ", &utc);
     printf("%s sessions=%" PRIu64 " new=%" PRIu64
-           "/s from_clients=%s/s from_servers=%s/s workers=%u/%u busy=%u.%u%%..%u.%u%%\n",
+           "/s from_clients=%s/s from_servers=%s/s workers=%u/%u busy=%u.%u%%..%u.%u%% flows_active=%" PRIu64
+           " flows_waiting=%" PRIu64 "\n",
            clock, now->sessions, rates.accepts, text_bytes(texts[0], rates.client_bytes),
            text_bytes(texts[1], rates.server_bytes), now->serving, now->workers, permille.least / 10,
-           permille.least % 10, permille.most / 10, permille.most % 10);
+           permille.least % 10, permille.most / 10, permille.most % 10, now->flows[FLOW_ACTIVE],
+           flows_waiting(now));
 }
 
 static void print_json(const struct top *top)
@@ -226,9 +252,9 @@ static void print_json(const struct top *top)
            now->read_us, health.ready ? "true" : "false", now->serving, now->sessions, now->stats.accepted,
            rates.accepts, rates.client_bytes, rates.server_bytes);
     printf(",\"busy_ratio_least\":%u.%03u,\"busy_ratio_most\":%u.%03u,\"worker_sessions_least\":%u"
-           ",\"worker_sessions_most\":%u}\n",
+           ",\"worker_sessions_most\":%u,\"flows_active\":%" PRIu64 ",\"flows_waiting\":%" PRIu64 "}\n",
            permille.least / 1000, permille.least % 1000, permille.most / 1000, permille.most % 1000,
-           sessions.least, sessions.most);
+           sessions.least, sessions.most, now->flows[FLOW_ACTIVE], flows_waiting(now));
 }
 
 /* Looks at the region. The rows are only for the screen. 0 or -ENOMEM. */

@@ -33,6 +33,13 @@ struct pinned_shape {
     uint64_t seed;
 };
 
+/* Where note_published() puts what it is called with. */
+struct published_batch {
+    uint32_t *indexes;
+    uint32_t count;
+    uint32_t max;
+};
+
 struct responder {
     int interface;
     int link;
@@ -42,6 +49,8 @@ struct time_wait {
     struct time_wait_bpf *bpf;
     char pins[REGION_PINS_MAX];
     uint64_t seed;
+    struct ring_buffer *published;
+    struct published_batch batch;
     int publisher;
     struct responder responders[TIME_WAIT_INTERFACES_MAX];
     uint32_t interfaces;
@@ -259,6 +268,25 @@ int time_wait_unpin(const char *pins)
     return rmdir(pins) == 0 ? 0 : -errno;
 }
 
+/* --- What was published --------------------------------------------------------------------------------- */
+
+/* Negative: it is the last. */
+static int note_published(void *context, void *record, size_t size)
+{
+    struct published_batch *batch = context;
+
+    (void)size;
+    memcpy(&batch->indexes[batch->count++], record, sizeof(uint32_t));
+    return batch->count < batch->max ? 0 : -ENOBUFS;
+}
+
+uint32_t time_wait_take_published(struct time_wait *time_wait, uint32_t *indexes, uint32_t max)
+{
+    time_wait->batch = (struct published_batch){.indexes = indexes, .max = max};
+    (void)ring_buffer__consume(time_wait->published);
+    return time_wait->batch.count;
+}
+
 /* --- Loading ---------------------------------------------------------------------------------------------- */
 
 static bool load(struct time_wait *time_wait, const struct time_wait_shape *shape,
@@ -294,6 +322,11 @@ static bool load(struct time_wait *time_wait, const struct time_wait_shape *shap
     if (error != 0) {
         snprintf(why, TIME_WAIT_WHY_MAX, "the kernel does not take the programs: %s", strerror(-error));
         return false;
+    }
+    time_wait->published =
+        ring_buffer__new(bpf_map__fd(bpf->maps.published), note_published, &time_wait->batch, NULL);
+    if (time_wait->published == NULL) {
+        return missing(why, "the ring buffer cannot be mapped");
     }
     return check_tcx(bpf, why);
 }
@@ -510,6 +543,7 @@ void time_wait_destroy(struct time_wait *time_wait)
     if (time_wait->publisher >= 0) {
         close(time_wait->publisher);
     }
+    ring_buffer__free(time_wait->published);
     time_wait_bpf__destroy(time_wait->bpf);
     free(time_wait);
 }

@@ -49,6 +49,10 @@ int time_wait_answer(struct time_wait *time_wait, const int *interfaces, uint32_
 /* How many there are. */
 uint32_t time_wait_interfaces(const struct time_wait *time_wait);
 
+/* Indexes of entries that were published since the last call and whose connections the kernel keeps, too: `max` at most.
+ * How many. What the ring buffer had no room for is counted as publish_overruns. */
+uint32_t time_wait_take_published(struct time_wait *time_wait, uint32_t *indexes, uint32_t max);
+
 void time_wait_count(const struct time_wait *time_wait, struct time_wait_counters *counters);
 
 /* The responder's descriptor, for test runs. */

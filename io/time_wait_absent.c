@@ -45,6 +45,14 @@ uint32_t time_wait_interfaces(const struct time_wait *time_wait)
     return 0;
 }
 
+uint32_t time_wait_take_published(struct time_wait *time_wait, uint32_t *indexes, uint32_t max)
+{
+    (void)time_wait;
+    (void)indexes;
+    (void)max;
+    return 0;
+}
+
 void time_wait_count(const struct time_wait *time_wait, struct time_wait_counters *counters)
 {
     (void)time_wait;

@@ -185,6 +185,21 @@
       .map(([state, entries]) => ({ cells: [state.replaceAll("_", " "), count.format(entries)] })), "none");
   };
 
+  const keeper = (timeWait) => (timeWait.mode === "owned" ? "Penstock" : "the kernel");
+
+  const fillTimeWait = (status, old) => {
+    const now = status.time_wait, then = old.time_wait;
+    const interfaces = `${count.format(now.interfaces)} interface${now.interfaces === 1 ? "" : "s"}`;
+    const details = now.mode === "owned" ? `, 2MSL ${time(now.two_msl_ms * 1000)}, ${interfaces}` : now.why && `: ${now.why}`;
+    const counters = [...Object.keys(now.counters).map((name) => [name.replaceAll("_", " "), now.counters[name], then.counters[name]]),
+      ["sockets the kernel was relieved of", now.kernel_destroyed, then.kernel_destroyed], ["swept", now.sweep.freed, then.sweep.freed]];
+
+    at("time-wait-mode").textContent = `kept by ${keeper(now)}${details}`;
+    fill("time-wait", counters.filter(([, total]) => total > 0)
+      .map(([name, total, before]) => ({ cells: [name, count.format(Math.max(0, total - before)), count.format(total)] })), "nothing yet");
+    at("sweep").textContent = `To be swept: ${count.format(now.sweep.expired)}. The last round took ${time(now.sweep.round_ms * 1000)}.`;
+  };
+
   const fillSessions = (id, sessions) => fill(id, sessions.map((s) => ({
     cells: [`${s.worker}/${s.serial}`, s.source, `${s.pool}/${s.server}`, s.state, span(Math.floor(s.age_ms / 1000)), span(Math.floor(s.idle_ms / 1000)),
       bytesText(s.client_bytes), bytesText(s.server_bytes), bytesText(s.client_queued_bytes + s.server_queued_bytes)],
@@ -223,6 +238,7 @@
     if (now.upgrades > then.upgrades) note(`upgraded to ${now.version}`);
     if (now.live !== then.live) note(now.live ? "every worker serves again" : now.reason);
     if (now.state !== then.state) note(now.state);
+    if (now.time_wait.mode !== then.time_wait.mode) note(`TIME_WAIT is kept by ${keeper(now.time_wait)}`);
     if (now.accept_paused !== then.accept_paused) note(now.accept_paused ? "accepting is paused: a limit is reached" : "accepting again");
     events.length = Math.min(events.length, EVENTS);
   };
@@ -254,6 +270,8 @@
     const drops = gained((s) => s.listeners.reduce((sum, l) => sum + (l.accept_queue?.drops ?? 0), 0));
     if (drops > 0) notes.push(`The kernel dropped ${count.format(drops)} new connections in the last two minutes: an accept queue was full.`);
     if (gained((s) => s.stats.connect_failures) > 0) notes.push(`${count.format(gained((s) => s.stats.connect_failures))} connects to servers failed in the last two minutes.`);
+    const unplaced = gained((s) => s.stats.flow_failures + s.time_wait.counters.insert_failures);
+    if (unplaced > 0) notes.push(`${count.format(unplaced)} connections found no place in the flow table in the last two minutes.`);
     if (gained((s) => s.reloads_failed) > 0) notes.push("A reload was refused; the configuration from before is in use.");
     if (gained((s) => s.stats.log_dropped) > 0) notes.push("The access log loses lines: the disk is too slow for it.");
     return notes;
@@ -297,8 +315,10 @@
     drawCharts(status);
     drawMeter("meter-sessions", status.sessions, status.sessions_limit, (v) => count.format(v));
     drawMeter("meter-buffers", status.buffer_lent_bytes, status.buffer_budget_bytes, bytesText);
-    drawMeter("meter-flows", status.flows.active + status.flows.fin_wait2 + status.flows.time_wait, status.flows.capacity, (v) => count.format(v));
+    const { capacity, ...states } = status.flows;
+    drawMeter("meter-flows", Object.values(states).reduce((sum, n) => sum + n, 0), capacity, (v) => count.format(v));
     fillTables(status, then, old);
+    fillTimeWait(status, old);
     if (kept.length > 1) noteEvents(kept[kept.length - 2], status);
     else if (events.length === 0) recallEvents(status);
     fill("events", events.map((cells) => ({ cells })), "none yet");

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "cmd/exporter/json.h"
-#include "shm/image_box.h"
+#include "cmd/time_wait_view.h"
 #include "shm/session_slab.h"
 
 static bool read_state(const char *value, uint32_t *state)
@@ -31,7 +31,7 @@ static bool read_limit(const char *value, uint64_t *limit)
 int flow_filter_set(struct flow_filter *filter, const char *key, const char *value, const char **why)
 {
     if (strcmp(key, "state") == 0) {
-        *why = "a state is active, fin_wait2 or time_wait";
+        *why = "a state is active, orphaned, fin_wait2 or time_wait";
         return read_state(value, &filter->state) ? 0 : -EINVAL;
     }
     if (strcmp(key, "limit") == 0) {
@@ -71,6 +71,7 @@ static void find_session(struct flow_view *view, const struct flow_list *list, u
     for (int side = 0; side < SIDE_COUNT; side++) {
         if (session.conn[side].flow == index) {
             view->has_session = true;
+            view->has_age = true;
             view->side = (enum side)side;
             view->serial = session.serial;
             view->age_ms =
@@ -79,20 +80,25 @@ static void find_session(struct flow_view *view, const struct flow_list *list, u
     }
 }
 
-static void count_time_wait(struct flow_view *view, const struct flow_list *list, uint32_t index,
+static void count_time_wait(struct flow_view *view, const struct flow_list *list,
                             const struct flow_entry *entry)
 {
     int32_t left_ms = (int32_t)(entry->expire_ms - (uint32_t)(list->now_us / 1000));
+    int64_t age_ms = (int64_t)list->two_msl_ms - left_ms;
 
-    view->worker = index / FLOW_GROUP % image_box_current(list->region)->workers;
     view->left_ms = left_ms > 0 ? (uint64_t)left_ms : 0;
-    view->age_ms = left_ms < FLOW_TWO_MSL_MS ? (uint64_t)((int64_t)FLOW_TWO_MSL_MS - left_ms) : 0;
+    view->has_age = entry->state != FLOW_ORPHANED; /* which ends later than that */
+    view->age_ms = view->has_age && age_ms > 0 ? (uint64_t)age_ms : 0;
 }
 
 void flow_list_begin(struct flow_list *list, const struct region *region, const struct flow_filter *filter,
                      uint64_t now_us)
 {
-    *list = (struct flow_list){.region = region, .filter = *filter, .now_us = now_us};
+    struct time_wait_view time_wait;
+
+    time_wait_view_read(&time_wait, region);
+    *list = (struct flow_list){
+        .region = region, .filter = *filter, .two_msl_ms = time_wait.two_msl_ms, .now_us = now_us};
     flow_table_open(&list->table, region);
 }
 
@@ -117,7 +123,7 @@ bool flow_list_next(struct flow_list *list, struct flow_view *view)
     if (entry.state == FLOW_ACTIVE) {
         find_session(view, list, index, &entry);
     } else {
-        count_time_wait(view, list, index, &entry);
+        count_time_wait(view, list, &entry);
     }
     return true;
 }
@@ -128,15 +134,17 @@ void flow_print_json(FILE *out, const struct flow_view *view)
     json_string(out, view->local);
     fprintf(out, ",\"remote\":");
     json_string(out, view->remote);
-    fprintf(out, ",\"worker\":%u", view->worker);
+    if (view->state == FLOW_ACTIVE) {
+        fprintf(out, ",\"worker\":%u", view->worker);
+    }
     if (view->has_session) {
         fprintf(out, ",\"serial\":%" PRIu64 ",\"side\":\"%s\"", view->serial,
                 view->side == SIDE_CLIENT ? "client" : "server");
     }
-    if (view->has_session || view->state != FLOW_ACTIVE) {
+    if (view->has_age) {
         fprintf(out, ",\"age_ms\":%" PRIu64, view->age_ms);
     }
-    if (view->state == FLOW_TIME_WAIT) {
+    if (view->state != FLOW_ACTIVE) {
         fprintf(out, ",\"left_ms\":%" PRIu64, view->left_ms);
     }
     fprintf(out, "}");

@@ -166,6 +166,27 @@ static void print_totals(FILE *out, const struct summary *summary)
     fprintf(out, "},");
 }
 
+static void print_time_wait(FILE *out, const struct summary *summary)
+{
+    const struct time_wait_view *view = &summary->time_wait;
+    const char *comma = "";
+
+    fprintf(out, "\"time_wait\":{\"mode\":\"%s\",\"why\":", time_wait_mode_text(view));
+    json_string(out, view->why);
+    fprintf(out,
+            ",\"two_msl_ms\":%u,\"interfaces\":%u,\"kernel_destroyed\":%" PRIu64
+            ",\"sweep\":{\"rounds\":%" PRIu64 ",\"freed\":%" PRIu64 ",\"round_ms\":%u,\"expired\":%" PRIu64
+            ",\"lag_ms\":%" PRIu64 "},\"counters\":{",
+            view->two_msl_ms, view->interfaces, view->kernel_destroyed, view->sweep_rounds, view->sweep_freed,
+            view->sweep_round_ms, summary->flows_expired, summary->sweep_lag_ms);
+#define TIME_WAIT_COUNTER(name, what)                                     \
+    fprintf(out, "%s\"%s\":%" PRIu64, comma, #name, view->counters.name); \
+    comma = ",";
+#include "core/time_wait_counter.def"
+#undef TIME_WAIT_COUNTER
+    fprintf(out, "}},");
+}
+
 static void print_stats(FILE *out, const struct slot_stats *stats)
 {
     const char *comma = "";
@@ -187,6 +208,7 @@ void json_status(FILE *out, const struct summary *summary, const struct region *
 {
     print_head(out, summary, region);
     print_totals(out, summary);
+    print_time_wait(out, summary);
     print_stats(out, &summary->stats);
     print_bounds(out);
     print_listeners(out, summary, region);

@@ -416,12 +416,92 @@ static void print_resources(struct metrics *metrics)
               summary->receivers_waiting);
     print_one(metrics, GAUGE, "accept_paused_workers",
               "workers that accept nothing because a limit is reached", summary->accept_paused);
+}
+
+/* What becomes of segments that belong to an entry; the other counters are no answers. */
+static const char *const answers[] = {"acks", "acks_suppressed", "drops", "reopened", "refused"};
+
+static bool is_answer(const char *counter)
+{
+    for (size_t i = 0; i < sizeof(answers) / sizeof(answers[0]); i++) {
+        if (strcmp(answers[i], counter) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void print_time_wait_counter(struct metrics *metrics, const char *name, const char *what,
+                                    uint64_t value)
+{
+    char family[64];
+
+    if (!is_answer(name)) {
+        snprintf(family, sizeof(family), "time_wait_%s", name);
+        print_one(metrics, COUNTER, family, what, value);
+    }
+}
+
+static void print_time_wait_answer(struct metrics *metrics, const char *name, uint64_t value)
+{
+    if (is_answer(name)) {
+        print_labelled(metrics, "kind", name, value);
+    }
+}
+
+static void print_time_wait(struct metrics *metrics)
+{
+    const struct time_wait_view *view = &metrics->summary->time_wait;
+
+    print_one(metrics, GAUGE, "time_wait_owned",
+              "1 while the flow table answers for connections in TIME_WAIT, 0 while the kernel does",
+              view->owned);
+    begin(metrics, GAUGE, "time_wait_info", "who keeps TIME_WAIT, and why the kernel does where it does");
+    begin_sample(metrics);
+    add_label(metrics, "mode", time_wait_mode_text(view));
+    add_label(metrics, "why", view->why);
+    end_sample(metrics, 1);
+    begin(metrics, GAUGE, "time_wait_two_msl_seconds", "how long an entry stays in TIME_WAIT");
+    begin_sample(metrics);
+    end_sample_us(metrics, (uint64_t)view->two_msl_ms * 1000);
+    print_one(metrics, GAUGE, "time_wait_interfaces", "interfaces on which TIME_WAIT is answered for",
+              view->interfaces);
+    print_one(metrics, COUNTER, "time_wait_kernel_destroyed",
+              "sockets in TIME_WAIT that the kernel was relieved of", view->kernel_destroyed);
+    begin(metrics, COUNTER, "time_wait_answers",
+          "segments to connections in TIME_WAIT or FIN_WAIT2: acks, acks_suppressed by the limit, drops "
+          "without an answer, reopened by a SYN, refused because of new data");
+#define TIME_WAIT_COUNTER(name, what) print_time_wait_answer(metrics, #name, view->counters.name);
+#include "core/time_wait_counter.def"
+#undef TIME_WAIT_COUNTER
+#define TIME_WAIT_COUNTER(name, what) print_time_wait_counter(metrics, #name, what, view->counters.name);
+#include "core/time_wait_counter.def"
+#undef TIME_WAIT_COUNTER
+}
+
+static void print_flows(struct metrics *metrics)
+{
+    const struct summary *summary = metrics->summary;
+
     begin(metrics, GAUGE, "flow_entries", "entries of the flow table by state");
     for (int i = FLOW_ACTIVE; i <= FLOW_TIME_WAIT; i++) {
         print_labelled(metrics, "state", flow_state_text(i), summary->flows[i]);
     }
     print_one(metrics, GAUGE, "flow_entries_capacity", "entries the flow table has room for",
               summary->flow_capacity);
+    print_one(metrics, GAUGE, "flow_entries_expired", "entries whose time is over, for the sweeper to free",
+              summary->flows_expired);
+    begin(metrics, GAUGE, "flow_sweep_lag_seconds",
+          "for how long the time of the first of them has been over");
+    begin_sample(metrics);
+    end_sample_us(metrics, summary->sweep_lag_ms * 1000);
+    print_one(metrics, COUNTER, "flow_sweep_rounds", "rounds of the sweeper through the flow table",
+              summary->time_wait.sweep_rounds);
+    print_one(metrics, COUNTER, "flow_sweep_freed", "entries that the sweeper freed",
+              summary->time_wait.sweep_freed);
+    begin(metrics, GAUGE, "flow_sweep_round_seconds", "how long the sweeper's last round took");
+    begin_sample(metrics);
+    end_sample_us(metrics, (uint64_t)summary->time_wait.sweep_round_ms * 1000);
 }
 
 /* What workers count, but for the bytes of ended sessions: received_bytes has those and more. */
@@ -561,6 +641,8 @@ void metrics_print(FILE *out, enum metrics_format format, const struct summary *
     print_sessions(&metrics);
     print_listeners(&metrics);
     print_resources(&metrics);
+    print_flows(&metrics);
+    print_time_wait(&metrics);
     print_stats(&metrics);
     print_servers(&metrics);
     if (format == METRICS_OPENMETRICS) {

@@ -58,6 +58,11 @@ struct {
 } ack_limits SEC(".maps");
 
 struct {
+    __uint(type, BPF_MAP_TYPE_RINGBUF);
+    __uint(max_entries, 1 << 20);
+} published SEC(".maps");
+
+struct {
     __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
     __uint(max_entries, TIME_WAIT_COUNTERS);
     __type(key, uint32_t);

@@ -52,28 +52,52 @@ static void synchronize(struct conversation *conversation)
     tell(peer, LAB_ACK, 0);
 }
 
-struct conversation conversation_begin(bool ipv6, bool timestamps)
+/* Of a peer that has not connected yet. */
+static struct conversation conversation_of_peer(bool ipv6, bool timestamps)
 {
     static uint16_t port = FIRST_PEER_PORT;
-    char bytes[CONVERSATION_BYTES];
     struct conversation conversation = {
         .peer = {.ipv6 = ipv6,
                  .timestamps = timestamps,
                  .port = port++,
                  .snd_nxt = 0xfffffe00u + port, /* sequence numbers wrap during the conversation */
                  .ts_value = timestamps ? FIRST_TS_VALUE : 0},
+        .listener = -1,
     };
-    struct lab_peer *peer = &conversation.peer;
 
-    conversation.first_seq = peer->snd_nxt;
-    conversation.first_ts_value = peer->ts_value;
-    conversation.listener = lab_listen(ipv6, CONVERSATION_TOS, &peer->server_port);
-    synchronize(&conversation);
-    conversation.server = net_accept(conversation.listener);
+    conversation.first_seq = conversation.peer.snd_nxt;
+    conversation.first_ts_value = conversation.peer.ts_value;
+    return conversation;
+}
+
+static void connect_through(struct conversation *conversation, int listener)
+{
+    struct lab_peer *peer = &conversation->peer;
+    char bytes[CONVERSATION_BYTES];
+
+    synchronize(conversation);
+    conversation->server = net_accept(listener);
     peer->ts_value += CONVERSATION_STEP;
     tell(peer, LAB_ACK, CONVERSATION_BYTES);
     peer->snd_nxt += CONVERSATION_BYTES;
-    net_read(conversation.server, bytes, sizeof(bytes));
+    net_read(conversation->server, bytes, sizeof(bytes));
+}
+
+struct conversation conversation_begin(bool ipv6, bool timestamps)
+{
+    struct conversation conversation = conversation_of_peer(ipv6, timestamps);
+
+    conversation.listener = lab_listen(ipv6, CONVERSATION_TOS, &conversation.peer.server_port);
+    connect_through(&conversation, conversation.listener);
+    return conversation;
+}
+
+struct conversation conversation_through(uint16_t port, int listener, bool ipv6, bool timestamps)
+{
+    struct conversation conversation = conversation_of_peer(ipv6, timestamps);
+
+    conversation.peer.server_port = port;
+    connect_through(&conversation, listener);
     return conversation;
 }
 

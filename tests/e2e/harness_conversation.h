@@ -31,6 +31,9 @@ struct conversation {
 enum { CONVERSATION_BYTES = 1000, CONVERSATION_TOS = 0x48, CONVERSATION_STEP = 1000 };
 struct conversation conversation_begin(bool ipv6, bool timestamps);
 
+/* The same through a proxy that listens at `port`; its server accepts from `listener`, the test's. */
+struct conversation conversation_through(uint16_t port, int listener, bool ipv6, bool timestamps);
+
 /* Leads it to its end; the peer's snd_nxt and rcv_nxt are then what the two ends agreed on. */
 void conversation_end(struct conversation *conversation, enum conversation_end end);
 

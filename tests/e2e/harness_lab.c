@@ -46,7 +46,7 @@ static struct {
     uint8_t peer_mac[6];
 } lab = {.janitor = -1};
 
-static void run_ip(const char *arguments)
+void lab_ip(const char *arguments)
 {
     char line[256];
     const char *argv[24] = {"/sbin/ip"};
@@ -105,28 +105,34 @@ static int open_packets(void)
     return fd;
 }
 
+void lab_give_to_peer(const char *interface)
+{
+    lab_ip(bed_format("link set %s netns /proc/%d/fd/%d", interface, getpid(), lab.peer_ns));
+}
+
 static void join_namespaces(void)
 {
     const uint8_t *mac = lab.peer_mac;
 
-    run_ip("link add " LAB_INTERFACE " type veth peer name peer0");
-    run_ip(bed_format("link set peer0 netns /proc/%d/fd/%d", getpid(), lab.peer_ns));
-    run_ip("link set lo up");
-    run_ip("link set " LAB_INTERFACE " up");
-    run_ip("addr add " LAB_SERVER "/16 dev " LAB_INTERFACE);
-    run_ip("addr add " LAB_SERVER6 "/64 dev " LAB_INTERFACE " nodad");
+    lab_ip("link add " LAB_INTERFACE " type veth peer name peer0");
+    lab_give_to_peer("peer0");
+    lab_ip("link set lo up");
+    lab_ip("link set " LAB_INTERFACE " up");
+    lab_ip("addr add " LAB_SERVER "/16 dev " LAB_INTERFACE);
+    lab_ip("addr add " LAB_SERVER6 "/64 dev " LAB_INTERFACE " nodad");
     read_mac(LAB_INTERFACE, lab.server_mac);
     lab_enter_peer();
-    run_ip("link set lo up");
-    run_ip("link set peer0 up");
-    run_ip("addr add " LAB_KERNEL_PEER "/16 dev peer0");
+    lab_ip("link set lo up");
+    lab_ip("link set peer0 up");
+    lab_ip("addr add " LAB_KERNEL_PEER "/16 dev peer0");
+    lab_ip("addr add " LAB_KERNEL_PEER6 "/64 dev peer0 nodad");
     read_mac("peer0", lab.peer_mac);
     lab.packets = open_packets();
     lab_enter_server();
     const char *text =
         bed_format("%02x:%02x:%02x:%02x:%02x:%02x", mac[0], mac[1], mac[2], mac[3], mac[4], mac[5]);
-    run_ip(bed_format("neigh add " LAB_PEER " lladdr %s dev " LAB_INTERFACE, text));
-    run_ip(bed_format("neigh add " LAB_PEER6 " lladdr %s dev " LAB_INTERFACE, text));
+    lab_ip(bed_format("neigh add " LAB_PEER " lladdr %s dev " LAB_INTERFACE, text));
+    lab_ip(bed_format("neigh add " LAB_PEER6 " lladdr %s dev " LAB_INTERFACE, text));
 }
 
 /* Answers come in the order of the questions only if all are handled on one CPU. */
@@ -136,6 +142,14 @@ static void stay_on_one_cpu(void)
 
     CPU_ZERO(&set);
     CPU_SET((size_t)sched_getcpu(), &set);
+    cr_assert_eq(sched_setaffinity(0, sizeof(set), &set), 0);
+}
+
+void lab_use_all_cpus(void)
+{
+    cpu_set_t set;
+
+    memset(&set, 0xff, sizeof(set));
     cr_assert_eq(sched_setaffinity(0, sizeof(set), &set), 0);
 }
 
@@ -163,6 +177,17 @@ void lab_fini(void)
     bed_fini();
 }
 
+/* Ends who is left in it, whatever group and session that belongs to. */
+static void end_cgroup(void)
+{
+    int fd = openat(lab.cgroup, "cgroup.kill", O_WRONLY | O_CLOEXEC);
+
+    if (fd >= 0) {
+        (void)!write(fd, "1", 1);
+        close(fd);
+    }
+}
+
 /* Removes the cgroup when the test has gone, however it goes. */
 static void start_janitor(void)
 {
@@ -181,6 +206,7 @@ static void start_janitor(void)
         while (read(ends[0], &byte, 1) > 0 || errno == EINTR) {
             errno = 0;
         }
+        end_cgroup();
         for (int i = 0; i < 500 && unlinkat(lab.cgroup_root, lab.cgroup_name, AT_REMOVEDIR) != 0; i++) {
             bed_pause_ms(10);
         }
@@ -211,11 +237,24 @@ int lab_cgroup(void)
     cr_assert_eq(mount("none", root, "cgroup2", 0, NULL), 0, "cgroup2: %s", strerror(errno));
     lab.cgroup_root = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     snprintf(lab.cgroup_name, sizeof(lab.cgroup_name), "penstock-%s", bed.name);
-    start_janitor();
     cr_assert_eq(mkdirat(lab.cgroup_root, lab.cgroup_name, 0755), 0, "%s", strerror(errno));
     lab.cgroup = openat(lab.cgroup_root, lab.cgroup_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     cr_assert(lab.cgroup >= 0);
+    start_janitor();
     return lab.cgroup;
+}
+
+void lab_leave_janitor(void)
+{
+    if (lab.janitor >= 0) {
+        close(lab.janitor);
+    }
+}
+
+const char *lab_cgroup_path(void)
+{
+    (void)lab_cgroup();
+    return bed_format("%s/%s", bed_path("cgroup"), lab.cgroup_name);
 }
 
 void lab_enter_cgroup(bool inside)
@@ -231,6 +270,17 @@ void lab_enter_cgroup(bool inside)
 void lab_sysctl(const char *name, unsigned value)
 {
     bed_write_file(bed_format("/proc/sys/%s", name), bed_format("%u", value));
+}
+
+unsigned lab_sysctl_now(const char *name)
+{
+    unsigned value;
+    FILE *file = fopen(bed_format("/proc/sys/%s", name), "re");
+
+    cr_assert_not_null(file);
+    cr_assert_eq(fscanf(file, "%u", &value), 1);
+    fclose(file);
+    return value;
 }
 
 void lab_finish_checksums(void)

@@ -12,12 +12,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define LAB_INTERFACE   "server0"
-#define LAB_SERVER      "10.9.0.1"
-#define LAB_SERVER6     "fd09::1"
-#define LAB_KERNEL_PEER "10.9.0.2"
-#define LAB_PEER        "10.9.1.1" /* the hand-made one */
-#define LAB_PEER6       "fd09::1:1"
+#define LAB_INTERFACE    "server0"
+#define LAB_SERVER       "10.9.0.1"
+#define LAB_SERVER6      "fd09::1"
+#define LAB_KERNEL_PEER  "10.9.0.2"
+#define LAB_KERNEL_PEER6 "fd09::2"
+#define LAB_PEER         "10.9.1.1" /* the hand-made one */
+#define LAB_PEER6        "fd09::1:1"
 
 enum {
     LAB_FIN = 1,
@@ -37,12 +38,24 @@ void lab_fini(void);
 void lab_enter_server(void);
 void lab_enter_peer(void);
 
-/* A cgroup2 of the test's own, and whether the test is in it. */
+/* ip(8), in the namespace that the test is in; hands an interface of it to the peer. */
+void lab_ip(const char *arguments);
+void lab_give_to_peer(const char *interface);
+
+/* For tests that ask nothing by hand. */
+void lab_use_all_cpus(void);
+
+/* A cgroup2 of the test's own, which nobody in it survives, and whether the test is in it. */
 int lab_cgroup(void);
+const char *lab_cgroup_path(void);
+
+/* In a process that the test has forked: the cgroup ends with the test all the same. */
+void lab_leave_janitor(void);
 void lab_enter_cgroup(bool inside);
 
-/* Writes a number to /proc/sys/NAME of the namespace that the test is in. */
+/* Writes a number to /proc/sys/NAME of the namespace that the test is in; reads it. */
 void lab_sysctl(const char *name, unsigned value);
+unsigned lab_sysctl_now(const char *name);
 
 /* The server's interface leaves no checksum to be filled in later, and the peer's kernel checks each. */
 void lab_finish_checksums(void);

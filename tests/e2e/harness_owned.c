@@ -1,8 +1,12 @@
 #include "tests/e2e/harness_owned.h"
 
 #include <arpa/inet.h>
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <sched.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "core/session.h"
 #include "io/interface.h"
@@ -41,6 +45,47 @@ void owned_load(const struct time_wait_shape *shape)
         .groups = shape->groups,
         .seed = shape->seed,
     };
+}
+
+static void read_pinned(const char *pins, const char *name, void *values)
+{
+    uint32_t key = 0;
+    int map = bpf_obj_get(bed_format("%s/%s", pins, name));
+
+    cr_assert(map >= 0, "%s/%s: %s", pins, name, strerror(-map));
+    cr_assert_eq(bpf_map_lookup_elem(map, &key, values), 0);
+    close(map);
+}
+
+void owned_open(const char *pins)
+{
+    struct {
+        uint32_t version;
+        uint32_t groups;
+        uint64_t seed;
+    } shape;
+    int maps[REGION_FLOW_MAPS];
+
+    read_pinned(pins, "shape", &shape);
+    cr_assert_eq(time_wait_open_maps(pins, maps), 0);
+    owned.pins = pins;
+    owned.table = (struct flow_table){
+        .tags = map_array(maps[0], (size_t)shape.groups * FLOW_GROUP),
+        .entries = map_array(maps[1], (size_t)shape.groups * FLOW_GROUP * sizeof(struct flow_entry)),
+        .groups = shape.groups,
+        .seed = shape.seed,
+    };
+    close(maps[0]);
+    close(maps[1]);
+}
+
+void owned_close(void)
+{
+    size_t slots = (size_t)owned.table.groups * FLOW_GROUP;
+
+    munmap(owned.table.tags, slots);
+    munmap(owned.table.entries, slots * sizeof(struct flow_entry));
+    owned = (struct owned){0};
 }
 
 void owned_answer(const char *interface)
@@ -108,10 +153,31 @@ uint32_t owned_count_entries(void)
     return count;
 }
 
+static void count_pinned(const char *pins, struct time_wait_counters *counters)
+{
+    uint64_t sums[TIME_WAIT_COUNTERS] = {0};
+    uint64_t values[CPU_SETSIZE];
+    int map = bpf_obj_get(bed_format("%s/counters", pins));
+
+    cr_assert(map >= 0);
+    for (uint32_t i = 0; i < TIME_WAIT_COUNTERS; i++) {
+        cr_assert_eq(bpf_map_lookup_elem(map, &i, values), 0);
+        for (int cpu = 0; cpu < libbpf_num_possible_cpus(); cpu++) {
+            sums[i] += values[cpu];
+        }
+    }
+    close(map);
+    memcpy(counters, sums, sizeof(*counters));
+}
+
 struct time_wait_counters owned_counters(void)
 {
     struct time_wait_counters counters;
 
-    time_wait_count(owned.time_wait, &counters);
+    if (owned.pins != NULL) {
+        count_pinned(owned.pins, &counters);
+    } else {
+        time_wait_count(owned.time_wait, &counters);
+    }
     return counters;
 }

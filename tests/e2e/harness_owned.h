@@ -12,6 +12,7 @@ struct owned {
     struct time_wait *time_wait;
     struct flow_table table;
     struct time_wait_shape shape;
+    const char *pins; /* where it is somebody else's */
 };
 
 extern struct owned owned;
@@ -25,6 +26,10 @@ void owned_load(const struct time_wait_shape *shape);
 /* The same, attaches them, and takes TIME_WAIT from the kernel. */
 void owned_begin(const struct time_wait_shape *shape);
 void owned_end(void);
+
+/* Somebody else's instead: the table that is pinned there, as it is now, for the functions below. */
+void owned_open(const char *pins);
+void owned_close(void);
 
 /* Answers at this interface instead. */
 void owned_answer(const char *interface);

@@ -1,9 +1,13 @@
 #include "tests/e2e/harness_penstock.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/sendfile.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -11,7 +15,8 @@
 #include "tests/e2e/harness_json.h"
 
 static struct bed_process running;
-static const char *program; /* NULL: this build's */
+static const char *program;      /* NULL: this build's */
+static bool (*started_by)(void); /* before_exec of the last penstock_start() */
 
 static const char * or (const char *given, const char *otherwise)
 {
@@ -53,9 +58,9 @@ struct bed_process penstock_spawn(const char *config_path, bool (*before_exec)(v
     return bed_spawn(argv, before_exec);
 }
 
-static void start(bool (*before_exec)(void))
+void penstock_start_again(void)
 {
-    running = penstock_spawn(bed_path("penstock.yaml"), before_exec);
+    running = penstock_spawn(bed_path("penstock.yaml"), started_by);
     bed.penstock = running.pid;
     WAIT_UNTIL(strstr(penstock_log(), "event=ready") != NULL ||
                strstr(penstock_log(), "event=ended") != NULL || kill(running.pid, 0) != 0);
@@ -65,12 +70,32 @@ static void start(bool (*before_exec)(void))
 void penstock_start(const struct penstock_config *config)
 {
     penstock_configure(config);
-    start(config->before_exec);
+    started_by = config->before_exec;
+    penstock_start_again();
 }
 
-void penstock_use(const char *path)
+void penstock_install(const char *from)
 {
-    program = path;
+    const char *new = bed_path("penstock.new");
+    int in = open(from, O_RDONLY | O_CLOEXEC);
+    int out = open(new, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0755);
+    struct stat stat;
+
+    cr_assert(in >= 0 && out >= 0 && fstat(in, &stat) == 0);
+    for (off_t at = 0; at < stat.st_size;) {
+        cr_assert_gt(sendfile(out, in, &at, (size_t)(stat.st_size - at)), 0);
+    }
+    close(in);
+    close(out);
+    program = bed_path("penstock");
+    cr_assert_eq(rename(new, program), 0);
+}
+
+const char *penstock_other_layout(void)
+{
+    const char *path = getenv("PENSTOCK_OTHER_LAYOUT");
+
+    return path != NULL ? path : "build/tests/penstock-other-layout";
 }
 
 void penstock_kill(void)
@@ -78,11 +103,6 @@ void penstock_kill(void)
     cr_assert_eq(kill(bed.penstock, SIGKILL), 0);
     bed_wait(bed.penstock);
     bed.penstock = 0;
-}
-
-void penstock_start_again(void)
-{
-    start(NULL);
 }
 
 void penstock_start_to(uint16_t server_port)
@@ -148,6 +168,14 @@ int penstock_reload(void)
 {
     struct bed_process process;
     const char *argv[] = {bed_penstock_path(), "reload", "-c", bed_path("penstock.yaml"), NULL};
+
+    return bed_run(argv, &process);
+}
+
+int penstock_upgrade(void)
+{
+    struct bed_process process;
+    const char *argv[] = {bed_penstock_path(), "upgrade", "-n", bed.name, NULL};
 
     return bed_run(argv, &process);
 }

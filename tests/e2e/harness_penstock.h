@@ -36,13 +36,16 @@ void penstock_start(const struct penstock_config *config);
 /* The same with one server, a port of this machine, and the default configuration. */
 void penstock_start_to(uint16_t server_port);
 
-/* From here on another program is started. */
-void penstock_use(const char *path);
+/* Puts a copy of a program where the instance's is, as a package manager would; from here on that one is started. */
+void penstock_install(const char *from);
+
+/* The program whose shared memory has another layout. */
+const char *penstock_other_layout(void);
 
 /* SIGKILL to the supervisor alone. */
 void penstock_kill(void);
 
-/* `penstock run` once more, with the file as it is now: takes over who serves. */
+/* `penstock run` once more, with the file as it is now and before_exec as at the start: takes over who serves. */
 void penstock_start_again(void);
 
 /* Starts it without waiting; its outputs. */
@@ -65,6 +68,9 @@ uint64_t penstock_number(const char *path);
 
 /* `penstock reload -c` with the file as it is now; the exit status. */
 int penstock_reload(void);
+
+/* `penstock upgrade`; the exit status. */
+int penstock_upgrade(void);
 
 pid_t penstock_worker(unsigned slot);
 pid_t penstock_keeper(unsigned slot);

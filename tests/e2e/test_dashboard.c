@@ -67,7 +67,9 @@ Test(dashboard, shows_what_there_is)
     cr_expect_eq(browser_number("document.querySelectorAll('#worker-rows tbody tr').length"), 2);
     cr_expect_eq(browser_number("document.querySelectorAll('#servers tbody tr').length"), 1);
     cr_expect_eq(browser_number("document.querySelectorAll('#listeners tbody tr').length"), 1);
-    cr_expect_eq(browser_number("document.querySelectorAll('#flow-rows tbody tr').length"), 3);
+    cr_expect_eq(browser_number("document.querySelectorAll('#flow-rows tbody tr').length"), 4);
+    cr_expect(browser_is(TEXT_OF("#time-wait-mode") ".startsWith('kept by ')"));
+    cr_expect(browser_is(TEXT_OF("#sweep") ".startsWith('To be swept: 0.')"));
     cr_expect(browser_is(TEXT_OF("#worker-rows tbody td:nth-child(3)") ".endsWith(' %')"));
     cr_expect(browser_is(LISTENER_CELL(4) ".includes(' of ')"), "the accept queue");
     cr_expect(browser_is(LISTENER_CELL(6) " == '\u2013'"), "nothing was timed");
@@ -136,6 +138,43 @@ Test(dashboard, finds_slow_readers)
     WAIT_UNTIL(browser_is("!" TEXT_OF("#slowest tbody td:nth-child(9)") ".startsWith('0')"));
     (void)load_finish(&load);
     WAIT_UNTIL(browser_is(TEXT_OF("#slowest tbody") " == 'none'"));
+    close_dashboard();
+}
+
+/* From here on answers have this in place of what the instance says of TIME_WAIT; members of `status.time_wait`. */
+static void pretend(const char *members)
+{
+    cr_assert(browser_is(bed_format(
+        "(() => { window.asked = window.asked || window.fetch; window.fetch = async (path, how) => {"
+        " const answer = await window.asked(path, how);"
+        " if (path != '/api/status') return answer;"
+        " const status = await answer.json();"
+        " Object.assign(status.time_wait, { %s });"
+        " return new Response(JSON.stringify(status)); }; return true; })()",
+        members)));
+}
+
+#define KEEPER(text) browser_is(TEXT_OF("#time-wait-mode") " == '" text "'")
+
+Test(dashboard, tells_who_keeps_time_wait)
+{
+    open_dashboard(bed_reserve_port("127.0.0.1"));
+    pretend("mode: 'kernel', why: 'CAP_BPF is missing'");
+    WAIT_UNTIL(KEEPER("kept by the kernel: CAP_BPF is missing"));
+    cr_expect(browser_is(TEXT_OF("#time-wait tbody") " == 'nothing yet'"));
+    cr_expect(mood_is("good"));
+    pretend("mode: 'owned', why: '', two_msl_ms: 60000, interfaces: 3, kernel_destroyed: 7,"
+            " counters: { published: 1234, insert_failures: 0, acks_suppressed: 5 },"
+            " sweep: { rounds: 3, freed: 99, round_ms: 120, expired: 4, lag_ms: 10 }");
+    WAIT_UNTIL(KEEPER("kept by Penstock, 2MSL 1 min 0 s, 3 interfaces"));
+    cr_expect_eq(browser_number("document.querySelectorAll('#time-wait tbody tr').length"), 4);
+    cr_expect(browser_is(TEXT_OF("#time-wait tbody tr:nth-child(1)") " == 'published1,2341,234'"));
+    cr_expect(browser_is(TEXT_OF("#time-wait tbody tr:nth-child(2)") " == 'acks suppressed55'"));
+    cr_expect(browser_is(TEXT_OF("#sweep") " == 'To be swept: 4. The last round took 120 ms.'"));
+    cr_expect(browser_is(TEXT_OF("#events tbody") ".includes('TIME_WAIT is kept by Penstock')"));
+    pretend("counters: { insert_failures: 2 }");
+    WAIT_UNTIL(browser_is(TEXT_OF("#notes") ".includes('2 connections found no place')"));
+    cr_expect(mood_is("warn"));
     close_dashboard();
 }
 

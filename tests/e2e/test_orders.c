@@ -384,6 +384,7 @@ Test(orders, flows)
     cr_expect_eq(count_flows(RUN(0, "flows", "--json", "--limit", "3")), 3);
     const char *text = RUN(0, "flows");
     cr_expect_eq(bed_count(text, " session "), 2 * SESSIONS, "%s", text);
+    cr_expect_eq(strncmp(text, "TIME_WAIT: ", 11), 0, "%s", text);
     cr_expect_not_null(strstr(text, name_of(&pairs[1])));
     net_half_close(pairs[0].server); /* and Penstock closes towards the client first: TIME_WAIT is its own */
     net_expect_eof(pairs[0].client);
@@ -392,6 +393,7 @@ Test(orders, flows)
     json = RUN(0, "flows", "--json", "--state", "time_wait");
     cr_expect_eq(bed_count(json, remote), 1, "%s", json);
     cr_expect_leq(json_number(json, "0.left_ms"), 60000);
+    cr_expect_not_null(strstr(RUN(0, "flows", "--state", "time_wait"), " ends in "));
     cr_expect_eq(count_flows(RUN(0, "flows", "--json", "--state", "active")), 2 * SESSIONS - 2);
     cr_expect_str_eq(RUN(0, "flows", "--json", "--state", "fin_wait2"), "[]\n");
     (void)RUN(2, "flows", "--state", "open");

@@ -18,23 +18,6 @@ enum { SESSIONS = 10 };
 static int listener;
 static struct net_pair pairs[SESSIONS];
 
-/* Puts a copy of the program where the instance's is, as a package manager would. */
-static void install(const char *from)
-{
-    const char *new = bed_path("penstock.new");
-    int in = open(from, O_RDONLY | O_CLOEXEC);
-    int out = open(new, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0755);
-    struct stat stat;
-
-    cr_assert(in >= 0 && out >= 0 && fstat(in, &stat) == 0);
-    for (off_t at = 0; at < stat.st_size;) {
-        cr_assert_gt(sendfile(out, in, &at, (size_t)(stat.st_size - at)), 0);
-    }
-    close(in);
-    close(out);
-    cr_assert_eq(rename(new, bed_path("penstock")), 0);
-}
-
 static void install_text(const char *text)
 {
     const char *new = bed_path("penstock.new");
@@ -44,21 +27,13 @@ static void install_text(const char *text)
     cr_assert_eq(rename(new, bed_path("penstock")), 0);
 }
 
-static const char *other_layout(void)
-{
-    const char *path = getenv("PENSTOCK_OTHER_LAYOUT");
-
-    return path != NULL ? path : "build/tests/penstock-other-layout";
-}
-
 static void begin(void)
 {
     uint16_t port;
 
     bed_begin();
     listener = net_listen(&port, 64);
-    install(bed_penstock_path());
-    penstock_use(bed_path("penstock"));
+    penstock_install(bed_penstock_path());
     penstock_start_to(port);
     for (int i = 0; i < SESSIONS; i++) {
         pairs[i] = net_pair(listener);
@@ -66,14 +41,6 @@ static void begin(void)
 }
 
 TestSuite(upgrade, .init = begin, .fini = bed_fini, .timeout = 90);
-
-static int upgrade(void)
-{
-    struct bed_process process;
-    const char *argv[] = {bed_penstock_path(), "upgrade", "-n", bed.name, NULL};
-
-    return bed_run(argv, &process);
-}
 
 static bool runs(pid_t pid, const char *path)
 {
@@ -90,8 +57,8 @@ Test(upgrade, replaces_all_and_loses_nothing)
     pid_t workers[2] = {penstock_worker(0), penstock_worker(1)};
     pid_t writer = net_write_behind(pairs[0].client, 7, 64 << 20);
 
-    install(bed_penstock_path()); /* the old file is gone */
-    cr_assert_eq(upgrade(), 0, "%s", penstock_log());
+    penstock_install(bed_penstock_path()); /* the old file is gone */
+    cr_assert_eq(penstock_upgrade(), 0, "%s", penstock_log());
     net_read_pattern(pairs[0].server, 7, 64 << 20);
     cr_assert_eq(bed_wait(writer), 0);
     net_exchange_all(pairs, SESSIONS);
@@ -117,7 +84,7 @@ static void refuse(void)
 {
     pid_t workers[2] = {penstock_worker(0), penstock_worker(1)};
 
-    cr_assert_eq(upgrade(), 1);
+    cr_assert_eq(penstock_upgrade(), 1);
     cr_assert(strstr(penstock_log(), "event=upgrade_failed") != NULL);
     for (unsigned i = 0; i < 2; i++) {
         cr_assert_eq(penstock_worker(i), workers[i]);
@@ -138,8 +105,8 @@ Test(upgrade, to_what_does_not_run_is_refused)
     refuse();
     cr_assert_eq(unlink(bed_path("penstock")), 0);
     refuse();
-    install(bed_penstock_path()); /* and one that is good is taken afterwards */
-    cr_assert_eq(upgrade(), 0, "%s", penstock_log());
+    penstock_install(bed_penstock_path()); /* and one that is good is taken afterwards */
+    cr_assert_eq(penstock_upgrade(), 0, "%s", penstock_log());
     net_exchange_all(pairs, SESSIONS);
     net_close_all(pairs, SESSIONS);
     bed_end();
@@ -190,8 +157,8 @@ Test(upgrade, to_another_layout)
     pid_t workers[2] = {penstock_worker(0), penstock_worker(1)};
     pid_t writer = net_write_behind(pairs[0].client, 7, 64 << 20);
 
-    install(other_layout());
-    cr_assert_eq(upgrade(), 0, "%s", penstock_log());
+    penstock_install(penstock_other_layout());
+    cr_assert_eq(penstock_upgrade(), 0, "%s", penstock_log());
     cr_assert(strstr(penstock_log(), "event=elder ") != NULL, "%s", penstock_log());
     net_exchange_new(listener, SESSIONS);
     net_read_pattern(pairs[0].server, 7, 64 << 20);
@@ -213,8 +180,8 @@ Test(upgrade, to_another_layout)
 /* SIGUSR1 is for the logs of both generations. */
 Test(upgrade, to_another_layout_reopens_both_logs)
 {
-    install(other_layout());
-    cr_assert_eq(upgrade(), 0, "%s", penstock_log());
+    penstock_install(penstock_other_layout());
+    cr_assert_eq(penstock_upgrade(), 0, "%s", penstock_log());
     cr_assert_eq(rename(bed_path("access.log"), bed_path("access.log.1")), 0);
     cr_assert_eq(kill(bed.penstock, SIGUSR1), 0);
     WAIT_UNTIL(access(bed_path("access.log"), F_OK) == 0);
@@ -238,8 +205,8 @@ Test(upgrade, to_another_layout_and_stop)
 {
     pid_t workers[2] = {penstock_worker(0), penstock_worker(1)};
 
-    install(other_layout());
-    cr_assert_eq(upgrade(), 0, "%s", penstock_log());
+    penstock_install(penstock_other_layout());
+    cr_assert_eq(penstock_upgrade(), 0, "%s", penstock_log());
     penstock_kill();
     penstock_start_again();
     net_exchange_all(pairs, SESSIONS);
@@ -259,7 +226,7 @@ Test(upgrade, to_another_layout_and_stop)
 /* Connections that come while one generation hands over to the other. */
 Test(upgrade, to_another_layout_loses_no_connection)
 {
-    install(other_layout());
+    penstock_install(penstock_other_layout());
     cr_assert_eq(kill(bed.penstock, SIGUSR2), 0);
     for (unsigned i = 0; i < 300 && strstr(penstock_log(), "event=elder ") == NULL; i++) {
         net_exchange_new(listener, SESSIONS);

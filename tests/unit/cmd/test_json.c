@@ -41,6 +41,9 @@ Test(json, status_has_every_part)
     region_server_counters(&made, 1, 2)->connects = 100;
     region_listener_counters(&made, 1, 1)->accepted = 5;
     region_listener_counters(&made, 1, 1)->durations.buckets[3] = 2;
+    made.header->time_wait = (struct region_time_wait){
+        .two_msl_ms = 60000, .interfaces = 2, .counters = {.acks = 8}, .why = "a \"b\""};
+    ((struct flow_sweep *)region_row(&made, TABLE_FLOW_SWEEP, 0))->freed = 6;
     order_server_state(&made, 1, ADMIN_DOWN);
     order_server_weight(&made, 1, 5);
     json_status(out, instance_summary(), &made);
@@ -65,6 +68,14 @@ Test(json, status_has_every_part)
     cr_expect(starts_with(json_find(text, "workers.1.busy_ratio"), "0.034,"));
     cr_expect_eq(json_number(text, "workers_configured"), 2);
     cr_expect_eq(json_number(text, "flows.active"), 0);
+    cr_expect_eq(json_number(text, "flows.orphaned"), 0);
+    cr_expect(starts_with(json_find(text, "time_wait.mode"), "\"kernel\""));
+    cr_expect(starts_with(json_find(text, "time_wait.why"), "\"a \\\"b\\\"\""));
+    cr_expect_eq(json_number(text, "time_wait.two_msl_ms"), 60000);
+    cr_expect_eq(json_number(text, "time_wait.interfaces"), 2);
+    cr_expect_eq(json_number(text, "time_wait.counters.acks"), 8);
+    cr_expect_eq(json_number(text, "time_wait.sweep.freed"), 6);
+    cr_expect_eq(json_number(text, "time_wait.sweep.expired"), 0);
     cr_expect(starts_with(json_find(text, "servers.0.state"), "\"up\""));
     cr_expect_eq(json_number(text, "servers.0.weight"), 1);
     cr_expect(starts_with(json_find(text, "servers.1.state"), "\"down\""));

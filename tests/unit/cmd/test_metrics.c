@@ -4,6 +4,7 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
+#include "io/clock.h"
 #include "shm/flow_table.h"
 #include "shm/order.h"
 #include "tests/e2e/harness_metrics.h"
@@ -186,6 +187,72 @@ Test(metrics, source_ports_are_those_towards_the_server)
     cr_expect_eq(metrics_value(text, PORTS "{pool=\"app\",server=\"127.0.0.1:9001\",state=\"time_wait\"}"),
                  1);
     cr_expect_eq(metrics_value(text, PORTS "{pool=\"side\",server=\"[::1]:9002\",state=\"active\"}"), 1);
+}
+
+Test(metrics, tell_who_keeps_time_wait)
+{
+    struct region_time_wait *state = &made.header->time_wait;
+    const char *text = print(METRICS_PROMETHEUS);
+
+    cr_expect_eq(metrics_value(text, "penstock_time_wait_owned"), 0);
+    cr_expect_eq(metrics_value(text, "penstock_time_wait_two_msl_seconds"), 60, "before it is decided");
+    snprintf(state->why, sizeof(state->why), "no \"CAP_BPF\"");
+    text = print(METRICS_PROMETHEUS);
+    cr_expect_eq(metrics_value(text, "penstock_time_wait_info{mode=\"kernel\",why=\"no \\\"CAP_BPF\\\"\"}"),
+                 1);
+    *state = (struct region_time_wait){
+        .owned = 1,
+        .two_msl_ms = 30500,
+        .interfaces = 3,
+        .destroyed = 11,
+        .counters = {.published = 9, .insert_failures = 2, .fins = 4, .acks = 5, .drops = 6, .ended = 1},
+    };
+    text = print(METRICS_PROMETHEUS);
+    cr_expect_eq(metrics_value(text, "penstock_time_wait_owned"), 1);
+    cr_expect_eq(metrics_value(text, "penstock_time_wait_info{mode=\"owned\",why=\"\"}"), 1);
+    cr_expect_float_eq(metrics_value(text, "penstock_time_wait_two_msl_seconds"), 30.5, 1e-9);
+    cr_expect_eq(metrics_value(text, "penstock_time_wait_interfaces"), 3);
+    cr_expect_eq(metrics_value(text, "penstock_time_wait_kernel_destroyed_total"), 11);
+    cr_expect_eq(metrics_value(text, "penstock_time_wait_published_total"), 9);
+    cr_expect_eq(metrics_value(text, "penstock_time_wait_insert_failures_total"), 2);
+    cr_expect_eq(metrics_value(text, "penstock_time_wait_fins_total"), 4);
+    cr_expect_eq(metrics_value(text, "penstock_time_wait_ended_total"), 1,
+                 "of the drops: no answer of its own");
+    cr_expect_eq(metrics_value(text, "penstock_time_wait_answers_total{kind=\"acks\"}"), 5);
+    cr_expect_eq(metrics_value(text, "penstock_time_wait_answers_total{kind=\"drops\"}"), 6);
+    cr_expect_eq(metrics_value(text, "penstock_time_wait_answers_total{kind=\"reopened\"}"), 0);
+    cr_expect_null(strstr(text, "kind=\"published\""));
+    cr_expect_null(strstr(text, "penstock_time_wait_acks_total"));
+}
+
+/* How far the sweeper is: what it did, and what it has still to do. */
+Test(metrics, sweeping)
+{
+    struct flow_sweep *sweep = region_row(&made, TABLE_FLOW_SWEEP, 0);
+    uint64_t now_ms = clock_now_us() / 1000;
+    struct flow_key key = {.local_port = 1};
+    uint32_t intent = FLOW_NONE;
+    struct flow_table table;
+
+    *sweep = (struct flow_sweep){.rounds = 7, .freed = 5000, .round_ms = 120};
+    flow_table_open(&table, &made);
+    for (uint32_t i = 0; i < 4; i++, key.local_port++) {
+        uint32_t flow = flow_table_claim(&table, &key, 0, i, &intent);
+        if (i > 0) { /* 2MSL ago, and as much before as their number says; the last only now */
+            flow_table_time_wait(&table, flow, i < 3 ? now_ms - IMAGE_TWO_MSL_MS - i * 100000 : now_ms,
+                                 &intent);
+        }
+    }
+    const char *text = print(METRICS_PROMETHEUS);
+    cr_expect_eq(metrics_value(text, "penstock_flow_entries{state=\"active\"}"), 1);
+    cr_expect_eq(metrics_value(text, "penstock_flow_entries{state=\"orphaned\"}"), 0);
+    cr_expect_eq(metrics_value(text, "penstock_flow_entries{state=\"time_wait\"}"), 3);
+    cr_expect_eq(metrics_value(text, "penstock_flow_entries_expired"), 2);
+    cr_expect_geq(metrics_value(text, "penstock_flow_sweep_lag_seconds"), 200);
+    cr_expect_lt(metrics_value(text, "penstock_flow_sweep_lag_seconds"), 300);
+    cr_expect_eq(metrics_value(text, "penstock_flow_sweep_rounds_total"), 7);
+    cr_expect_eq(metrics_value(text, "penstock_flow_sweep_freed_total"), 5000);
+    cr_expect_float_eq(metrics_value(text, "penstock_flow_sweep_round_seconds"), 0.12, 1e-9);
 }
 
 #define SERVER_STATE(state) \

@@ -1,0 +1,215 @@
+/* What owning TIME_WAIT takes is not there: the kernel keeps it and Penstock says why, or Penstock does not start. */
+#include <linux/capability.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include "io/time_wait.h"
+#include "tests/e2e/harness.h"
+#include "tests/e2e/harness_lab.h"
+#include "tests/e2e/harness_net.h"
+#include "tests/e2e/harness_product.h"
+
+TestSuite(fallback, .init = product_begin, .fini = product_fini, .timeout = 60);
+
+/* Where no program can be had at all there is another reason. */
+static void need_programs(void)
+{
+    char why[TIME_WAIT_WHY_MAX];
+    struct time_wait *programs = time_wait_create(&(struct time_wait_shape){.groups = 1}, why);
+
+    if (programs == NULL) {
+        cr_skip("%s", why);
+    }
+    time_wait_destroy(programs);
+}
+
+static void serve(void)
+{
+    struct net_pair pair = net_pair(product_listener());
+
+    net_exchange(&pair);
+    close(pair.client);
+    net_expect_eof(pair.server);
+    close(pair.server);
+}
+
+/* Mode auto serves all the same, mode owned does not start, and nothing is left behind. */
+static void expect_kernel(const char *why, const char *time_wait, bool (*before_exec)(void))
+{
+    struct penstock_config config = {.before_exec = before_exec};
+
+    product_configure(&config, time_wait);
+    penstock_start(&config);
+    const char *line = strstr(penstock_log(), "event=time_wait mode=kernel");
+    cr_assert_not_null(line, "%s", penstock_log());
+    cr_expect(strstr(line, why) != NULL, "%s", line);
+    cr_expect_neq(access(product_pins(), F_OK), 0);
+    serve();
+    product_stop(NULL);
+    config.more = NULL;
+    product_configure(&config, bed_format("mode: owned%s%s", time_wait != NULL ? ", " : "",
+                                          time_wait != NULL ? time_wait : ""));
+    struct bed_process process = penstock_spawn(bed_path("penstock.yaml"), before_exec);
+    cr_expect_eq(bed_wait(process.pid), 1);
+    const char *said = bed_read_file(process.err);
+    cr_expect(strstr(said, why) != NULL, "%s", said);
+    cr_expect(strstr(said, "event=ready") == NULL, "%s", said);
+    product_expect_gone();
+    bed_end();
+}
+
+Test(fallback, without_bpf_file_system)
+{
+    cr_assert_eq(mount("none", "/sys/fs/bpf", "tmpfs", 0, NULL), 0);
+    need_programs();
+    expect_kernel("no BPF file system is mounted", NULL, product_enter_cgroup);
+}
+
+/* Whatever the build has. */
+Test(fallback, serves)
+{
+    cr_assert_eq(mount("none", "/sys/fs/bpf", "tmpfs", 0, NULL), 0);
+    expect_kernel("why=", NULL, product_enter_cgroup);
+}
+
+static void unmount_cgroups(void)
+{
+    char point[PATH_BYTES];
+    bool found = true;
+
+    while (found) {
+        size_t texts = bed_mark();
+        const char *at = strstr(bed_read_file("/proc/self/mountinfo"), " - cgroup2 ");
+        found = at != NULL;
+        while (found && *at != '\n') {
+            at--;
+        }
+        if (found) {
+            cr_assert_eq(sscanf(at + 1, "%*d %*d %*s %*s %127s", point), 1);
+            cr_assert_eq(umount2(point, MNT_DETACH), 0, "%s", point);
+        }
+        bed_release(texts);
+    }
+}
+
+Test(fallback, without_cgroup2)
+{
+    need_programs();
+    unmount_cgroups();
+    expect_kernel("no cgroup2 file system is mounted", NULL, product_enter_cgroup);
+}
+
+Test(fallback, outside_of_the_cgroup)
+{
+    need_programs();
+    expect_kernel("Penstock does not run in it", bed_format("cgroup: %s", lab_cgroup_path()), NULL);
+}
+
+Test(fallback, where_the_cgroup_is_none)
+{
+    need_programs();
+    expect_kernel("it is no directory of a cgroup2 file system", bed_format("cgroup: %s", bed.dir),
+                  product_enter_cgroup);
+}
+
+Test(fallback, on_an_interface_without_ethernet_header)
+{
+    need_programs();
+    lab_ip("tuntap add mode tun dev tun0");
+    lab_ip("link set tun0 up");
+    lab_ip("addr add 10.10.0.1/24 dev tun0");
+    expect_kernel("interface tun0 has no Ethernet header", NULL, product_enter_cgroup);
+}
+
+Test(fallback, on_an_interface_that_is_not_there)
+{
+    need_programs();
+    expect_kernel("interface none0", "interfaces: [ " LAB_INTERFACE ", none0 ]", product_enter_cgroup);
+}
+
+/* Named ones need not be all. */
+Test(fallback, not_where_interfaces_are_named)
+{
+    need_programs();
+    lab_ip("tuntap add mode tun dev tun0");
+    lab_ip("link set tun0 up");
+    lab_ip("addr add 10.10.0.1/24 dev tun0");
+    product_own("interfaces: [ lo, " LAB_INTERFACE " ]");
+    cr_assert(strstr(penstock_log(), "interfaces=2 ") != NULL, "%s", penstock_log());
+    serve();
+    product_stop("--now");
+    product_expect_gone();
+    bed_end();
+}
+
+static bool without(int capability)
+{
+    return product_enter_cgroup() && prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) == 0;
+}
+
+static bool without_net_admin(void)
+{
+    return without(CAP_NET_ADMIN);
+}
+
+/* CAP_SYS_ADMIN is as good as these two. */
+static bool without_bpf(void)
+{
+    return without(CAP_BPF) && without(CAP_SYS_ADMIN);
+}
+
+static bool without_perfmon(void)
+{
+    return without(CAP_PERFMON) && without(CAP_SYS_ADMIN);
+}
+
+Test(fallback, without_cap_net_admin)
+{
+    need_programs();
+    expect_kernel("CAP_NET_ADMIN is missing", NULL, without_net_admin);
+}
+
+Test(fallback, without_cap_bpf)
+{
+    need_programs();
+    expect_kernel("CAP_BPF is missing", NULL, without_bpf);
+}
+
+Test(fallback, without_cap_perfmon)
+{
+    need_programs();
+    expect_kernel("CAP_PERFMON is missing", NULL, without_perfmon);
+}
+
+static bool without_sys_admin(void)
+{
+    return without(CAP_SYS_ADMIN);
+}
+
+Test(fallback, not_without_cap_sys_admin)
+{
+    struct penstock_config config = {.before_exec = without_sys_admin};
+
+    need_programs();
+    product_configure(&config, NULL);
+    penstock_start(&config);
+    cr_assert(strstr(penstock_log(), "event=time_wait mode=owned") != NULL, "%s", penstock_log());
+    serve();
+    product_stop("--now");
+    product_expect_gone();
+    bed_end();
+}
+
+Test(fallback, is_what_is_asked_for)
+{
+    product_start("mode: kernel");
+    cr_expect(strstr(penstock_log(), "event=time_wait mode=kernel why=\"time_wait.mode is kernel\"") != NULL,
+              "%s", penstock_log());
+    serve();
+    product_stop(NULL);
+    product_expect_gone();
+    bed_end();
+}

@@ -1,0 +1,228 @@
+/* Penstock that owns TIME_WAIT: starts, says so, answers; what it leaves at a stop, and for how long. */
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "tests/e2e/harness.h"
+#include "tests/e2e/harness_conversation.h"
+#include "tests/e2e/harness_http.h"
+#include "tests/e2e/harness_metrics.h"
+#include "tests/e2e/harness_net.h"
+#include "tests/e2e/harness_owned.h"
+#include "tests/e2e/harness_product.h"
+#include "tests/e2e/harness_waiting.h"
+
+TestSuite(owned, .init = product_begin, .fini = product_fini, .timeout = 90);
+
+#define BUCKETS "net/ipv4/tcp_max_tw_buckets"
+
+static bool has_pin(const char *prefix)
+{
+    const char *said;
+    struct bed_process process;
+    const char *argv[] = {"/bin/ls", product_pins(), NULL};
+
+    cr_assert_eq(bed_run(argv, &process), 0);
+    said = bed_read_file(process.out);
+    return strstr(said, prefix) != NULL;
+}
+
+Test(owned, is_said_and_seen)
+{
+    product_own(NO_BUCKETS);
+    owned_open(product_pins());
+    cr_expect(has_pin("flow_tags") && has_pin("flow_entries") && has_pin("publisher:") &&
+              has_pin("responder:"));
+    struct conversation conversations[2] = {waiting_begin(false), waiting_begin(true)};
+    cr_expect_eq(penstock_number("flows.time_wait"), 2);
+    for (int i = 0; i < 2; i++) {
+        const char *said;
+        waiting_expect_answer(&conversations[i]);
+        cr_assert_eq(product_command("flows", NULL, &said), 0, "%s", said);
+        const char *address = i == 0 ? LAB_PEER : "[" LAB_PEER6 "]";
+        cr_expect(strstr(said, bed_format("%s:%u ", address, conversations[i].peer.port)) != NULL, "%s",
+                  said);
+        cr_expect_eq(bed_count(said, "time_wait "), 2, "%s", said);
+    }
+    product_stop("--now");
+    product_expect_gone();
+    bed_end();
+}
+
+Test(owned, is_seen_by_the_exporter)
+{
+    uint16_t port = bed_reserve_port("127.0.0.1");
+    struct penstock_config config = {
+        .before_exec = product_enter_cgroup,
+        .more = bed_format("exporter: { listen: 127.0.0.1:%u }\n", port),
+    };
+
+    product_configure(&config, NO_BUCKETS);
+    penstock_start(&config);
+    owned_open(product_pins());
+    (void)waiting_begin(false);
+    WAIT_UNTIL(http_status(port, "/metrics") == 200);
+    WAIT_UNTIL(metrics_value(http_body(port, "/metrics"), "penstock_flow_entries{state=\"time_wait\"}") >= 1);
+    product_stop("--now");
+    product_expect_gone();
+    bed_end();
+}
+
+/* --- The end --- */
+
+Test(owned, lingers_until_the_last_entry_has_expired)
+{
+    product_own(NO_BUCKETS ", two_msl: 3s");
+    owned_open(product_pins());
+    struct conversation conversation = waiting_begin(false);
+    product_stop(NULL);
+    cr_assert_neq(product_lingerer(), 0, "%s", penstock_log());
+    waiting_expect_answer(&conversation);
+    product_expect_gone();
+    cr_expect_eq(waiting_ask(&conversation).flags & LAB_RST, LAB_RST, "nobody answers any more");
+    cr_expect_neq(lab_sysctl_now(BUCKETS), 0);
+    bed_end();
+}
+
+Test(owned, does_not_linger_without_entries)
+{
+    unsigned buckets = lab_sysctl_now(BUCKETS);
+
+    product_own(NO_BUCKETS);
+    cr_expect_eq(lab_sysctl_now(BUCKETS), 0);
+    product_stop(NULL);
+    cr_expect_eq(product_lingerer(), 0);
+    product_expect_gone();
+    cr_expect_eq(lab_sysctl_now(BUCKETS), buckets);
+    bed_end();
+}
+
+Test(owned, ends_at_once_if_told_so)
+{
+    unsigned buckets = lab_sysctl_now(BUCKETS);
+
+    product_own(NO_BUCKETS);
+    owned_open(product_pins());
+    struct conversation conversation = waiting_begin(false);
+    product_stop("--now");
+    cr_expect_eq(product_lingerer(), 0);
+    product_expect_gone();
+    cr_expect_eq(waiting_ask(&conversation).flags & LAB_RST, LAB_RST, "nobody answers any more");
+    cr_expect_eq(lab_sysctl_now(BUCKETS), buckets);
+    bed_end();
+}
+
+Test(owned, ends_at_once_if_told_so_while_it_lingers)
+{
+    unsigned buckets = lab_sysctl_now(BUCKETS);
+    const char *said;
+
+    product_own(NO_BUCKETS);
+    owned_open(product_pins());
+    struct conversation conversation = waiting_begin(false);
+    product_stop(NULL);
+    cr_assert_neq(product_lingerer(), 0, "%s", penstock_log());
+    waiting_expect_answer(&conversation);
+    cr_assert_eq(product_command("stop", "--now", &said), 0, "%s", said);
+    cr_expect_neq(access(product_pins(), F_OK), 0);
+    product_expect_gone();
+    cr_expect_eq(lab_sysctl_now(BUCKETS), buckets);
+    cr_expect_neq(product_command("stop", "--now", &said), 0, "%s", said);
+    bed_end();
+}
+
+Test(owned, ends_by_a_signal_to_who_lingers)
+{
+    product_own(NO_BUCKETS);
+    owned_open(product_pins());
+    (void)waiting_begin(false);
+    product_stop(NULL);
+    cr_assert_neq(product_lingerer(), 0, "%s", penstock_log());
+    cr_assert_eq(kill(product_lingerer(), SIGTERM), 0);
+    product_expect_gone();
+    cr_expect_neq(lab_sysctl_now(BUCKETS), 0);
+    bed_end();
+}
+
+/* The new instance has the table, and he who lingered removes nothing. */
+Test(owned, goes_on_where_another_lingers)
+{
+    unsigned buckets = lab_sysctl_now(BUCKETS);
+
+    product_own(NO_BUCKETS);
+    owned_open(product_pins());
+    struct conversation conversation = waiting_begin(false);
+    product_stop(NULL);
+    pid_t lingerer = product_lingerer();
+    cr_assert_neq(lingerer, 0, "%s", penstock_log());
+    penstock_start_again();
+    cr_assert(strstr(penstock_log(), "event=time_wait mode=owned") != NULL, "%s", penstock_log());
+    cr_assert_eq(bed_wait(lingerer), 0);
+    waiting_expect_answer(&conversation);
+    cr_expect_eq(penstock_number("flows.time_wait"), 1);
+    struct conversation second = waiting_begin(true);
+    waiting_expect_answer(&second);
+    waiting_expect_answer(&conversation);
+    cr_expect_eq(lab_sysctl_now(BUCKETS), 0);
+    product_stop("--now");
+    product_expect_gone();
+    cr_expect_eq(lab_sysctl_now(BUCKETS), buckets);
+    bed_end();
+}
+
+/* What was set stays set when all are killed; whoever starts next knows what it was. */
+Test(owned, puts_back_what_a_killed_one_had_set)
+{
+    unsigned buckets = lab_sysctl_now(BUCKETS);
+
+    product_own(NO_BUCKETS);
+    owned_open(product_pins());
+    struct conversation conversation = waiting_begin(false);
+    product_kill_all();
+    cr_expect_eq(lab_sysctl_now(BUCKETS), 0);
+    waiting_expect_answer(&conversation);
+    penstock_start_again();
+    cr_assert(strstr(penstock_log(), "event=time_wait mode=owned") != NULL, "%s", penstock_log());
+    cr_expect_eq(lab_sysctl_now(BUCKETS), 0);
+    waiting_expect_answer(&conversation);
+    product_stop("--now");
+    product_expect_gone();
+    cr_expect_eq(lab_sysctl_now(BUCKETS), buckets);
+    bed_end();
+}
+
+/* A start that is not to own TIME_WAIT puts it back, too. */
+Test(owned, is_cleaned_up_by_one_that_does_not_own)
+{
+    unsigned buckets = lab_sysctl_now(BUCKETS);
+
+    product_own(NO_BUCKETS);
+    owned_open(product_pins());
+    (void)waiting_begin(false);
+    product_kill_all();
+    product_start("mode: kernel");
+    cr_assert(strstr(penstock_log(), "event=time_wait mode=kernel") != NULL, "%s", penstock_log());
+    cr_expect_eq(lab_sysctl_now(BUCKETS), buckets);
+    cr_expect_neq(access(product_pins(), F_OK), 0);
+    product_stop(NULL);
+    product_expect_gone();
+    bed_end();
+}
+
+/* All are dead, and an operator wants nothing of it left. */
+Test(owned, is_cleaned_up_after_all_were_killed)
+{
+    unsigned buckets = lab_sysctl_now(BUCKETS);
+    const char *said;
+
+    product_own(NO_BUCKETS);
+    owned_open(product_pins());
+    (void)waiting_begin(false);
+    product_kill_all();
+    cr_assert_eq(product_command("stop", "--now", &said), 0, "%s", said);
+    product_expect_gone();
+    cr_expect_eq(lab_sysctl_now(BUCKETS), buckets);
+    bed_end();
+}

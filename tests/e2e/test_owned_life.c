@@ -1,0 +1,191 @@
+/* TIME_WAIT that Penstock owns outlives its processes: whoever dies or is replaced, entries live on and are answered. */
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/e2e/harness.h"
+#include "tests/e2e/harness_lab.h"
+#include "tests/e2e/harness_owned.h"
+#include "tests/e2e/harness_product.h"
+#include "tests/e2e/harness_waiting.h"
+
+TestSuite(owned_life, .init = product_begin, .fini = product_fini, .timeout = 90);
+
+enum { BEFORE, ACROSS, CONVERSATIONS };
+
+static struct conversation conversations[CONVERSATIONS];
+
+/* One connection waits, one lives. */
+static void begin_with(const char *time_wait)
+{
+    product_own(time_wait);
+    owned_open(product_pins());
+    conversations[BEFORE] = waiting_begin(false);
+    conversations[ACROSS] = waiting_connect(true);
+}
+
+static void begin(void)
+{
+    begin_with(NO_BUCKETS);
+}
+
+static void expect_answers(void)
+{
+    waiting_expect_answer(&conversations[BEFORE]);
+}
+
+/* The one that lived through it waits like the others, and so does a new one. */
+static void end(void)
+{
+    expect_answers();
+    if (conversations[ACROSS].server >= 0) {
+        waiting_close(&conversations[ACROSS]);
+        waiting_expect_answer(&conversations[ACROSS]);
+    }
+    struct conversation after = waiting_begin(false);
+    waiting_expect_answer(&after);
+    expect_answers();
+    product_stop("--now");
+    product_expect_gone();
+    bed_end();
+}
+
+Test(owned_life, without_a_supervisor)
+{
+    begin();
+    penstock_kill();
+    expect_answers();
+    waiting_close(&conversations[ACROSS]);
+    waiting_expect_answer(&conversations[ACROSS]);
+    struct conversation meanwhile = waiting_begin(false);
+    waiting_expect_answer(&meanwhile);
+    penstock_start_again();
+    cr_assert(strstr(penstock_log(), "event=taken_over") != NULL, "%s", penstock_log());
+    cr_assert(strstr(penstock_log(), "event=time_wait mode=owned") != NULL, "%s", penstock_log());
+    waiting_expect_answer(&meanwhile);
+    end();
+}
+
+Test(owned_life, supervisors_again_and_again)
+{
+    begin();
+    for (int i = 0; i < 10; i++) {
+        penstock_kill();
+        expect_answers();
+        penstock_start_again();
+        expect_answers();
+    }
+    cr_expect_eq(penstock_number("flows.time_wait"), 1);
+    end();
+}
+
+Test(owned_life, without_keepers)
+{
+    begin();
+    for (unsigned slot = 0; slot < 2; slot++) {
+        cr_assert_eq(kill(penstock_keeper(slot), SIGKILL), 0);
+        WAIT_UNTIL(penstock_number(bed_format("workers.%u.incarnation", slot)) == 2);
+        expect_answers();
+    }
+    end();
+}
+
+Test(owned_life, without_workers)
+{
+    begin();
+    for (unsigned slot = 0; slot < 2; slot++) {
+        cr_assert_eq(kill(penstock_worker(slot), SIGKILL), 0);
+        expect_answers();
+        WAIT_UNTIL(penstock_number(bed_format("workers.%u.incarnation", slot)) == 2);
+    }
+    end();
+}
+
+/* Only the programs are left, and their pins. */
+Test(owned_life, without_anybody)
+{
+    begin();
+    product_kill_all();
+    expect_answers();
+    penstock_start_again();
+    cr_assert(strstr(penstock_log(), "event=taken_over") == NULL, "%s", penstock_log());
+    cr_assert(strstr(penstock_log(), "event=time_wait mode=owned") != NULL, "%s", penstock_log());
+    cr_expect_eq(penstock_number("flows.time_wait"), 1);
+    conversations[ACROSS].server = -1; /* it died with them */
+    end();
+}
+
+Test(owned_life, across_a_reload)
+{
+    begin();
+    for (int i = 0; i < 5; i++) {
+        cr_assert_eq(penstock_reload(), 0, "%s", penstock_log());
+        expect_answers();
+    }
+    end();
+}
+
+Test(owned_life, across_a_reload_of_interfaces)
+{
+    struct penstock_config config = {.before_exec = product_enter_cgroup};
+
+    begin_with("interfaces: [ " LAB_INTERFACE " ], " NO_BUCKETS);
+    cr_expect(strstr(penstock_log(), "interfaces=1 ") != NULL, "%s", penstock_log());
+    product_configure(&config, "interfaces: [ lo, " LAB_INTERFACE " ], " NO_BUCKETS);
+    cr_assert_eq(penstock_reload(), 0, "%s", penstock_log());
+    WAIT_UNTIL(strstr(penstock_log(), "event=time_wait interfaces=2") != NULL);
+    expect_answers();
+    end();
+}
+
+Test(owned_life, across_upgrades)
+{
+    begin();
+    for (unsigned i = 1; i <= 3; i++) {
+        cr_assert_eq(penstock_upgrade(), 0, "%s", penstock_log());
+        cr_expect_eq(bed_count(penstock_log(), "event=time_wait mode=owned"), i + 1, "%s", penstock_log());
+        expect_answers();
+    }
+    end();
+}
+
+/* The elder generation's end is published in the same table. */
+Test(owned_life, across_an_upgrade_to_another_layout)
+{
+    penstock_install(bed_penstock_path());
+    begin();
+    penstock_install(penstock_other_layout());
+    cr_assert_eq(penstock_upgrade(), 0, "%s", penstock_log());
+    cr_assert_eq(setenv("PENSTOCK", penstock_other_layout(), 1), 0);
+    cr_assert(strstr(penstock_log(), "event=elder ") != NULL, "%s", penstock_log());
+    cr_expect_eq(bed_count(penstock_log(), "event=time_wait mode=owned"), 2, "%s", penstock_log());
+    expect_answers();
+    struct conversation after = waiting_begin(false);
+    waiting_expect_answer(&after);
+    waiting_close(&conversations[ACROSS]);
+    waiting_expect_answer(&conversations[ACROSS]);
+    WAIT_UNTIL(strstr(penstock_log(), "event=elder_ended") != NULL);
+    end();
+}
+
+/* Who gives less room for entries begins with an empty table; the old one is left to those who use it. */
+Test(owned_life, not_with_another_number_of_flows)
+{
+    struct penstock_config config = {.before_exec = product_enter_cgroup,
+                                     .limits = "sessions: 2000, buffers: 64MiB, flows: 10000"};
+
+    begin();
+    product_kill_all();
+    product_configure(&config, NO_BUCKETS);
+    penstock_start_again();
+    cr_assert(strstr(penstock_log(), "event=time_wait mode=owned") != NULL, "%s", penstock_log());
+    cr_expect_eq(penstock_number("flows.time_wait"), 0);
+    owned_close();
+    owned_open(product_pins());
+    struct conversation after = waiting_begin(false);
+    waiting_expect_answer(&after);
+    product_stop("--now");
+    product_expect_gone();
+    cr_expect_neq(lab_sysctl_now("net/ipv4/tcp_max_tw_buckets"), 0);
+    bed_end();
+}
