@@ -303,6 +303,7 @@ memory() {
 # Through a proxy: the CPU of a session, when so much of the range is taken.
 fill_through() {
     local name=$1 title=$2 made=0 share fill
+    short "$name" $measured origin # takes into use what is kept, and no port
     for share in $shares; do
         fill=$((range * share / 100 - made))
         [ $fill = 0 ] || short "$name" $fill client
@@ -310,7 +311,7 @@ fill_through() {
         made=$((range * share / 100 + measured))
         awk -v what="$title	$share" -v cpu="$cpu_ns" -v n=$measured 'BEGIN {printf "%s\t%.3f\n", what, cpu / n / 1000}' >>"$work/ports.tsv"
     done
-    check_full "$name" $made
+    check_full "$name" $((made + measured))
 }
 
 # waiting NAME: how many connections are in TIME_WAIT there, whoever keeps them.
