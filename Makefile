@@ -80,7 +80,7 @@ sources = $(filter-out %.bpf.c,$(wildcard $(1)/*.c $(1)/*/*.c))
 objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 
 LAYERS       = cmd config io shm core
-NOT_BUILT    = cmd/main.c $(if $(BPF),io/time_wait_absent.c,io/time_wait.c)
+NOT_BUILT    = cmd/main.c $(if $(BPF),io/time_wait_absent.c,io/time_wait.c io/time_wait_attach.c)
 LIB_SRCS    := $(filter-out $(NOT_BUILT),$(foreach d,$(LAYERS),$(call sources,$d)))
 BENCH_MAINS := $(wildcard bench/origin.c bench/load.c bench/floor.c bench/connects.c $(if $(BPF),bench/responder.c))
 BENCH_SRCS  := $(filter-out $(BENCH_MAINS) bench/responder.c,$(wildcard bench/*.c))

@@ -121,7 +121,7 @@ cat <<MARKDOWN
 - CPU of all of Penstock while every session is idle, of one CPU: $(awk -F'\t' '{printf "%s%.2f %% at %s", (NR > 1 ? ", " : ""), $2, $1}' "$work/idle_cpu.tsv").
 - Opening: $(cat "$work"/idle-*.json | awk '{sub(/.*"opening_s":[ ]*/, ""); sum += $1 + 0} END {printf "%.1f", sum}') s for all $last, one load after the other, an exchange on each included.
 - \`penstock status\` reads all of them: $((status_us / 1000)) ms.
-- Connects that found no source port in the worker's window: $(value port_fallbacks "$work/status.end.json"); failed:
+- Connects that found no source port in the worker's part of the range: $(value port_fallbacks "$work/status.end.json"); failed:
   $(value connect_failures "$work/status.end.json"); connections without a flow entry: $(value flow_failures "$work/status.end.json").
 - 128 workers with room for $((128 * per_worker)) sessions and not one of them: ready after $(ratio "$most_ms" 1000 1) s, $((most_kib / 1024)) MiB of user memory,
   $((most_space_kib / 1048576)) GiB of address space.

@@ -1,12 +1,14 @@
 /*
  * penstock check, and the loading of configurations that `run` and `reload` share with it.
  */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "cmd/command.h"
 #include "cmd/machine.h"
 #include "cmd/privileges.h"
+#include "io/sock.h"
 
 struct image *command_load(const char *path, bool starting)
 {
@@ -46,6 +48,39 @@ static void advise_flows(const char *path, const struct image *image)
     }
 }
 
+/* Connections cannot come from a port that is listened on. */
+static void advise_source_ports(const char *path, const struct image *image)
+{
+    char text[ENDPOINT_TEXT_MAX];
+
+    for (uint32_t i = 0; i < image->pool_count; i++) {
+        const struct image_source *source = &image_pool(image, i)->source;
+        for (uint32_t k = 0; k < image->bind_count; k++) {
+            const struct endpoint *bind = &image_bind(image, k)->endpoint;
+            if (bind->port > 0 && bind->port >= source->port_low && bind->port <= source->port_high) {
+                printf("%s: advice: pools[%u].source.ports: port %u is that of the listener at %s and stays "
+                       "unused; write a range without it\n",
+                       path, i, bind->port, endpoint_format(bind, text, sizeof(text)));
+            }
+        }
+    }
+}
+
+static void advise_source_addresses(const char *path, const struct image *image)
+{
+    for (uint32_t i = 0; i < image->pool_count; i++) {
+        const struct image_source *source = &image_pool(image, i)->source;
+        for (uint32_t k = 0; k < source->address_count; k++) {
+            if (sock_probe_source(&source->addresses[k]) == -EADDRNOTAVAIL) {
+                printf(
+                    "%s: advice: pools[%u].source.addresses[%u] is not an address of this machine now; nothing "
+                    "can be connected from it\n",
+                    path, i, k);
+            }
+        }
+    }
+}
+
 int command_check(const struct command_options *options)
 {
     struct image *image = command_load(options->config, false);
@@ -57,6 +92,8 @@ int command_check(const struct command_options *options)
            options->config, image->listener_count, image->pool_count, image->server_count, image->workers,
            (unsigned long)image->sessions_limit, (unsigned long)(image->buffer_bytes_limit >> 20));
     advise_flows(options->config, image);
+    advise_source_ports(options->config, image);
+    advise_source_addresses(options->config, image);
     free(image);
     return EXIT_SUCCESS;
 }

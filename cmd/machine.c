@@ -9,6 +9,8 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "io/sock.h"
+
 static uint64_t limit_of(__rlimit_resource_t resource)
 {
     struct rlimit limit;
@@ -128,7 +130,9 @@ void machine_read(struct machine_facts *facts, bool starting)
         .cpus = machine_cpus(),
         .is_root = geteuid() == 0,
         .is_net_admin = has_capability(CAP_NET_ADMIN),
+        .unprivileged_port_start = (uint32_t)read_number("/proc/sys/net/ipv4/ip_unprivileged_port_start"),
     };
+    sock_port_range(&facts->port_low, &facts->port_high);
     read_names("/proc/sys/net/ipv4/tcp_available_congestion_control", facts->congestion_available,
                sizeof(facts->congestion_available));
     read_names("/proc/sys/net/ipv4/tcp_allowed_congestion_control", facts->congestion_allowed,

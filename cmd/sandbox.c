@@ -49,6 +49,7 @@ static const int always[] = {
 static const int of_worker[] = {
     SCMP_SYS(io_uring_enter), SCMP_SYS(socket),      SCMP_SYS(getsockopt),
     SCMP_SYS(getpeername),    SCMP_SYS(getsockname), SCMP_SYS(connect), /* AF_UNSPEC: a reset */
+    SCMP_SYS(bind),                                                     /* to source addresses and ports */
     SCMP_SYS(ioctl),                                                    /* SIOCOUTQ, SIOCINQ, FIONREAD */
     SCMP_SYS(splice),         SCMP_SYS(fcntl),                          /* O_NONBLOCK */
     SCMP_SYS(dup3),           SCMP_SYS(recvmsg),                        /* listening sockets */

@@ -147,7 +147,7 @@ static void add_flows(struct summary *summary, const struct region *region)
         add_expired(summary, &entry);
         source_ports_add(&map, &entry);
     }
-    source_ports_end(&map, summary->ports);
+    source_ports_end(&map, summary->ports, &summary->source_pairs);
 }
 
 static uint32_t rows_used(const struct region *region, enum name_kind kind)
@@ -184,6 +184,7 @@ static void add_server(struct summary *summary, const struct region *region, uin
         sum->connects += load(&counters->connects);
         sum->failures += load(&counters->failures);
         sum->redispatches += load(&counters->redispatches);
+        sum->ports_exhausted += load(&counters->ports_exhausted);
         sum->bytes_to += load(&counters->bytes_to);
         sum->bytes_from += load(&counters->bytes_from);
         if (load(&counters->connects) > 0) { /* else looking would make its page */
@@ -284,6 +285,7 @@ static void lift_server(struct summary *summary, const struct summary *before, u
     lift(&summary->server[row].connects, before->server[row].connects);
     lift(&summary->server[row].failures, before->server[row].failures);
     lift(&summary->server[row].redispatches, before->server[row].redispatches);
+    lift(&summary->server[row].ports_exhausted, before->server[row].ports_exhausted);
     lift(&summary->server[row].bytes_to, before->server[row].bytes_to);
     lift(&summary->server[row].bytes_from, before->server[row].bytes_from);
     lift_times(&summary->connect_times[row], &before->connect_times[row]);

@@ -37,49 +37,65 @@ enum {
 
 /* --- Interfaces --------------------------------------------------------------------------------------------- */
 
-/* Those that connections may come through. How many, or -errno and why. */
-static int find_interfaces(const struct image_time_wait *wanted, int *indexes, char why[REGION_WHY_MAX])
+static int lacks_header(const char *name, char why[REGION_WHY_MAX])
 {
-    char name[IMAGE_INTERFACE_MAX] = "";
-    int count = 0;
-
-    if (wanted->interface_count == 0) {
-        count = interface_find_all(indexes, TIME_WAIT_INTERFACES_MAX, name);
-    }
-    for (uint32_t i = 0; i < wanted->interface_count && count >= 0; i++) {
-        int index = interface_find(wanted->interfaces[i]);
-        snprintf(name, sizeof(name), "%s", wanted->interfaces[i]);
-        if (index >= 0) {
-            indexes[count++] = index;
-        } else {
-            count = index;
-        }
-    }
-    if (count == -ENOTSUP) {
-        snprintf(why, REGION_WHY_MAX,
-                 "interface %s has no Ethernet header; time_wait.interfaces can name others", name);
-    } else if (count < 0) {
-        snprintf(why, REGION_WHY_MAX, "interface %s: %s", name, strerror(-count));
-    }
-    return count;
+    snprintf(why, REGION_WHY_MAX, "interface %s has no Ethernet header; time_wait.interfaces can name others",
+             name);
+    return -ENOTSUP;
 }
 
-static int follow_interfaces(struct supervisor *supervisor, char why[REGION_WHY_MAX])
+static int find_all(int *indexes, uint32_t *count, char why[REGION_WHY_MAX])
 {
-    int indexes[TIME_WAIT_INTERFACES_MAX];
-    int count = find_interfaces(&supervisor->image->time_wait, indexes, why);
+    char name[IMAGE_INTERFACE_MAX];
+    int found = interface_find_all(indexes, TIME_WAIT_INTERFACES_MAX, name);
 
-    if (count < 0) {
-        return count;
+    if (found < 0) {
+        snprintf(why, REGION_WHY_MAX, "the interfaces cannot be listed: %s", strerror(-found));
+        return found;
     }
-    int result = time_wait_answer(supervisor->time_wait.programs, indexes, (uint32_t)count);
-    if (result < 0) {
-        snprintf(why, REGION_WHY_MAX, "a program cannot be attached to an interface: %s", strerror(-result));
+    *count = (uint32_t)found;
+    return name[0] != '\0' ? lacks_header(name, why) : 0;
+}
+
+static int find_named(const struct image_time_wait *wanted, int *indexes, uint32_t *count,
+                      char why[REGION_WHY_MAX])
+{
+    int result = 0;
+
+    for (uint32_t i = 0; i < wanted->interface_count; i++) {
+        int index = interface_find(wanted->interfaces[i]);
+        if (index >= 0) {
+            indexes[(*count)++] = index;
+        } else if (index == -ENOTSUP) {
+            result = lacks_header(wanted->interfaces[i], why);
+        } else {
+            result = index;
+            snprintf(why, REGION_WHY_MAX, "interface %s: %s", wanted->interfaces[i], strerror(-index));
+        }
     }
     return result;
 }
 
-/* A configuration that is wrong by now is not the end of what is attached. */
+/* Attaches to all that connections may come through. 0, or -errno and why not to one of them. */
+static int follow_interfaces(struct supervisor *supervisor, char why[REGION_WHY_MAX])
+{
+    const struct image_time_wait *wanted = &supervisor->image->time_wait;
+    int indexes[TIME_WAIT_INTERFACES_MAX];
+    uint32_t count = 0;
+    int found = wanted->interface_count == 0 ? find_all(indexes, &count, why)
+                                             : find_named(wanted, indexes, &count, why);
+
+    if (found < 0 && count == 0) {
+        return found;
+    }
+    int result = time_wait_answer(supervisor->time_wait.programs, indexes, count);
+    if (result < 0) {
+        snprintf(why, REGION_WHY_MAX, "a program cannot be attached to an interface: %s", strerror(-result));
+    }
+    return found < 0 ? found : result;
+}
+
+/* What is wrong with one by now is not the end of the others. */
 static void look_at_interfaces(struct supervisor *supervisor)
 {
     struct supervised_time_wait *own = &supervisor->time_wait;
@@ -90,7 +106,8 @@ static void look_at_interfaces(struct supervisor *supervisor)
 
     if (result < 0 && !own->told) {
         log_line(LOG_LEVEL_WARNING, "event=time_wait what=\"%s; TIME_WAITs there are not answered\"", why);
-    } else if (result == 0 && now != before) {
+    }
+    if (now != before) {
         log_line(LOG_LEVEL_INFO, "event=time_wait interfaces=%u", now);
     }
     own->told = result < 0;
@@ -233,6 +250,7 @@ static int own(struct supervisor *supervisor, char why[REGION_WHY_MAX])
         .seed = header->flow_seed,
         .two_msl_ms = header->time_wait.two_msl_ms,
         .ack_limit_ms = ACK_LIMIT_MS,
+        .sole_owner = supervisor->image->time_wait.no_buckets,
     };
     int maps[REGION_FLOW_MAPS];
 
@@ -250,9 +268,6 @@ static int own(struct supervisor *supervisor, char why[REGION_WHY_MAX])
     if (result == 0) {
         time_wait_maps(supervisor->time_wait.programs, maps);
         result = region_use_flow_maps(&supervisor->region, maps, true);
-    }
-    if (result == 0) {
-        flow_table_open(&supervisor->time_wait.table, &supervisor->region);
     }
     header->time_wait.interfaces = time_wait_interfaces(supervisor->time_wait.programs);
     return result;
@@ -312,6 +327,10 @@ int supervisor_choose_time_wait(struct supervisor *supervisor)
         header->flow_seed = time_wait_seed(supervisor->time_wait.programs);
         state->owned = true;
         state->why[0] = '\0';
+        flow_table_open(&supervisor->time_wait.table, &supervisor->region);
+        if (supervisor->elder_count == 0) {
+            flow_table_disown(&supervisor->time_wait.table, clock_now_us() / 1000);
+        }
     } else {
         disown(supervisor);
         state->two_msl_ms = IMAGE_TWO_MSL_MS;
@@ -336,6 +355,8 @@ void supervisor_take_over_time_wait(struct supervisor *supervisor)
         region_leave_flow_maps(&supervisor->region);
         disown(supervisor);
         memcpy(header->time_wait.why, why, sizeof(why));
+    } else {
+        flow_table_open(&supervisor->time_wait.table, &supervisor->region);
     }
     tell(supervisor);
 }

@@ -47,6 +47,7 @@ static void positions_fill(const struct config_draft *draft, struct config_posit
     for (uint32_t i = 0; i < draft->pool_count; i++) {
         positions->pool_congestion[i] = draft->pools[i].congestion_place;
         positions->pool_buffers[i] = draft->pools[i].buffer_places;
+        positions->pool_source_ports[i] = draft->pools[i].source_ports_place;
     }
 }
 

@@ -24,6 +24,7 @@ struct config_positions {
     struct config_place sessions, flows, buffers, workers;
     struct config_place listener_congestion[IMAGE_LISTENERS_MAX], pool_congestion[IMAGE_POOLS_MAX];
     struct config_buffer_places listener_buffers[IMAGE_LISTENERS_MAX], pool_buffers[IMAGE_POOLS_MAX];
+    struct config_place pool_source_ports[IMAGE_POOLS_MAX];
 };
 
 /* Reads the file at `path`. Returns 0 and an image from malloc, for the caller to free; or -1 with one mistake or more
@@ -48,8 +49,10 @@ struct machine_facts {
     uint64_t receive_buffer_bytes; /* net.core.rmem_max and wmem_max; 0: not known */
     uint64_t send_buffer_bytes;
     uint32_t cpus;
-    bool is_root;      /* with CAP_IPC_LOCK: locked memory is not limited */
-    bool is_net_admin; /* with CAP_NET_ADMIN: any available congestion control may be set */
+    uint16_t port_low, port_high;     /* net.ipv4.ip_local_port_range; 0, 0: not known */
+    uint32_t unprivileged_port_start; /* net.ipv4.ip_unprivileged_port_start */
+    bool is_root;                     /* with CAP_IPC_LOCK: locked memory is not limited */
+    bool is_net_admin;                /* with CAP_NET_ADMIN: any available congestion control may be set */
     char congestion_available[CONFIG_CONGESTION_BYTES]; /* names with blanks between them; "": not known */
     char congestion_allowed[CONFIG_CONGESTION_BYTES];   /* to those without CAP_NET_ADMIN: workers */
 };

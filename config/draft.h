@@ -30,6 +30,9 @@ struct draft_pool {
     struct config_place congestion_place;
     struct config_buffer_places buffer_places;
     struct config_place zero_copy_place;
+    struct config_place source_place; /* line 0: not written */
+    struct config_place source_ports_place;
+    struct config_place source_places[IMAGE_SOURCES_MAX];
 };
 
 struct draft_server {

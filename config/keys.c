@@ -264,6 +264,50 @@ static const struct config_choice balances[] = {
     {"maglev", CONFIG_CHOICE_UNSUPPORTED},     {NULL, 0},
 };
 
+static void source_address_read(struct config_reader *reader, const struct config_node *node, void *target)
+{
+    struct draft_pool *pool = target;
+    struct image_source *source = &pool->row.source;
+    const char *text = config_scalar_text(reader, node, "an address, as in 192.0.2.1");
+    struct config_why why;
+
+    if (!text)
+        return;
+    if (config_value_ip(text, &source->addresses[source->address_count], &why) < 0) {
+        config_reader_refuse(reader, node->place, "%s", why.text);
+        return;
+    }
+    pool->source_places[source->address_count++] = node->place;
+}
+
+static CONFIG_READER(read_source_addresses)
+{
+    (void)key;
+    config_list_read(reader, value, IMAGE_SOURCES_MAX, "addresses", source_address_read, target);
+}
+
+static CONFIG_READER(read_source_ports)
+{
+    struct image_source *source = &((struct draft_pool *)target)->row.source;
+    const char *text =
+        config_scalar_text(reader, value, "the lowest and the highest port, as in 20000-60999");
+    struct config_why why;
+
+    (void)key;
+    if (text && config_value_ports(text, &source->port_low, &source->port_high, &why) < 0)
+        config_reader_refuse(reader, value->place, "%s", why.text);
+}
+
+static const struct config_key source_keys[] = {
+    {.name = "addresses", .read = read_source_addresses},
+    {
+        .name = "ports",
+        .read = read_source_ports,
+        .place = offsetof(struct draft_pool, source_ports_place),
+    },
+};
+static const struct config_schema source_schema = SCHEMA(source_keys);
+
 static const struct config_key pool_keys[] = {
     {
         .name = "name",
@@ -300,7 +344,12 @@ static const struct config_key pool_keys[] = {
     {.name = "health"},
     {.name = "eject"},
     {.name = "send_proxy"},
-    {.name = "source"},
+    {
+        .name = "source",
+        .read = config_read_mapping,
+        .place = offsetof(struct draft_pool, source_place),
+        .schema = &source_schema,
+    },
     {
         .name = "congestion",
         .read = config_read_congestion,

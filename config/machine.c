@@ -198,6 +198,25 @@ static void socket_buffers_check(const struct image_socket_buffers *buffers,
                               checks[i].most / 1024);
 }
 
+/* Ports of the host's range are the kernel's to give; others are bound, for which it asks who does. */
+static void source_ports_check(const struct image *image, const struct config_positions *positions,
+                               const struct machine_facts *facts, struct config_report *report)
+{
+    bool root = facts->is_root && image->user[0] == '\0'; /* workers stay root */
+
+    for (uint32_t i = 0; i < image->pool_count && !root; i++) {
+        const struct image_source *source = &image_pool(image, i)->source;
+
+        if (source->port_low > 0 && source->port_low < facts->unprivileged_port_start &&
+            (source->port_low < facts->port_low || source->port_low > facts->port_high))
+            config_report_add(
+                report, positions->pool_source_ports[i],
+                "pools[%" PRIu32 "].source.ports: workers may not use ports below %" PRIu32
+                " (net.ipv4.ip_unprivileged_port_start); write a range that begins there or later",
+                i, facts->unprivileged_port_start);
+    }
+}
+
 int config_check_machine(const struct image *image, const struct config_positions *positions,
                          const struct machine_facts *facts, struct config_report *report)
 {
@@ -211,6 +230,7 @@ int config_check_machine(const struct image *image, const struct config_position
     memory_check(image, positions, facts, report);
     rings_check(image, positions->workers, facts, report);
     congestions_check(image, positions, facts, report);
+    source_ports_check(image, positions, facts, report);
     for (uint32_t i = 0; i < image->listener_count; i++)
         socket_buffers_check(&image_listener(image, i)->buffers, &positions->listener_buffers[i], "listeners",
                              i, facts, report);

@@ -315,6 +315,119 @@ static void time_wait_check(const struct config_draft *draft, struct config_repo
         config_report_add(report, places->buckets, text, "tcp_max_tw_buckets");
 }
 
+static bool source_address_is_usable(const struct image_address *address)
+{
+    static const uint8_t any[16];
+    bool link_local =
+        address->family == ENDPOINT_V6 && address->bytes[0] == 0xfe && address->bytes[1] >> 6 == 2;
+    bool multicast = address->family == ENDPOINT_V4 ? address->bytes[0] >= 224 : address->bytes[0] == 0xff;
+
+    return !link_local && !multicast && memcmp(address->bytes, any, sizeof(any)) != 0;
+}
+
+static bool pool_has_family(const struct config_draft *draft, const struct image_pool *pool, uint8_t family)
+{
+    bool has = false;
+
+    for (uint32_t i = 0; i < pool->server_count; i++)
+        has = has || draft->servers[pool->server_first + i].row.address.family == family;
+    return has;
+}
+
+static bool source_has_family(const struct image_source *source, uint8_t family)
+{
+    bool has = false;
+
+    for (uint32_t i = 0; i < source->address_count; i++)
+        has = has || source->addresses[i].family == family;
+    return has;
+}
+
+static const char *family_text(uint8_t family)
+{
+    return family == ENDPOINT_V4 ? "IPv4" : "IPv6";
+}
+
+/* The first address that is the same as address `index`. */
+static uint32_t source_find_same(const struct image_source *source, uint32_t index)
+{
+    uint32_t same = 0;
+
+    while (memcmp(&source->addresses[same], &source->addresses[index], sizeof(source->addresses[0])) != 0)
+        same++;
+    return same;
+}
+
+static void source_addresses_check(const struct config_draft *draft, uint32_t index,
+                                   struct config_report *report)
+{
+    const struct draft_pool *pool = &draft->pools[index];
+    const struct image_source *source = &pool->row.source;
+
+    for (uint32_t i = 0; i < source->address_count; i++) {
+        const struct image_address *address = &source->addresses[i];
+        uint32_t same = source_find_same(source, i);
+
+        if (!source_address_is_usable(address))
+            config_report_add(
+                report, pool->source_places[i],
+                "pools[%u].source.addresses[%u]: no connection can come from this address; write "
+                "one of this machine",
+                index, i);
+        else if (same < i)
+            config_report_add(
+                report, pool->source_places[i],
+                "pools[%u].source.addresses[%u]: this is the address of line %u already; write another",
+                index, i, pool->source_places[same].line);
+        else if (!pool_has_family(draft, &pool->row, address->family))
+            config_report_add(
+                report, pool->source_places[i],
+                "pools[%u].source.addresses[%u]: no server of the pool has an %s address; leave this one out",
+                index, i, family_text(address->family));
+    }
+}
+
+/* The server decides the family: each must have an address to be connected to from. */
+static void source_families_check(const struct config_draft *draft, uint32_t index,
+                                  struct config_report *report)
+{
+    static const uint8_t families[] = {ENDPOINT_V4, ENDPOINT_V6};
+    const struct draft_pool *pool = &draft->pools[index];
+
+    for (size_t i = 0; i < sizeof(families); i++)
+        if (pool->row.source.address_count > 0 && pool_has_family(draft, &pool->row, families[i]) &&
+            !source_has_family(&pool->row.source, families[i]))
+            config_report_add(report, pool->source_place,
+                              "pools[%u].source.addresses: servers of the pool have %s addresses; add an %s "
+                              "address of this machine",
+                              index, family_text(families[i]), family_text(families[i]));
+}
+
+static void sources_check(const struct config_draft *draft, struct config_report *report)
+{
+    for (uint32_t i = 0; i < draft->pool_count; i++) {
+        const struct draft_pool *pool = &draft->pools[i];
+        const struct image_source *source = &pool->row.source;
+        uint32_t ports = (uint32_t)source->port_high - source->port_low + 1;
+
+        if (pool->source_place.line != 0 && pool_is_local(draft, &pool->row)) {
+            config_report_add(
+                report, pool->source_place,
+                "pools[%u].source: unix sockets have none, and this pool has no other servers; leave it out",
+                i);
+            continue;
+        }
+        source_addresses_check(draft, i, report);
+        source_families_check(draft, i, report);
+        if (source->port_low > 0 && ports < draft->head.workers)
+            config_report_add(
+                report, pool->source_ports_place,
+                "pools[%u].source.ports: %u ports are not enough for %u workers, which have a part "
+                "each; write at least %u",
+                i, ports, draft->head.workers, draft->head.workers);
+    }
+}
+
 void config_rules_check(struct config_draft *draft, struct config_report *report)
 {
     names_check_listeners(draft, report);
@@ -326,6 +439,7 @@ void config_rules_check(struct config_draft *draft, struct config_report *report
         servers_check(draft, i, report);
     loops_check(draft, report);
     tcp_keys_check(draft, report);
+    sources_check(draft, report);
     flows_check(draft, report);
     exporter_check(draft, report);
     time_wait_check(draft, report);

@@ -4,6 +4,7 @@
 #include "config/value.h"
 #include "config/report.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
@@ -340,6 +341,48 @@ int config_value_path(const char *text, char *path, size_t size, struct config_w
         return refuse(
             why, "'%s' is a directory; write the path of a file, as in /var/log/penstock/access.log", quote);
     return path_copy(text, path, size, why);
+}
+
+int config_value_ports(const char *text, uint16_t *low, uint16_t *high, struct config_why *why)
+{
+    char quote[CONFIG_QUOTE_MAX];
+    uint64_t numbers[2] = {0, 0};
+    const char *rest = digits_parse(text, &numbers[0]);
+
+    if (rest && *rest == '-')
+        rest = digits_parse(rest + 1, &numbers[1]);
+    else
+        rest = NULL;
+    if (!rest || *rest != '\0' || numbers[0] < 1 || numbers[0] > UINT16_MAX || numbers[1] < 1 ||
+        numbers[1] > UINT16_MAX)
+        return refuse(why, "'%s' is no range of ports; write two numbers from 1 to 65535, as in 20000-60999",
+                      config_quote(quote, text));
+    if (numbers[0] > numbers[1])
+        return refuse(why, "'%s' has its lowest port last; write %" PRIu64 "-%" PRIu64,
+                      config_quote(quote, text), numbers[1], numbers[0]);
+    *low = (uint16_t)numbers[0];
+    *high = (uint16_t)numbers[1];
+    return 0;
+}
+
+int config_value_ip(const char *text, struct image_address *address, struct config_why *why)
+{
+    static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
+    struct image_address parsed = {.family = ENDPOINT_V4};
+    char quote[CONFIG_QUOTE_MAX];
+
+    if (inet_pton(AF_INET, text, parsed.bytes) != 1) {
+        parsed.family = ENDPOINT_V6;
+        if (inet_pton(AF_INET6, text, parsed.bytes) != 1)
+            return refuse(why, "'%s' is no address; write one without a port, as in 192.0.2.1 or 2001:db8::1",
+                          config_quote(quote, text));
+        if (memcmp(parsed.bytes, mapped, sizeof(mapped)) == 0)
+            return refuse(why,
+                          "'%s' is an IPv4 address in IPv6 form; write the IPv4 address, as in 192.0.2.1",
+                          config_quote(quote, text));
+    }
+    *address = parsed;
+    return 0;
 }
 
 int config_value_address(const char *text, struct endpoint *endpoint, struct config_why *why)

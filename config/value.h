@@ -7,7 +7,7 @@
 #ifndef PENSTOCK_CONFIG_VALUE_H
 #define PENSTOCK_CONFIG_VALUE_H
 
-#include "core/endpoint.h"
+#include "core/image.h"
 
 enum {
     CONFIG_WHY_MAX = 256,
@@ -65,6 +65,12 @@ int config_value_directory(const char *text, char *path, size_t size, struct con
 
 /* An absolute path of a file of less than `size` bytes; copied into `path`. */
 int config_value_path(const char *text, char *path, size_t size, struct config_why *why);
+
+/* "20000-60999": from 1 to 65535, the lower one first. */
+int config_value_ports(const char *text, uint16_t *low, uint16_t *high, struct config_why *why);
+
+/* An IPv4 or IPv6 address without a port: 192.0.2.1 or 2001:db8::1. */
+int config_value_ip(const char *text, struct image_address *address, struct config_why *why);
 
 int config_value_address(const char *text, struct endpoint *endpoint, struct config_why *why);
 

@@ -195,6 +195,17 @@ static bool listeners_check(const struct image *image)
     return true;
 }
 
+static bool source_check(const struct image_source *source)
+{
+    if (source->port_low > source->port_high || (source->port_low == 0) != (source->port_high == 0) ||
+        source->address_count > IMAGE_SOURCES_MAX)
+        return false;
+    for (uint32_t i = 0; i < source->address_count; i++)
+        if (source->addresses[i].family != ENDPOINT_V4 && source->addresses[i].family != ENDPOINT_V6)
+            return false;
+    return true;
+}
+
 static bool pools_check(const struct image *image)
 {
     for (uint32_t i = 0; i < image->pool_count; i++) {
@@ -203,7 +214,7 @@ static bool pools_check(const struct image *image)
         if (!text_check(pool->name, sizeof(pool->name)) ||
             !text_check(pool->congestion, sizeof(pool->congestion)) || pool->zero_copy > 1 ||
             !buffers_check(&pool->buffers) || pool->balance > BALANCE_LEAST_SESSIONS ||
-            pool->retries > IMAGE_RETRIES_MAX ||
+            pool->retries > IMAGE_RETRIES_MAX || !source_check(&pool->source) ||
             !range_check(pool->server_first, pool->server_count, image->server_count))
             return false;
     }

@@ -24,6 +24,7 @@ enum {
     IMAGE_BINDS_MAX = 128, /* of all listeners together */
     IMAGE_POOLS_MAX = 256,
     IMAGE_SERVERS_MAX = 1024, /* of all pools together */
+    IMAGE_SOURCES_MAX = 16,   /* addresses of a pool's `source` */
     IMAGE_WORKERS_MAX = 128,
     IMAGE_RETRIES_MAX = 7,
     IMAGE_WEIGHT_MAX = 256,
@@ -99,6 +100,18 @@ struct image_server {
     uint16_t row; /* as in struct image_listener */
 };
 
+struct image_address {
+    uint8_t family;    /* ENDPOINT_V4 or ENDPOINT_V6 */
+    uint8_t bytes[16]; /* in network order; IPv4 in the first 4 */
+};
+
+/* Where the connections to a pool's servers come from. */
+struct image_source {
+    uint16_t port_low, port_high; /* 0, 0: the host's ip_local_port_range */
+    uint32_t address_count;       /* 0: the kernel chooses by the route */
+    struct image_address addresses[IMAGE_SOURCES_MAX];
+};
+
 struct image_pool {
     char name[IMAGE_NAME_MAX];
     struct image_timeouts timeouts;
@@ -110,6 +123,7 @@ struct image_pool {
     struct image_socket_buffers buffers;   /* likewise */
     uint8_t zero_copy;                     /* likewise */
     uint8_t reserved[3];
+    struct image_source source;
 };
 
 enum time_wait_mode {

@@ -83,7 +83,7 @@ static enum close_reason connect_reason(int result)
     case ETIMEDOUT:
         return CLOSE_CONNECT_TIMEOUT;
     case EADDRNOTAVAIL:
-        return CLOSE_NO_RESOURCES;
+        return CLOSE_NO_SOURCE_PORT;
     case EHOSTUNREACH:
     case ENETUNREACH:
         return CLOSE_CONNECT_UNREACHABLE;
@@ -108,6 +108,12 @@ static void connect_failed(struct session *session, int result, const struct rel
     }
 }
 
+static void wait_for_port(struct session *session, struct relay_actions *actions)
+{
+    session->conn[SIDE_SERVER].flags |= CONN_NO_PORT;
+    actions->todo |= RELAY_DO_PAUSE;
+}
+
 static void on_connected(struct session *session, const struct relay_event *event,
                          const struct relay_env *env, struct relay_actions *actions)
 {
@@ -124,9 +130,8 @@ static void on_connected(struct session *session, const struct relay_event *even
         session_set_phase(session, SESSION_OPEN, env->now_ms);
     } else if (event->result == -EADDRNOTAVAIL && server->port_tries < RELAY_PORT_TRIES) {
         server->port_tries++; /* plan asks for the connect again, from another port */
-    } else if (event->result == -EADDRNOTAVAIL && env->now_ms < session->active_ms + RELAY_PORT_WAIT_MS) {
-        server->flags |= CONN_NO_PORT;
-        actions->todo |= RELAY_DO_PAUSE;
+    } else if (event->result == -EADDRNOTAVAIL) {
+        wait_for_port(session, actions);
     } else if (event->result == -EALREADY || event->result == -EINPROGRESS ||
                (event->result == -ECANCELED &&
                 !by_us)) { /* under way since before a death, or cut off by it */
@@ -391,6 +396,19 @@ static void on_returned(struct session *session, const struct relay_event *event
     drop_undeliverable(session, event->side, env, actions);
 }
 
+/* Asks for the connect again, until it has taken too long. */
+static void look_for_port(struct session *session, const struct relay_env *env, struct relay_actions *actions)
+{
+    uint32_t connect_ms = env->timeouts.connect_ms;
+    uint32_t most_ms = connect_ms != 0 && connect_ms < RELAY_PORT_WAIT_MS ? connect_ms : RELAY_PORT_WAIT_MS;
+
+    session->conn[SIDE_SERVER].flags &= (uint16_t)~CONN_NO_PORT;
+    session->conn[SIDE_SERVER].port_tries = 0;
+    if (env->now_ms - session->active_ms >= most_ms) {
+        connect_failed(session, -EADDRNOTAVAIL, env, actions);
+    }
+}
+
 static void on_timed_out(struct session *session, const struct relay_env *env, struct relay_actions *actions)
 {
     const struct image_timeouts *timeouts = &env->timeouts;
@@ -400,8 +418,8 @@ static void on_timed_out(struct session *session, const struct relay_env *env, s
         silent_ms >= timeouts->connect_ms) {
         cancel_input(session, SIDE_SERVER, actions);
     }
-    if (session->phase == SESSION_CONNECTING) { /* plan asks for the connect again */
-        session->conn[SIDE_SERVER].flags &= (uint16_t)~CONN_NO_PORT;
+    if (session->phase == SESSION_CONNECTING && (session->conn[SIDE_SERVER].flags & CONN_NO_PORT)) {
+        look_for_port(session, env, actions);
     }
     if (session->phase != SESSION_OPEN) {
         return;
@@ -572,6 +590,9 @@ struct relay_actions relay_step(struct session *session, const struct relay_even
         break;
     case RELAY_NO_SERVER:
         on_no_server(session, event, env);
+        break;
+    case RELAY_NO_PORT:
+        wait_for_port(session, &actions);
         break;
     case RELAY_CONNECTED:
         on_connected(session, event, env, &actions);

@@ -15,6 +15,7 @@ enum relay_event_kind {
     RELAY_PLAN,          /* nothing happened: what is to be done? */
     RELAY_CHOSEN,        /* a server was chosen and a socket made for it: `fd`, `cookie`, `row` */
     RELAY_NO_SERVER,     /* no server is left to try; `result` is -errno of a local failure or 0 */
+    RELAY_NO_PORT,       /* no source port is free for the connect that was asked for */
     RELAY_CONNECTED,     /* the connect ended: `result` is 0 or -errno, -ECANCELED by us */
     RELAY_RECEIVED,      /* `result` bytes from `side` into `buffer`; `more` while the receive stays armed */
     RELAY_RECEIVE_ENDED, /* the receive on `side` ended: `result` is 0 at EOF, else -errno */
@@ -75,11 +76,11 @@ struct relay_actions {
  * less. */
 enum { RELAY_STREAM_MIN_BYTES = 8 * 1024 };
 
-/* A connect whose source port is taken is tried from other ports of the window, the last time from any port. */
+/* A connect whose source port the kernel finds taken is tried from so many other ports. */
 enum { RELAY_PORT_TRIES = 4 };
 
-/* When there is none at all it is tried again for a while: the kernel lets a port in TIME_WAIT be used for the same server
- * after a second (ip-sysctl, tcp_tw_reuse). */
+/* When there is none at all it is tried again for a while: a port in TIME_WAIT may be used for the same server after a
+ * second (core/port_queue.h). */
 enum { RELAY_PORT_PAUSE_MS = 20, RELAY_PORT_WAIT_MS = 1500 };
 
 /* The step's surroundings. */

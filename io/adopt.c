@@ -27,6 +27,12 @@ static bool flow_in_use(const void *context, uint32_t session_index, uint32_t in
            (session->conn[SIDE_CLIENT].flow == index || session->conn[SIDE_SERVER].flow == index);
 }
 
+static void settle_claim(struct worker *worker)
+{
+    flow_table_settle(&worker->flows, worker->slot_index, worker->now_ms, &worker->slot->flow_claim,
+                      flow_in_use, worker);
+}
+
 /* Undoes the transaction that was cut short and applies the completions the dead worker had not got to. */
 static int settle_ring(struct worker *worker, int ring_fd)
 {
@@ -44,7 +50,7 @@ static int settle_ring(struct worker *worker, int ring_fd)
     suspect_note(worker);
     FAULT_POINT(SUSPECT_NOTED);
     /* Before the completions are applied again: they claim entries of their own. */
-    flow_table_settle(&worker->flows, worker->slot_index, &worker->slot->flow_claim, flow_in_use, worker);
+    settle_claim(worker);
     session_slab_rebuild(&worker->slab); /* accepts among the completions need free records */
     while (ring_peek(worker->ring, &completion)) {
         if (completion.result ==
@@ -131,11 +137,14 @@ static void give_up(struct worker *worker, struct session *session, enum close_r
     }
     for (int side = 0; side < SIDE_COUNT; side++) {
         uint32_t flow = session->conn[side].flow;
-        if (holds(&session->conn[side])) {
-            sock_abort(session->conn[side].fd);
+        int fd = holds(&session->conn[side]) ? session->conn[side].fd : -1;
+        if (fd >= 0) {
+            sock_abort(fd);
         }
+        relay_leave_flow(worker, session, side, fd);
         if (flow_table_owned(&worker->flows, flow, worker->slot_index, relay_index(worker, session))) {
-            flow_table_release(&worker->flows, flow);
+            flow_table_release(&worker->flows, flow, worker->slot_index, worker->now_ms,
+                               &worker->slot->flow_claim);
         }
     }
     uint32_t generation = session->generation;
@@ -303,6 +312,8 @@ int adopt_state(struct worker *worker, int ring_fd)
         worker->adopting = true;
         result = settle_ring(worker, ring_fd);
         worker->adopting = false;
+    } else if (result == 0) {
+        settle_claim(worker);
     }
     uint32_t descriptors = descriptors_named(worker); /* the completions may have brought some */
     owned = calloc(descriptors + 1, 1);

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -75,7 +76,32 @@ static int own_directory(char path[PATH_MAX])
     return realpath(joined, path) != NULL ? 0 : -errno;
 }
 
-/* Whether the directory lists this process, for one that is reached through another mount. */
+/* Whether it is `own`, which is real, or above it, through whatever mount it was reached. */
+static bool leads_to(int directory, const char *own)
+{
+    static char path[PATH_MAX];
+    struct stat wanted;
+    struct stat first;
+    struct stat at;
+    char *slash = path;
+
+    snprintf(path, sizeof(path), "%s", own);
+    if (fstat(directory, &wanted) != 0 || stat(own, &first) != 0) {
+        return false;
+    }
+    while (slash != NULL && stat(path, &at) == 0 && at.st_dev == first.st_dev) {
+        if (at.st_ino == wanted.st_ino) {
+            return true;
+        }
+        slash = strrchr(path, '/');
+        if (slash != NULL) {
+            *slash = '\0';
+        }
+    }
+    return false;
+}
+
+/* Whether the directory lists this process, for one whose path cannot be told. */
 static bool lists_us(int directory)
 {
     char line[32];
@@ -114,7 +140,7 @@ int cgroup_open(const char *path)
     if (fstatfs(fd, &fs) != 0 || (uint64_t)fs.f_type != CGROUP2_SUPER_MAGIC) {
         result = -EPROTO;
     } else {
-        result = (result == 0 && below(own, real) != NULL) || lists_us(fd) ? 0 : -EXDEV;
+        result = (result == 0 && leads_to(fd, own)) || lists_us(fd) ? 0 : -EXDEV;
     }
     if (result < 0) {
         close(fd);

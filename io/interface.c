@@ -58,6 +58,7 @@ int interface_find_all(int *indexes, uint32_t max, char name[IF_NAMESIZE])
     struct ifaddrs *all;
     int count = 0;
 
+    name[0] = '\0';
     if (getifaddrs(&all) != 0) {
         return -errno;
     }
@@ -66,8 +67,10 @@ int interface_find_all(int *indexes, uint32_t max, char name[IF_NAMESIZE])
             continue;
         }
         int index = interface_find(at->ifa_name);
-        snprintf(name, IF_NAMESIZE, "%s", at->ifa_name);
-        if (index != -ENODEV) { /* it went just now */
+        if (index == -ENOTSUP && name[0] == '\0') {
+            snprintf(name, IF_NAMESIZE, "%s", at->ifa_name);
+        }
+        if (index != -ENOTSUP && index != -ENODEV) { /* this one went just now */
             count = index < 0 ? index : add(indexes, max, count, index);
         }
     }

@@ -8,8 +8,8 @@
  * -ENOTSUP: they do not. */
 int interface_find(const char *name);
 
-/* The indexes of all interfaces that are up and have an address, in no order. How many; -errno; -ENOTSUP: the packets of `name`
- * begin with no Ethernet header, -ENOSPC: there are more than `max`. */
+/* The indexes of all interfaces that are up, have an address and an Ethernet header, in no order. `name`: the first that has no
+ * such header, or "". How many; -errno; -ENOSPC: there are more than `max`. */
 int interface_find_all(int *indexes, uint32_t max, char name[16]);
 
 #endif

@@ -120,8 +120,8 @@ static void accept_session(struct worker *worker, const struct worker_listener *
     fresh.flags |= zero_copy ? SESSION_ZERO_COPY << SIDE_CLIENT : 0;
     if (!listener->local && sock_flow_key(fd, &key)) {
         set_source(&fresh, &key);
-        client->flow =
-            flow_table_claim(&worker->flows, &key, worker->slot_index, index, &worker->slot->flow_claim);
+        client->flow = flow_table_claim(&worker->flows, &key, worker->slot_index, index, worker->now_ms,
+                                        &worker->slot->flow_claim);
         relay_count(worker, &worker->slot->stats.flow_failures, client->flow == FLOW_NONE);
     }
     session_slab_publish(&worker->slab, index, &fresh);

@@ -60,7 +60,8 @@ static struct relay_env env_of(const struct worker *worker, const struct session
 
     if (kind == RELAY_TIMED_OUT) {
         env.timeouts = upstream_timeouts(worker, session);
-    } else if (kind == RELAY_CONNECTED || kind == RELAY_POLLED) {
+    }
+    if (kind == RELAY_CONNECTED || kind == RELAY_POLLED || kind == RELAY_TIMED_OUT) {
         env.retries = upstream_retries(worker, session);
     }
     return env;
@@ -368,21 +369,44 @@ static void count_session(struct worker *worker, const struct session *session)
     }
 }
 
-/* TIME_WAIT is on our end where our FIN went first. The entry may be another's already if a death interrupted this
- * function before. */
+/* The entry may be another's already if a death interrupted this before. */
+static bool has_flow(const struct worker *worker, const struct session *session, enum side side)
+{
+    return flow_table_owned(&worker->flows, session->conn[side].flow, worker->slot_index,
+                            relay_index(worker, session));
+}
+
+void relay_leave_flow(struct worker *worker, const struct session *session, enum side side, int fd)
+{
+    uint32_t flow = session->conn[side].flow;
+
+    if (!worker->flows.owned || !has_flow(worker, session, side)) {
+        return;
+    }
+    if (sock_is_closed(fd)) { /* the publisher came before the claim, or there was nothing to publish */
+        flow_table_release(&worker->flows, flow, worker->slot_index, worker->now_ms,
+                           &worker->slot->flow_claim);
+    } else {
+        flow_table_orphan(&worker->flows, flow, worker->slot_index, worker->now_ms);
+    }
+}
+
+/* Where the kernel keeps TIME_WAIT: it is on our end where our FIN went first. */
 static void retire_flow(struct worker *worker, const struct session *session, enum side side)
 {
     const struct conn *conn = &session->conn[side];
 
-    if (!flow_table_owned(&worker->flows, conn->flow, worker->slot_index, relay_index(worker, session))) {
+    if (!has_flow(worker, session, side)) {
         return;
     }
     bool time_wait =
         !(session->flags & SESSION_ABORT) && ((conn->flags & CONN_FIN_FIRST) || conn->source == SOURCE_OPEN);
     if (time_wait) {
-        flow_table_time_wait(&worker->flows, conn->flow, worker->now_ms, &worker->slot->flow_claim);
+        flow_table_time_wait(&worker->flows, conn->flow, worker->slot_index, worker->now_ms,
+                             &worker->slot->flow_claim);
     } else {
-        flow_table_release(&worker->flows, conn->flow);
+        flow_table_release(&worker->flows, conn->flow, worker->slot_index, worker->now_ms,
+                           &worker->slot->flow_claim);
     }
 }
 
@@ -395,6 +419,7 @@ static void finish(struct worker *worker, uint32_t index)
     FAULT_POINT(FINISH_DUE);
     for (int side = SIDE_SERVER; side >= SIDE_CLIENT; side--) {
         int fd = session->conn[side].fd;
+        relay_leave_flow(worker, session, side, fd);
         if (fd < 0) {
             continue;
         }
@@ -417,6 +442,9 @@ static void finish(struct worker *worker, uint32_t index)
             buffer_bank_release_list(&worker->bank, chain_clear(conn, &worker->bank.table));
         }
         retire_flow(worker, session, side);
+        if (side == SIDE_SERVER) {
+            upstream_ended(worker, session);
+        }
         if (conn->flags & CONN_WAITING) {
             unqueue_receiver(worker, session, side);
         }
@@ -471,7 +499,12 @@ void relay_transact(struct worker *worker, uint32_t index, const struct relay_ev
     }
     undo_begin(&worker->slot->undo);
     relay_save(worker, session, sizeof(*session));
+    uint16_t row = session->server_row;
+    uint8_t tries = session->tries;
     relay_step_in(worker, session, event);
+    if (session->tries != tries) { /* no source port came free */
+        upstream_failed(worker, row);
+    }
     undo_commit(&worker->slot->undo);
 }
 
@@ -563,6 +596,9 @@ static void complete_connecting(struct worker *worker, struct session *session,
     /* Of another server than the first only the millisecond is known. */
     uint64_t begun_us = tries == 0 ? session->accepted_us : session->active_ms * 1000;
 
+    if (event->kind == RELAY_CONNECTED && event->result == -EADDRNOTAVAIL) {
+        upstream_refused(worker, session);
+    }
     relay_step_in(worker, session, event);
     if (session->tries != tries) {
         upstream_failed(worker, row);

@@ -22,6 +22,10 @@ void relay_revisit(struct worker *worker, uint32_t index, enum relay_event_kind 
 /* One step within a transaction that has saved the session; for the parts that answer actions. */
 void relay_step_in(struct worker *worker, struct session *session, const struct relay_event *event);
 
+/* Where the flow table owns TIME_WAIT: leaves the flow entry of a side to the publisher, before its socket `fd` is closed;
+ * -1: it is gone. */
+void relay_leave_flow(struct worker *worker, const struct session *session, enum side side, int fd);
+
 /* Gives buffers to the receive rings and turns to receivers that wait for one. */
 void relay_refill(struct worker *worker);
 

@@ -185,6 +185,36 @@ int sock_port_window(int fd, uint16_t low, uint16_t high)
     return setsockopt(fd, IPPROTO_IP, IP_LOCAL_PORT_RANGE, &range, sizeof(range)) == 0 ? 0 : -errno;
 }
 
+int sock_bind_source(int fd, uint8_t family, const uint8_t address[16], uint16_t port)
+{
+    struct endpoint source = {.family = family, .port = port};
+    struct sockaddr_storage storage;
+
+    memcpy(source.bytes, address + (family == ENDPOINT_V4 ? 12 : 0), family == ENDPOINT_V4 ? 4 : 16);
+    socklen_t length = sock_address(&source, &storage);
+    int result =
+        port == 0 ? set(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1) : set(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+    if (result == 0 && bind(fd, (struct sockaddr *)&storage, length) != 0) {
+        result = -errno;
+    }
+    return result;
+}
+
+int sock_probe_source(const struct image_address *address)
+{
+    uint8_t mapped[16] = {0};
+
+    memcpy(mapped + (address->family == ENDPOINT_V4 ? 12 : 0), address->bytes,
+           address->family == ENDPOINT_V4 ? 4 : 16);
+    int fd = socket(address->family == ENDPOINT_V4 ? AF_INET : AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0) {
+        return -errno;
+    }
+    int result = sock_bind_source(fd, address->family, mapped, 0);
+    close(fd);
+    return result;
+}
+
 /* What a new socket has. */
 static int default_option(int level, int option, void *value, socklen_t *length)
 {
@@ -327,6 +357,13 @@ bool sock_was_reset(int fd, uint64_t received_bytes)
            info.tcpi_bytes_received == received_bytes + (uint64_t)unread;
 }
 
+bool sock_is_closed(int fd)
+{
+    struct tcp_info info;
+
+    return is_closed(fd, &info);
+}
+
 void sock_abort(int fd)
 {
     struct linger linger = {.l_onoff = 1, .l_linger = 0};
@@ -370,6 +407,27 @@ void sock_close_range(uint32_t first, uint32_t last)
     (void)close_range(first, last, 0);
 }
 
+enum sock_binding sock_binding(int fd)
+{
+    struct sockaddr_storage address = {.ss_family = AF_UNSPEC};
+    socklen_t length = sizeof(address);
+    uint8_t bytes[16];
+    struct tcp_info info;
+    uint16_t port = 0;
+
+    if (getsockname(fd, (struct sockaddr *)&address, &length) != 0 || !map_address(&address, bytes, &port) ||
+        port == 0) {
+        return SOCK_UNBOUND;
+    }
+    return is_closed(fd, &info) ? SOCK_BOUND : SOCK_UNDER_WAY;
+}
+
+void sock_replace(int fd, int by)
+{
+    (void)dup3(by, fd, 0);
+    (void)close(by);
+}
+
 void sock_port_range(uint16_t *low, uint16_t *high)
 {
     unsigned from = 32768;
@@ -387,4 +445,61 @@ void sock_port_range(uint16_t *low, uint16_t *high)
     }
     *low = (uint16_t)from;
     *high = (uint16_t)to;
+}
+
+/* "8080,9000-9100" */
+static void read_reserved(FILE *file, uint8_t *reserved)
+{
+    unsigned from;
+    unsigned to;
+
+    while (fscanf(file, "%u", &from) == 1) {
+        int next = fgetc(file);
+        to = from;
+        if (next == '-') {
+            if (fscanf(file, "%u", &to) != 1) {
+                return;
+            }
+            next = fgetc(file);
+        }
+        for (unsigned port = from; port <= to && port <= UINT16_MAX; port++) {
+            reserved[port / 8] |= (uint8_t)(1u << port % 8);
+        }
+        if (next != ',') {
+            return;
+        }
+    }
+}
+
+static bool has_windows(void)
+{
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bool has = fd >= 0 && sock_port_window(fd, 1, 1) == 0;
+
+    if (fd >= 0) {
+        close(fd);
+    }
+    return has;
+}
+
+void sock_read_ports(struct sock_ports *ports)
+{
+    FILE *file = fopen("/proc/sys/net/ipv4/ip_local_reserved_ports", "re");
+    unsigned reuse = SOCK_REUSE_LOOPBACK; /* the kernel's default */
+
+    memset(ports, 0, sizeof(*ports));
+    sock_port_range(&ports->low, &ports->high);
+    ports->windows = has_windows();
+    if (file != NULL) {
+        read_reserved(file, ports->reserved);
+        fclose(file);
+    }
+    file = fopen("/proc/sys/net/ipv4/tcp_tw_reuse", "re");
+    if (file != NULL) {
+        if (fscanf(file, "%u", &reuse) != 1) {
+            reuse = SOCK_REUSE_NONE;
+        }
+        fclose(file);
+    }
+    ports->reuse = reuse <= SOCK_REUSE_LOOPBACK ? (enum sock_reuse)reuse : SOCK_REUSE_NONE;
 }

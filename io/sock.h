@@ -33,6 +33,24 @@ int sock_open(const struct endpoint *to);
 /* Lets the kernel choose the source port of `fd` from [low, high] only; 0, 0 is any. 0 or -errno. */
 int sock_port_window(int fd, uint16_t low, uint16_t high);
 
+/* Binds a socket that is to connect to an address, IPv4 as ::ffff:a.b.c.d, or any where it is zero, and to a port; port 0 is
+ * chosen by connect(2). Other sockets may have the same port toward other servers. 0 or -errno. */
+int sock_bind_source(int fd, uint8_t family, const uint8_t address[16], uint16_t port);
+
+/* 0, or -EADDRNOTAVAIL where the address is not of this machine, or another -errno. */
+int sock_probe_source(const struct image_address *address);
+
+enum sock_binding {
+    SOCK_UNBOUND,   /* to a port */
+    SOCK_BOUND,     /* to a port for good: a connect failed */
+    SOCK_UNDER_WAY, /* connecting or connected */
+};
+
+enum sock_binding sock_binding(int fd);
+
+/* Puts another socket in the place of `fd`. */
+void sock_replace(int fd, int by);
+
 /* TCP_CONGESTION: tcp(7). Accepted sockets inherit that of the listening one. "" is the system's default, as a new
  * socket has it. 0, or -errno: -ENOENT where there is none of the name, -EPERM where it needs CAP_NET_ADMIN. */
 int sock_set_congestion(int fd, const char *name);
@@ -54,6 +72,9 @@ void sock_set_nonblocking(int fd);
 /* Whether the connection was reset before its peer's FIN, though a receive may say 0 now: the error of a reset is told
  * once. `received_bytes`: all that was ever received from it, by which a FIN that waits unread is known. */
 bool sock_was_reset(int fd, uint64_t received_bytes);
+
+/* Whether TCP is done with the socket: no state of the connection changes any more. False where it is no TCP socket. */
+bool sock_is_closed(int fd);
 
 /* Makes close() send RST. */
 void sock_abort(int fd);
@@ -78,5 +99,18 @@ void sock_close_range(uint32_t first, uint32_t last);
 
 /* The range of source ports of this host: ip_local_port_range. */
 void sock_port_range(uint16_t *low, uint16_t *high);
+
+/* Where the kernel lets a connection take a tuple out of TIME_WAIT: tcp_tw_reuse. */
+enum sock_reuse { SOCK_REUSE_NONE = 0, SOCK_REUSE_ALL = 1, SOCK_REUSE_LOOPBACK = 2 };
+
+/* What there is to know of this host's source ports: ip-sysctl. */
+struct sock_ports {
+    uint16_t low, high;
+    bool windows; /* sock_port_window() works: Linux 6.3 */
+    enum sock_reuse reuse;
+    uint8_t reserved[65536 / 8]; /* ip_local_reserved_ports: a bit each */
+};
+
+void sock_read_ports(struct sock_ports *ports);
 
 #endif

@@ -14,9 +14,9 @@
 #include <unistd.h>
 
 #include "io/bpf/time_wait.skel.h"
+#include "io/time_wait_attach.h"
 
 enum {
-    TCX_INGRESS = 46, /* enum bpf_attach_type, since Linux 6.6 */
     NO_INTERFACE = 0x7fffffff,
     PIN_PATH_MAX = REGION_PINS_MAX + 64,
     SHAPE_VERSION = 1, /* another where an entry, its place or its states mean something else */
@@ -101,16 +101,10 @@ static bool check_privileges(char why[TIME_WAIT_WHY_MAX])
     return true;
 }
 
-static int attach(const struct time_wait_bpf *bpf, int interface)
-{
-    return bpf_link_create(bpf_program__fd(bpf->progs.responder), interface,
-                           (enum bpf_attach_type)TCX_INGRESS, NULL);
-}
-
 /* A kernel that knows tcx misses the interface; one that does not, the attach type. */
 static bool check_tcx(const struct time_wait_bpf *bpf, char why[TIME_WAIT_WHY_MAX])
 {
-    int link = attach(bpf, NO_INTERFACE);
+    int link = time_wait_attach_to(TIME_WAIT_TCX, bpf_program__fd(bpf->progs.responder), NO_INTERFACE);
 
     if (link >= 0) {
         close(link);
@@ -212,11 +206,18 @@ static int use_pins(struct time_wait *time_wait, const struct time_wait_shape *s
     return result;
 }
 
-/* The link that a process before us had pinned by this name, with our program in it. -errno: none that still lives. */
-static int take_link(const struct time_wait *time_wait, const char *name, int program)
+/* The link that a process before us had pinned by this name, with our program in it: `native` where it is one of XDP.
+ * -errno: none that still lives. */
+static int take_link(const struct time_wait *time_wait, const char *name, const struct bpf_program *program,
+                     const struct bpf_program *native)
 {
     int link = time_wait->pins[0] != '\0' ? bpf_obj_get(pin_path(time_wait->pins, name)) : -ENOENT;
-    int result = link < 0 ? link : bpf_link_update(link, program, NULL);
+    int result = link;
+
+    if (link >= 0) {
+        bool is_native = time_wait_attached(link) == TIME_WAIT_XDP;
+        result = bpf_link_update(link, bpf_program__fd(is_native ? native : program), NULL);
+    }
 
     if (link >= 0 && result < 0) {
         (void)unlink(pin_path(time_wait->pins, name));
@@ -310,6 +311,7 @@ static bool load(struct time_wait *time_wait, const struct time_wait_shape *shap
     bpf->rodata->flow_seed = time_wait->seed;
     bpf->rodata->two_msl_ms = shape->two_msl_ms;
     bpf->rodata->ack_limit_ms = shape->ack_limit_ms;
+    bpf->rodata->sole_owner = shape->sole_owner;
     if (error == 0) {
         error = bpf_map__set_max_entries(bpf->maps.flow_tags, shape->groups);
     }
@@ -387,7 +389,8 @@ static void each_pin(const struct time_wait *time_wait, const char *prefix,
 static void renew_publisher(const struct time_wait *time_wait, const char *name, unsigned long number,
                             void *context)
 {
-    int link = take_link(time_wait, name, bpf_program__fd(time_wait->bpf->progs.publisher));
+    const struct bpf_program *program = time_wait->bpf->progs.publisher;
+    int link = take_link(time_wait, name, program, program);
 
     (void)number;
     (void)context;
@@ -398,7 +401,7 @@ static void renew_publisher(const struct time_wait *time_wait, const char *name,
 
 int time_wait_publish(struct time_wait *time_wait, int cgroup_fd)
 {
-    int program = bpf_program__fd(time_wait->bpf->progs.publisher);
+    const struct bpf_program *program = time_wait->bpf->progs.publisher;
     char name[48];
     struct stat cgroup;
 
@@ -407,9 +410,10 @@ int time_wait_publish(struct time_wait *time_wait, int cgroup_fd)
     }
     each_pin(time_wait, PUBLISHER, renew_publisher, NULL);
     snprintf(name, sizeof(name), PUBLISHER "%lu", (unsigned long)cgroup.st_ino);
-    int link = take_link(time_wait, name, program);
+    int link = take_link(time_wait, name, program, program);
     if (link < 0) {
-        link = keep_link(time_wait, bpf_link_create(program, cgroup_fd, BPF_CGROUP_SOCK_OPS, NULL), name);
+        link = bpf_link_create(bpf_program__fd(program), cgroup_fd, BPF_CGROUP_SOCK_OPS, NULL);
+        link = keep_link(time_wait, link, name);
     }
     time_wait->publisher = link;
     return link < 0 ? link : 0;
@@ -441,10 +445,13 @@ static int answer_at(struct time_wait *time_wait, int interface)
     if (time_wait->interfaces == TIME_WAIT_INTERFACES_MAX) {
         return -ENOSPC;
     }
+    const struct bpf_program *tcx = time_wait->bpf->progs.responder;
+    const struct bpf_program *native = time_wait->bpf->progs.native_responder;
     const char *name = responder_name(interface);
-    int link = take_link(time_wait, name, bpf_program__fd(time_wait->bpf->progs.responder));
+    int link = take_link(time_wait, name, tcx, native);
     if (link < 0) {
-        link = keep_link(time_wait, attach(time_wait->bpf, interface), name);
+        link = time_wait_attach(bpf_program__fd(tcx), bpf_program__fd(native), interface);
+        link = keep_link(time_wait, link, name);
     }
     if (link < 0) {
         return link;
@@ -533,6 +540,11 @@ void time_wait_count(const struct time_wait *time_wait, struct time_wait_counter
 int time_wait_responder(const struct time_wait *time_wait)
 {
     return bpf_program__fd(time_wait->bpf->progs.responder);
+}
+
+int time_wait_native_responder(const struct time_wait *time_wait)
+{
+    return bpf_program__fd(time_wait->bpf->progs.native_responder);
 }
 
 void time_wait_destroy(struct time_wait *time_wait)

@@ -26,6 +26,7 @@ struct time_wait_shape {
     uint32_t two_msl_ms;
     uint32_t
         ack_limit_ms; /* between ACKs of a flow to what may be no peer's; as net.ipv4.tcp_invalid_ratelimit */
+    bool sole_owner;  /* net.ipv4.tcp_max_tw_buckets is 0: publish what has no entry yet, announce nothing */
 };
 
 /* Loads the programs on a new table, or on the one that is pinned where that has as many groups: then the seed is its own.
@@ -57,6 +58,9 @@ void time_wait_count(const struct time_wait *time_wait, struct time_wait_counter
 
 /* The responder's descriptor, for test runs. */
 int time_wait_responder(const struct time_wait *time_wait);
+
+/* The same for XDP. */
+int time_wait_native_responder(const struct time_wait *time_wait);
 
 /* Closes what this process has of it. What is pinned goes on. */
 void time_wait_destroy(struct time_wait *time_wait);

@@ -7,6 +7,7 @@
 #include "io/log.h"
 #include "io/relay.h"
 #include "io/sock.h"
+#include "io/source_port.h"
 #include "shm/order.h"
 
 static const struct image_pool *pool_of(const struct worker *worker, const struct session *session)
@@ -62,15 +63,33 @@ static uint32_t server_sessions(const struct worker *worker, uint16_t row)
     return sessions;
 }
 
-/* The server of the pool that takes the session; backups only when no other is left. NULL: none is left. */
-static const struct image_server *pick(struct worker *worker, const struct session *session,
-                                       const struct image_pool *pool, bool backup)
+/* Servers that the session is not to have: no source port is free toward them. */
+struct full_rows {
+    uint32_t count;
+    uint16_t rows[IMAGE_RETRIES_MAX + 1];
+};
+
+static bool is_full(const struct full_rows *full, uint16_t row)
+{
+    for (uint32_t i = 0; i < full->count; i++) {
+        if (full->rows[i] == row) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The server of the pool that takes the session. NULL: none is left. */
+static const struct image_server *pick_of(struct worker *worker, const struct session *session,
+                                          const struct image_pool *pool, const struct full_rows *full,
+                                          bool backup)
 {
     struct balance_candidate candidates[IMAGE_SERVERS_MAX];
 
     for (uint32_t i = 0; i < pool->server_count; i++) {
         const struct image_server *server = image_server(worker->image, pool->server_first + i);
-        bool usable = (server->backup != 0) == backup && !was_tried(session, server->row);
+        bool usable = (server->backup != 0) == backup && !was_tried(session, server->row) &&
+                      !is_full(full, server->row);
         bool counts = usable && pool->balance == BALANCE_LEAST_SESSIONS;
         candidates[i] = (struct balance_candidate){
             .weight = usable ? admin_weight(order_server(&worker->region, server->row), server->weight) : 0,
@@ -80,6 +99,15 @@ static const struct image_server *pick(struct worker *worker, const struct sessi
     }
     int index = balance_pick(pool->balance, candidates, pool->server_count);
     return index < 0 ? NULL : image_server(worker->image, pool->server_first + (uint32_t)index);
+}
+
+/* Backups only when no other is left. */
+static const struct image_server *pick(struct worker *worker, const struct session *session,
+                                       const struct image_pool *pool, const struct full_rows *full)
+{
+    const struct image_server *server = pick_of(worker, session, pool, full, false);
+
+    return server != NULL ? server : pick_of(worker, session, pool, full, true);
 }
 
 static struct server_counters *counters_of(const struct worker *worker, uint16_t row)
@@ -129,15 +157,42 @@ static void count_redispatch(struct worker *worker, const struct session *sessio
     }
 }
 
+static void count_full(struct worker *worker, uint16_t row)
+{
+    relay_count(worker, &worker->slot->stats.ports_exhausted, 1);
+    relay_count(worker, &counters_of(worker, row)->ports_exhausted, 1);
+}
+
+/* A server, and a source port toward it. Where no source port is free another server is chosen; where none is toward any
+ * of those that may be tried, the first: the session waits for one. */
+static const struct image_server *choose(struct worker *worker, const struct session *session,
+                                         const struct image_pool *pool)
+{
+    struct full_rows full = {0};
+    const struct image_server *first = NULL;
+
+    while (session->tries + full.count <= pool->retries) {
+        const struct image_server *server = pick(worker, session, pool, &full);
+        if (server == NULL) {
+            break;
+        }
+        if (server->address.family == ENDPOINT_UNIX ||
+            source_port_take(worker, relay_index(worker, session), pool, &server->address)) {
+            return server;
+        }
+        count_full(worker, server->row);
+        first = first != NULL ? first : server;
+        full.rows[full.count++] = server->row;
+    }
+    return first;
+}
+
 void upstream_choose(struct worker *worker, struct session *session)
 {
     const struct image_pool *pool = pool_of(worker, session);
-    const struct image_server *server = pick(worker, session, pool, false);
+    const struct image_server *server = choose(worker, session, pool);
     struct relay_event event = {.kind = RELAY_NO_SERVER, .side = SIDE_SERVER};
 
-    if (server == NULL) {
-        server = pick(worker, session, pool, true);
-    }
     if (server != NULL) {
         int fd = sock_open(&server->address);
         event.result = fd;
@@ -151,13 +206,17 @@ void upstream_choose(struct worker *worker, struct session *session)
             event.cookie = sock_cookie(fd);
             event.row = server->row;
             set_ways(session, pool, server->address.family == ENDPOINT_UNIX);
+        } else {
+            source_port_release(worker, relay_index(worker, session), false);
         }
     }
     relay_step_in(worker, session, &event);
     if (event.kind == RELAY_CHOSEN) {
         count_redispatch(worker, session);
         add_session(counters_of(worker, session->server_row), 1);
-        relay_schedule(worker, session);
+        if (!(session->conn[SIDE_SERVER].flags & CONN_NO_PORT)) {
+            relay_schedule(worker, session);
+        }
     }
 }
 
@@ -174,29 +233,44 @@ static const struct endpoint *address_of(const struct worker *worker, const stru
     return NULL;
 }
 
-void upstream_share_ports(struct worker *worker)
+/* The socket of a failed connect that is bound to a port for good makes place for another. */
+static bool renew_socket(struct worker *worker, struct session *session, const struct endpoint *to)
 {
-    uint32_t slots = worker->image->workers;
-    uint32_t each = ((uint32_t)worker->host_port_high - worker->host_port_low + 1) / slots;
+    struct conn *server = &session->conn[SIDE_SERVER];
+    int fd = sock_open(to);
 
-    worker->port_low = (uint16_t)(worker->host_port_low + each * (worker->slot_index % slots));
-    worker->port_high = (uint16_t)(worker->port_low + (each > 0 ? each - 1 : 0));
-    /* Where an earlier incarnation left off is not known: begin anywhere, so that its newest TIME_WAITs rest. */
-    worker->port_next = (uint16_t)(worker->port_low + (each > 0 ? worker->now_us % each : 0));
+    if (fd < 0) {
+        return false;
+    }
+    set_options(worker, pool_of(worker, session), fd);
+    sock_replace(server->fd, fd);
+    server->cookie = sock_cookie(server->fd);
+    return true;
 }
 
-/* A window of one port: connect() then needs no search, which costs more than a millisecond when the range is half
- * full. The last try leaves the choice to the kernel. */
-static void choose_port(struct worker *worker, const struct conn *server)
+/* Whether the server's socket has a source port, or is connecting already since before a death. */
+static bool give_port(struct worker *worker, struct session *session, const struct endpoint *to)
 {
-    if (server->port_tries >= RELAY_PORT_TRIES) {
-        relay_count(worker, &worker->slot->stats.port_fallbacks, 1);
-        (void)sock_port_window(server->fd, 0, 0);
-        return;
+    const struct image_pool *pool = pool_of(worker, session);
+    uint32_t index = relay_index(worker, session);
+    int fd = session->conn[SIDE_SERVER].fd;
+
+    if (!source_port_is_taken(worker, index)) {
+        enum sock_binding binding = sock_binding(fd);
+        if (binding == SOCK_UNDER_WAY) {
+            return true;
+        }
+        if (binding == SOCK_BOUND && !renew_socket(worker, session, to)) {
+            return false;
+        }
     }
-    uint16_t port = worker->port_next;
-    worker->port_next = port >= worker->port_high ? worker->port_low : (uint16_t)(port + 1);
-    (void)sock_port_window(server->fd, port, port); /* before Linux 6.3 the kernel chooses */
+    for (int n = 0; n < RELAY_PORT_TRIES; n++) {
+        bool taken = source_port_is_taken(worker, index) || source_port_take(worker, index, pool, to);
+        if (!taken || source_port_apply(worker, index, fd) == 0) {
+            return taken;
+        }
+    }
+    return false;
 }
 
 void upstream_connect(struct worker *worker, struct session *session, struct ring_tag tag)
@@ -208,12 +282,19 @@ void upstream_connect(struct worker *worker, struct session *session, struct rin
     if (to == NULL) {
         to =
             &gone; /* a reload took the server away between choosing and connecting: fails, the next is tried */
-    } else if (to->family != ENDPOINT_UNIX) {
-        choose_port(worker, server);
+    } else if (to->family != ENDPOINT_UNIX && !give_port(worker, session, to)) {
+        relay_step_in(worker, session, &(struct relay_event){.kind = RELAY_NO_PORT, .side = SIDE_SERVER});
+        return;
     }
     ring_connect(worker->ring, tag, server->fd, to);
     FAULT_POINT(CONNECT_FILLED);
     server->in_flight |= CONN_OP_CONNECT;
+}
+
+void upstream_refused(struct worker *worker, const struct session *session)
+{
+    source_port_release(worker, relay_index(worker, session), true);
+    relay_count(worker, &worker->slot->stats.ports_refused, 1);
 }
 
 void upstream_connected(struct worker *worker, struct session *session, uint64_t took_us)
@@ -227,10 +308,22 @@ void upstream_connected(struct worker *worker, struct session *session, uint64_t
                      took_us);
     FAULT_POINT(SERVER_CONNECTED);
     if (sock_flow_key(server->fd, &key)) {
-        server->flow = flow_table_claim(&worker->flows, &key, worker->slot_index,
-                                        relay_index(worker, session), &worker->slot->flow_claim);
+        if (!worker->adopting) {
+            source_port_connected(worker, relay_index(worker, session), &key);
+        }
+        server->flow =
+            flow_table_claim(&worker->flows, &key, worker->slot_index, relay_index(worker, session),
+                             worker->now_ms, &worker->slot->flow_claim);
         relay_count(worker, &worker->slot->stats.flow_failures, server->flow == FLOW_NONE);
     }
+}
+
+void upstream_ended(struct worker *worker, const struct session *session)
+{
+    const struct conn *server = &session->conn[SIDE_SERVER];
+    bool fin_first = (server->flags & CONN_FIN_FIRST) || server->source == SOURCE_OPEN;
+
+    source_port_release(worker, relay_index(worker, session), fin_first && !(session->flags & SESSION_ABORT));
 }
 
 void upstream_failed(struct worker *worker, uint16_t row)
@@ -246,6 +339,7 @@ void upstream_drop(struct worker *worker, struct session *session)
     /* Before the commit: should a death undo this, adoption finds the descriptor gone and the connect failed. */
     sock_close(server->fd);
     FAULT_POINT(SERVER_DROPPED);
+    source_port_release(worker, relay_index(worker, session), false);
     upstream_leave(worker, session);
     server->fd = -1;
     server->cookie = 0;

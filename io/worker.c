@@ -20,10 +20,8 @@
 
 enum {
     REKICK_MS = 20, /* a ring that is being torn down may still take an accept's wake-up, on a busy machine */
-    REKICK_LAST_MS = 5120, /* for seconds: accepts are armed again after pauses that double up to this */
-    SWEEP_EVERY_MS = 1000, /* a sixteenth of the slot's flow groups each time: once round well within 2MSL */
-    SWEEP_PARTS = 16,
-    COMPLETIONS_RESERVE = 8192,  /* accepts, buffers, notices, what one turn submits beyond sessions' own */
+    REKICK_LAST_MS = 5120,      /* for seconds: accepts are armed again after pauses that double up to this */
+    COMPLETIONS_RESERVE = 8192, /* accepts, buffers, notices, what one turn submits beyond sessions' own */
     COMPLETIONS_PER_SESSION = 4, /* a receive and a send of each side */
     STOP_BATCH = 1024,           /* sessions ended in one turn of the loop */
     COUNT_BUSY_EVERY_US = 1000000,
@@ -89,8 +87,6 @@ static void take_image(struct worker *worker)
     FAULT_POINT(IMAGE_TAKING);
     worker->image = image;
     worker->image_drained = false;
-    worker->sweep_cursor = worker->slot_index;
-    upstream_share_ports(worker);
     worker->congestion_warned = false;
     log_set_level(image->log_level);
     memset(worker->pool_index, 0xff, sizeof(worker->pool_index)); /* ROW_NONE */
@@ -237,14 +233,17 @@ int worker_start(struct worker *worker, const struct worker_setup *setup)
     slot->pid = (uint32_t)getpid();
     __atomic_store_n(&slot->state, SLOT_ADOPTING, __ATOMIC_RELEASE);
     FAULT_POINT(START_ANNOUNCED);
-    sock_port_range(&worker->host_port_low, &worker->host_port_high); /* later the sandbox forbids it */
     take_image(worker);
     flow_table_open(&worker->flows, &worker->region);
     session_slab_open(&worker->slab, &worker->region, setup->slot);
     worker->sessions_max = sessions_for(worker);
+    int result = source_port_start(worker); /* later the sandbox forbids it */
+    if (result < 0) {
+        return result;
+    }
     listener_adopt(worker);
     wheel_init(&worker->wheel, worker->slab.sessions, worker->now_ms);
-    int result = buffer_bank_open(&worker->bank, &worker->region, setup->slot);
+    result = buffer_bank_open(&worker->bank, &worker->region, setup->slot);
     if (result == 0) {
         worker->bank_bytes = worker->image->buffer_bytes_limit / worker->image->workers;
         buffer_bank_limit(&worker->bank, worker->bank_bytes);
@@ -413,16 +412,11 @@ static void rekick_accept(struct worker *worker)
 
 static void sweep_flows(struct worker *worker)
 {
-    uint32_t slots = worker->image->workers;
-
-    if (worker->now_ms < worker->sweep_after_ms || worker->slot_index >= slots) {
+    if (worker->now_ms < worker->sweep_after_ms || worker->slot_index >= worker->image->workers) {
         return;
     }
-    worker->sweep_after_ms = worker->now_ms + SWEEP_EVERY_MS;
-    flow_table_sweep(&worker->flows, &worker->sweep_cursor, slots,
-                     worker->flows.groups / slots / SWEEP_PARTS + 1, worker->now_ms,
-                     &worker->slot->flow_claim);
-    worker->slot->heap_bytes = heap_allocated_bytes();
+    worker->sweep_after_ms = worker->now_ms + flow_table_sweep(&worker->flows, worker->slot_index,
+                                                               worker->now_ms, &worker->slot->flow_claim);
 }
 
 /* How much of the time went into work. Most of that is the kernel's, within ring_wait(): only the CPU clock knows it. */
@@ -433,6 +427,7 @@ static void count_busy(struct worker *worker)
     if (span_us < COUNT_BUSY_EVERY_US) {
         return;
     }
+    worker->slot->heap_bytes = heap_allocated_bytes();
     uint64_t cpu_us = clock_cpu_us();
     uint64_t gained_us = cpu_us - worker->cpu_us;
     uint64_t busy_us = gained_us > worker->spun_us ? gained_us - worker->spun_us : 0;
@@ -453,6 +448,9 @@ static uint32_t wait_ms(const struct worker *worker)
 
     if (worker->rekick_ms != 0 && worker->now_ms + wait > worker->rekick_ms) { /* to come: rekick_accept() */
         wait = (uint32_t)(worker->rekick_ms - worker->now_ms);
+    }
+    if (worker->sweep_after_ms > worker->now_ms && worker->now_ms + wait > worker->sweep_after_ms) {
+        wait = (uint32_t)(worker->sweep_after_ms - worker->now_ms);
     }
     if ((worker->accept_after_ms > worker->now_ms || worker->slot->accept_paused) && wait > WORKER_PAUSE_MS) {
         wait = WORKER_PAUSE_MS;

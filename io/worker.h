@@ -11,6 +11,7 @@
 #include "core/wheel.h"
 #include "io/pipe.h"
 #include "io/ring.h"
+#include "io/source_port.h"
 #include "shm/buffer_bank.h"
 #include "shm/flow_table.h"
 #include "shm/session_slab.h"
@@ -112,9 +113,7 @@ struct worker {
 
     struct worker_splices splices;
 
-    uint16_t host_port_low, host_port_high;  /* source ports of the host */
-    uint16_t port_low, port_high, port_next; /* this slot's part of the source ports */
-    uint32_t sweep_cursor;
+    struct source_ports sources;
     uint32_t accept_kick; /* of the region's header, as last seen */
     uint64_t sweep_after_ms;
     uint64_t now_us;

@@ -118,7 +118,8 @@ struct server_counters {
     uint64_t bytes_to;
     uint64_t bytes_from;
     uint64_t redispatches; /* sessions that another server took over, since connecting to this one failed */
-    uint64_t reserved1[2];
+    uint64_t ports_exhausted; /* times it was passed over because no source port was free toward it */
+    uint64_t reserved1;
 };
 
 _Static_assert(sizeof(struct server_counters) == 64, "one cache line a server and slot");

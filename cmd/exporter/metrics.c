@@ -1,5 +1,6 @@
 #include "cmd/exporter/metrics.h"
 
+#include <arpa/inet.h>
 #include <inttypes.h>
 #include <stddef.h>
 #include <string.h>
@@ -541,6 +542,11 @@ static uint64_t redispatches_of(const struct server_counters *server)
     return server->redispatches;
 }
 
+static uint64_t ports_exhausted_of(const struct server_counters *server)
+{
+    return server->ports_exhausted;
+}
+
 static uint64_t bytes_to(const struct server_counters *server)
 {
     return server->bytes_to;
@@ -596,6 +602,40 @@ static void print_source_ports(struct metrics *metrics)
     }
 }
 
+/* An address as the flow table has it. */
+static const char *address_text(const uint8_t address[16], char text[INET6_ADDRSTRLEN])
+{
+    static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
+    bool v4 = memcmp(address, mapped, sizeof(mapped)) == 0;
+
+    return inet_ntop(v4 ? AF_INET : AF_INET6, address + (v4 ? sizeof(mapped) : 0), text, INET6_ADDRSTRLEN);
+}
+
+static void print_source_pairs(struct metrics *metrics)
+{
+    const struct source_pairs *pairs = &metrics->summary->source_pairs;
+    char text[INET6_ADDRSTRLEN];
+
+    begin(
+        metrics, GAUGE, "source_ports",
+        "ports of a source address in use towards a server's, by the state of their connection; where there are "
+        "any");
+    for (uint32_t i = 0; i < pairs->count; i++) {
+        const struct source_pair *pair = &pairs->pairs[i];
+        const struct {
+            enum flow_state state;
+            uint64_t count;
+        } samples[] = {{FLOW_ACTIVE, pair->used.active}, {FLOW_TIME_WAIT, pair->used.time_wait}};
+        for (size_t k = 0; k < sizeof(samples) / sizeof(samples[0]); k++) {
+            begin_sample(metrics);
+            add_label(metrics, "source", address_text(pair->source, text));
+            add_label(metrics, "server", region_name(metrics->region, NAME_SERVER, pair->server)->name);
+            add_label(metrics, "state", flow_state_text(samples[k].state));
+            end_sample(metrics, samples[k].count);
+        }
+    }
+}
+
 /* One of the states is 1. */
 static void print_server_states(struct metrics *metrics)
 {
@@ -623,12 +663,16 @@ static void print_servers(struct metrics *metrics)
     print_per_server(metrics, COUNTER, "server_redispatches",
                      "sessions another server took over since connecting to this one failed",
                      redispatches_of);
+    print_per_server(metrics, COUNTER, "server_ports_exhausted",
+                     "times the server was passed over because no source port was free towards it",
+                     ports_exhausted_of);
     print_per_server(metrics, COUNTER, "server_sent_bytes", "bytes sent to the server, of ended sessions",
                      bytes_to);
     print_per_server(metrics, COUNTER, "server_received_bytes",
                      "bytes received from the server, of ended sessions", bytes_from);
     print_connect_times(metrics);
     print_source_ports(metrics);
+    print_source_pairs(metrics);
 }
 
 void metrics_print(FILE *out, enum metrics_format format, const struct summary *summary,

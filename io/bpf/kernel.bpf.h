@@ -82,6 +82,14 @@ struct tcp_sock {
     struct tcp_options_received rx_opt;
 };
 
+struct inet_timewait_sock {
+    unsigned char tw_substate;
+};
+
+struct tcp_timewait_sock {
+    struct inet_timewait_sock tw_sk;
+};
+
 enum sock_flags {
     SOCK_DONE = 1,
     SOCK_LINGER = 4,
@@ -89,6 +97,18 @@ enum sock_flags {
 
 struct sk_buff {
     __u8 ip_summed : 2;
+};
+
+struct net_device {
+    const unsigned char *dev_addr;
+};
+
+struct xdp_rxq_info {
+    struct net_device *dev;
+};
+
+struct xdp_buff {
+    struct xdp_rxq_info *rxq;
 };
 
 #pragma clang attribute pop

@@ -1,6 +1,6 @@
 /*
- * Reads a packet as tcx ingress has it: Ethernet, no VLAN tag (those come again on the VLAN's own interface), IPv4 with
- * options or IPv6 with extension headers, TCP.
+ * Reads a packet as tcx ingress or XDP has it: Ethernet, no VLAN tag (those come again on the VLAN's own interface), IPv4
+ * with options or IPv6 with extension headers, TCP.
  */
 #ifndef PENSTOCK_IO_BPF_PACKET_BPF_H
 #define PENSTOCK_IO_BPF_PACKET_BPF_H
@@ -12,8 +12,13 @@
 #include <linux/ipv6.h>
 #include <linux/tcp.h>
 
-#include "core/time_wait.h"
+#include "io/bpf/frame.bpf.h"
 #include "io/bpf/table.bpf.h"
+
+/* BPF functions return no structures: what does is inlined. */
+#pragma clang attribute push(__attribute__((always_inline)), apply_to = function)
+#include "core/time_wait.h"
+#pragma clang attribute pop
 
 enum {
     PROTOCOL_TCP = 6,
@@ -43,9 +48,9 @@ struct packet {
     bool fragment; /* the first of several */
 };
 
-static __always_inline uint32_t packet_end(const struct __sk_buff *skb, uint32_t from, uint16_t length)
+static __always_inline uint32_t packet_end(const struct frame *frame, uint32_t from, uint16_t length)
 {
-    return length != 0 ? from + length : skb->len; /* 0: aggregated, or a jumbogram */
+    return length != 0 ? from + length : frame_length(frame); /* 0: aggregated, or a jumbogram */
 }
 
 static __always_inline bool ipv4_checksum_is_right(const uint8_t header[IPV4_HEADER_MAX])
@@ -56,21 +61,20 @@ static __always_inline bool ipv4_checksum_is_right(const uint8_t header[IPV4_HEA
     return ((sum & 0xffff) + (sum >> 16)) == 0xffff;
 }
 
-static __always_inline bool parse_ipv4(struct __sk_buff *skb, struct packet *packet)
+static __always_inline bool parse_ipv4(const struct frame *frame, struct packet *packet)
 {
     union {
         uint8_t bytes[IPV4_HEADER_MAX];
         struct iphdr ip;
     } header = {0};
 
-    if (bpf_skb_load_bytes(skb, ETH_HLEN, &header.ip, sizeof(header.ip)) != 0 || header.ip.version != 4 ||
+    if (frame_load(frame, ETH_HLEN, &header.ip, sizeof(header.ip)) != 0 || header.ip.version != 4 ||
         header.ip.ihl < 5 || header.ip.protocol != PROTOCOL_TCP) {
         return false;
     }
     uint32_t options = header.ip.ihl * 4 - sizeof(header.ip);
     if (options > 0 && options <= IPV4_HEADER_MAX - sizeof(header.ip) &&
-        bpf_skb_load_bytes(skb, ETH_HLEN + sizeof(header.ip), header.bytes + sizeof(header.ip), options) !=
-            0) {
+        frame_load(frame, ETH_HLEN + sizeof(header.ip), header.bytes + sizeof(header.ip), options) != 0) {
         return false;
     }
     uint16_t fragment = bpf_ntohs(header.ip.frag_off);
@@ -82,7 +86,7 @@ static __always_inline bool parse_ipv4(struct __sk_buff *skb, struct packet *pac
     packet->tuple.quads[3] = header.ip.saddr;
     packet->tuple.quads[7] = header.ip.daddr;
     packet->tcp_at = ETH_HLEN + header.ip.ihl * 4;
-    packet->end = packet_end(skb, ETH_HLEN, bpf_ntohs(header.ip.tot_len));
+    packet->end = packet_end(frame, ETH_HLEN, bpf_ntohs(header.ip.tot_len));
     return true;
 }
 
@@ -99,14 +103,14 @@ struct extension {
 };
 
 /* Goes over one extension header. False where it is none, or the packet is not for us to read. */
-static __always_inline bool skip_extension(struct __sk_buff *skb, struct packet *packet, uint8_t *next)
+static __always_inline bool skip_extension(const struct frame *frame, struct packet *packet, uint8_t *next)
 {
     struct extension extension = {0};
     uint8_t kind = *next;
 
     if ((kind != IPV6_HOP_BY_HOP && kind != IPV6_ROUTING && kind != IPV6_FRAGMENT &&
          kind != IPV6_DESTINATION) ||
-        bpf_skb_load_bytes(skb, packet->tcp_at, &extension, sizeof(extension)) != 0 ||
+        frame_load(frame, packet->tcp_at, &extension, sizeof(extension)) != 0 ||
         (kind == IPV6_ROUTING && extension.routing.segments_left != 0)) {
         return false;
     }
@@ -121,17 +125,17 @@ static __always_inline bool skip_extension(struct __sk_buff *skb, struct packet 
     return (fragment & IPV6_FRAGMENT_OFFSET) == 0;
 }
 
-static __always_inline bool parse_ipv6(struct __sk_buff *skb, struct packet *packet)
+static __always_inline bool parse_ipv6(const struct frame *frame, struct packet *packet)
 {
     struct ipv6hdr ip;
 
-    if (bpf_skb_load_bytes(skb, ETH_HLEN, &ip, sizeof(ip)) != 0 || ip.version != 6) {
+    if (frame_load(frame, ETH_HLEN, &ip, sizeof(ip)) != 0 || ip.version != 6) {
         return false;
     }
     uint8_t next = ip.nexthdr;
     packet->tcp_at = ETH_HLEN + sizeof(ip);
     for (int i = 0; i < IPV6_EXTENSIONS_MAX && next != PROTOCOL_TCP; i++) {
-        if (!skip_extension(skb, packet, &next)) {
+        if (!skip_extension(frame, packet, &next)) {
             return false;
         }
     }
@@ -139,16 +143,16 @@ static __always_inline bool parse_ipv6(struct __sk_buff *skb, struct packet *pac
         packet->tuple.quads[i] = ip.saddr.in6_u.u6_addr32[i];
         packet->tuple.quads[4 + i] = ip.daddr.in6_u.u6_addr32[i];
     }
-    packet->end = packet_end(skb, ETH_HLEN + sizeof(ip), bpf_ntohs(ip.payload_len));
+    packet->end = packet_end(frame, ETH_HLEN + sizeof(ip), bpf_ntohs(ip.payload_len));
     return next == PROTOCOL_TCP;
 }
 
-static __always_inline bool parse_tcp(struct __sk_buff *skb, struct packet *packet)
+static __always_inline bool parse_tcp(const struct frame *frame, struct packet *packet)
 {
     struct tcphdr tcp;
 
-    if (bpf_skb_load_bytes(skb, packet->tcp_at, &tcp, sizeof(tcp)) != 0 || tcp.doff * 4 < sizeof(tcp) ||
-        packet->tcp_at + tcp.doff * 4 > packet->end || packet->end > skb->len) {
+    if (frame_load(frame, packet->tcp_at, &tcp, sizeof(tcp)) != 0 || tcp.doff * 4 < sizeof(tcp) ||
+        packet->tcp_at + tcp.doff * 4 > packet->end || packet->end > frame_length(frame)) {
         return false;
     }
     packet->tuple.remote_port = bpf_ntohs(tcp.source);
@@ -166,15 +170,14 @@ static __always_inline bool parse_tcp(struct __sk_buff *skb, struct packet *pack
 }
 
 /* Whether it is a TCP segment of which enough is here. */
-static __always_inline bool parse(struct __sk_buff *skb, struct packet *packet)
+static __always_inline bool parse(const struct frame *frame, struct packet *packet)
 {
-    if (skb->vlan_present || skb->pkt_type != PACKET_HOST) {
-        return false;
+    __be16 protocol = frame_protocol(frame);
+
+    if (protocol == bpf_htons(ETH_P_IP)) {
+        return parse_ipv4(frame, packet) && parse_tcp(frame, packet);
     }
-    if (skb->protocol == bpf_htons(ETH_P_IP)) {
-        return parse_ipv4(skb, packet) && parse_tcp(skb, packet);
-    }
-    return skb->protocol == bpf_htons(ETH_P_IPV6) && parse_ipv6(skb, packet) && parse_tcp(skb, packet);
+    return protocol == bpf_htons(ETH_P_IPV6) && parse_ipv6(frame, packet) && parse_tcp(frame, packet);
 }
 
 static __always_inline uint32_t load_be32(const uint8_t *bytes)
@@ -182,16 +185,19 @@ static __always_inline uint32_t load_be32(const uint8_t *bytes)
     return (uint32_t)bytes[0] << 24 | (uint32_t)bytes[1] << 16 | (uint32_t)bytes[2] << 8 | bytes[3];
 }
 
-/* Finds the timestamp among `length` bytes of options at offset `from`. Verified by itself, for its loop's sake. */
-__noinline bool find_timestamp(struct __sk_buff *skb, uint32_t from, uint32_t length, uint32_t *value)
+struct tcp_options {
+    uint8_t bytes[TCP_OPTIONS_MAX];
+};
+
+/* Verified by itself, for its loop's sake. */
+__noinline bool find_timestamp(const struct tcp_options *tcp, uint32_t *value)
 {
-    uint8_t options[TCP_OPTIONS_MAX] = {0};
     uint32_t at = 0;
 
-    if (value == NULL || length < TCP_TIMESTAMPS_BYTES || length > TCP_OPTIONS_MAX ||
-        bpf_skb_load_bytes(skb, from, options, length) != 0) {
+    if (tcp == NULL || value == NULL) {
         return false;
     }
+    const uint8_t *options = tcp->bytes;
     for (int i = 0; i < TCP_OPTIONS_MAX; i++) {
         if (at > TCP_OPTIONS_MAX - TCP_TIMESTAMPS_BYTES || options[at] == TCP_OPTION_END) {
             return false;
@@ -206,6 +212,18 @@ __noinline bool find_timestamp(struct __sk_buff *skb, uint32_t from, uint32_t le
         at += options[at] == TCP_OPTION_NOP ? 1 : options[at + 1];
     }
     return false;
+}
+
+/* Finds the timestamp among the options, if there is one. */
+static __always_inline void parse_timestamp(const struct frame *frame, struct packet *packet)
+{
+    struct tcp_options options = {0};
+    uint32_t from = packet->tcp_at + sizeof(struct tcphdr);
+    uint32_t length = packet->options_length;
+
+    packet->segment.has_timestamp = length >= TCP_TIMESTAMPS_BYTES && length <= TCP_OPTIONS_MAX &&
+                                    frame_load(frame, from, options.bytes, length) == 0 &&
+                                    find_timestamp(&options, &packet->segment.ts_value);
 }
 
 #endif

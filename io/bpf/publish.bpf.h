@@ -16,6 +16,7 @@ enum {
     FAMILY_INET6 = 10,
     ECN_MASK = 3,
     FLOW_LABEL_MASK = 0xfffff,
+    CHANGE_TRIES = 3,  /* a worker, and perhaps a responder, may have been quicker */
     LABELS_OF_OWN = 1, /* net.ipv6.auto_flowlabels: sockets have labels unless they opt out */
 };
 
@@ -126,39 +127,84 @@ static __always_inline void fill_transport(struct flow_entry *entry, struct tcp_
     }
 }
 
+static __always_inline void fill_content(struct found *content, struct tcp_sock *tcp,
+                                         const struct tuple *tuple, bool fin_received, uint32_t now)
+{
+    content->entry.state = fin_received ? FLOW_TIME_WAIT : FLOW_FIN_WAIT2;
+    content->entry.local_port = tuple->local_port;
+    content->entry.remote_port = tuple->remote_port;
+    content->entry.expire_ms = now + two_msl_ms;
+    for (int i = 0; i < 4; i++) {
+        content->words[4 + i] = tuple->words[i];
+    }
+    fill_network(&content->entry, tcp);
+    fill_transport(&content->entry, tcp);
+}
+
+/* Tells who destroys what the kernel keeps. */
+static __always_inline void announce(uint32_t index)
+{
+    if (!sole_owner && bpf_ringbuf_output(&published, &index, sizeof(index), BPF_RB_NO_WAKEUP) != 0) {
+        count(COUNT_publish_overruns);
+    }
+}
+
+/* Where the flow has no entry the connection was not Penstock's, or found no place: the kernel keeps its TIME_WAIT, if it
+ * keeps any. */
 static __always_inline void publish(struct tcp_sock *tcp, bool fin_received)
 {
     struct tuple tuple = {0};
     struct found content = {0};
-    struct found old = {0};
     uint32_t now = now_ms();
 
     tuple_of_sock(&tuple, tcp);
-    content.entry.state = fin_received ? FLOW_TIME_WAIT : FLOW_FIN_WAIT2;
-    content.entry.local_port = tuple.local_port;
-    content.entry.remote_port = tuple.remote_port;
-    content.entry.expire_ms = now + two_msl_ms;
-    for (int i = 0; i < 4; i++) {
-        content.words[4 + i] = tuple.words[i];
-    }
-    fill_network(&content.entry, tcp);
-    fill_transport(&content.entry, tcp);
+    fill_content(&content, tcp, &tuple, fin_received, now);
     struct flow_place place = flow_place_of(hash_of(&tuple), flow_groups);
-    bool done =
-        find(&old, &tuple, &place) ? replace(&old, &content, place.tag) : insert(&content, &place, now);
-    count(done ? COUNT_published : COUNT_insert_failures);
+    for (int n = 0; n < CHANGE_TRIES; n++) {
+        struct found old = {0};
+        if (!find(&old, &tuple, &place, now)) {
+            break;
+        }
+        if (replace(&old, &content, place.tag)) {
+            count(COUNT_published);
+            announce(old.index);
+            return;
+        }
+    }
+    if (sole_owner) {
+        count(insert(&content, &place, now) ? COUNT_published : COUNT_insert_failures);
+    }
 }
 
-/* We connect from a tuple in TIME_WAIT: the kernel judged nothing, for it keeps none. */
-static __always_inline void reconnect(struct tcp_sock *tcp)
+/* Releases the entries of the tuple that are there although a connection begins, or of one that ends without TIME_WAIT. */
+static __always_inline bool release_flow(struct tcp_sock *tcp, bool ends)
 {
     struct tuple tuple = {0};
-    struct found found = {0};
+    uint32_t now = now_ms();
 
     tuple_of_sock(&tuple, tcp);
     struct flow_place place = flow_place_of(hash_of(&tuple), flow_groups);
-    if (find(&found, &tuple, &place) && found.entry.state != FLOW_ACTIVE && release(&found, now_ms())) {
-        count(COUNT_reconnected);
+    for (int n = 0; n < CHANGE_TRIES; n++) {
+        struct found found = {0};
+        if (!find(&found, &tuple, &place, now) || (ends && found.entry.state > FLOW_ORPHANED)) {
+            return false;
+        }
+        if (release(&found, now)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The kernel's transition to CLOSE. */
+static __always_inline void end(struct tcp_sock *tcp, uint32_t old_state)
+{
+    bool fin_received = sock_has(tcp, bpf_core_enum_value(enum sock_flags, SOCK_DONE));
+
+    if (time_wait_begins(tcp, old_state, fin_received)) {
+        publish(tcp, fin_received);
+    } else if (release_flow(tcp, true)) {
+        count(COUNT_released);
     }
 }
 

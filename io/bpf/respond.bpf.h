@@ -2,24 +2,17 @@
  * The responder: does what core/time_wait.h says to a segment for an entry that has no socket any more.
  *
  * An answer is written over the packet it answers and sent back through the interface it came from, to where it came
- * from.
+ * from. Two programs do so, with the same answers: tcx ingress and native XDP.
  */
 #ifndef PENSTOCK_IO_BPF_RESPOND_BPF_H
 #define PENSTOCK_IO_BPF_RESPOND_BPF_H
 
-#include <bpf/bpf_core_read.h>
-
 #include "io/bpf/packet.bpf.h"
 
 enum {
-    TCX_NEXT = -1,
-    TCX_DROP = 2,
-    CHECKSUM_PARTIAL = 3, /* the sender left it to the device */
     HOPS = 64,
     TCP_WITH_TIMESTAMPS = sizeof(struct tcphdr) + 12,
 };
-
-extern void *bpf_cast_to_kern_ctx(void *context) __ksym;
 
 struct tcp_answer {
     struct tcphdr header;
@@ -87,12 +80,8 @@ static __always_inline uint16_t tcp_checksum(const struct found *found, const st
     return ~fold((uint64_t)bpf_csum_diff(NULL, 0, (__be32 *)answer, sizeof(*answer), (uint32_t)sum));
 }
 
-static __always_inline int store(struct __sk_buff *skb, uint32_t at, const void *bytes, uint32_t length)
-{
-    return bpf_skb_store_bytes(skb, at, bytes, length, BPF_F_RECOMPUTE_CSUM);
-}
-
-static __always_inline int store_ipv4(struct __sk_buff *skb, const struct found *found, uint32_t tcp_length)
+static __always_inline long store_ipv4(const struct frame *frame, const struct found *found,
+                                       uint32_t tcp_length)
 {
     struct iphdr ip = {
         .version = 4,
@@ -107,10 +96,11 @@ static __always_inline int store_ipv4(struct __sk_buff *skb, const struct found 
     };
 
     ip.check = ~fold((uint64_t)bpf_csum_diff(NULL, 0, (__be32 *)&ip, sizeof(ip), 0));
-    return store(skb, ETH_HLEN, &ip, sizeof(ip));
+    return frame_store(frame, ETH_HLEN, &ip, sizeof(ip));
 }
 
-static __always_inline int store_ipv6(struct __sk_buff *skb, const struct found *found, uint32_t tcp_length)
+static __always_inline long store_ipv6(const struct frame *frame, const struct found *found,
+                                       uint32_t tcp_length)
 {
     uint32_t label = (uint32_t)(found->entry.flags >> FLOW_LABEL_SHIFT) << 16 | found->entry.flow_label_low;
     struct {
@@ -127,25 +117,25 @@ static __always_inline int store_ipv6(struct __sk_buff *skb, const struct found 
         .addresses = {found->words[6], found->words[7], found->words[4], found->words[5]},
     };
 
-    return store(skb, ETH_HLEN, &ip, sizeof(ip));
+    return frame_store(frame, ETH_HLEN, &ip, sizeof(ip));
 }
 
-static __always_inline int turn_round(struct __sk_buff *skb)
+static __always_inline long turn_round(const struct frame *frame)
 {
     struct ethhdr ethernet;
 
-    if (bpf_skb_load_bytes(skb, 0, &ethernet, sizeof(ethernet)) != 0) {
+    if (frame_load(frame, 0, &ethernet, sizeof(ethernet)) != 0) {
         return -1;
     }
-    return store(skb, 0, ethernet.h_source, ETH_ALEN) | store(skb, ETH_ALEN, ethernet.h_dest, ETH_ALEN);
+    return frame_store(frame, 0, ethernet.h_source, ETH_ALEN) |
+           frame_store(frame, ETH_ALEN, ethernet.h_dest, ETH_ALEN);
 }
 
 /* Writes the ACK over the packet and sends it back. */
-static __always_inline int answer(struct __sk_buff *skb, const struct packet *packet,
+static __always_inline int answer(const struct frame *frame, const struct packet *packet,
                                   const struct found *found)
 {
-    struct sk_buff *kernel_skb = bpf_cast_to_kern_ctx(skb);
-    bool left_to_device = BPF_CORE_READ_BITFIELD(kernel_skb, ip_summed) == CHECKSUM_PARTIAL;
+    bool left_to_device = frame_sum_is_left(frame);
     bool ipv4 = answers_ipv4(found);
     uint32_t tcp_at = ETH_HLEN + (ipv4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr));
     struct tcp_answer tcp = {0};
@@ -155,24 +145,24 @@ static __always_inline int answer(struct __sk_buff *skb, const struct packet *pa
     /* No shorter than up to where the kernel knows a TCP header, behind options: the rest is padding. */
     uint32_t size = tcp_at + length > packet->tcp_at ? tcp_at + length : packet->tcp_at;
     /* What the device would sum begins where the packet's TCP header was. */
-    if ((left_to_device && packet->tcp_at != tcp_at) || bpf_skb_change_tail(skb, size, 0) != 0 ||
-        turn_round(skb) != 0 ||
-        (ipv4 ? store_ipv4(skb, found, length) : store_ipv6(skb, found, length)) != 0 ||
-        store(skb, tcp_at, &tcp, sizeof(tcp.header)) != 0 ||
+    if ((left_to_device && packet->tcp_at != tcp_at) || frame_resize(frame, size) != 0 ||
+        turn_round(frame) != 0 ||
+        (ipv4 ? store_ipv4(frame, found, length) : store_ipv6(frame, found, length)) != 0 ||
+        frame_store(frame, tcp_at, &tcp, sizeof(tcp.header)) != 0 ||
         (length > sizeof(tcp.header) &&
-         store(skb, tcp_at + sizeof(tcp.header), tcp.options, sizeof(tcp.options)) != 0)) {
+         frame_store(frame, tcp_at + sizeof(tcp.header), tcp.options, sizeof(tcp.options)) != 0)) {
         count(COUNT_drops);
         return TCX_DROP;
     }
     count(COUNT_acks);
-    return (int)bpf_redirect(skb->ifindex, 0);
+    return frame_send_back(frame);
 }
 
-static __always_inline int answer_limited(struct __sk_buff *skb, const struct packet *packet,
+static __always_inline int answer_limited(const struct frame *frame, const struct packet *packet,
                                           const struct found *found, uint32_t now)
 {
     if (may_answer(hash_of(&packet->tuple), now)) {
-        return answer(skb, packet, found);
+        return answer(frame, packet, found);
     }
     count(COUNT_acks_suppressed);
     return TCX_DROP;
@@ -184,8 +174,22 @@ static __always_inline int drop(void)
     return TCX_DROP;
 }
 
-/* Whether the kernel has a socket for the segment: it listens, or has the tuple again. */
-static __always_inline bool has_socket(struct __sk_buff *skb, const struct found *found)
+/* What the kernel would do with a SYN. */
+enum syn_way {
+    SYN_UNWANTED, /* nobody listens */
+    SYN_WELCOME, /* somebody does, or the kernel has the tuple: again, or in a TIME_WAIT that it judges as we do */
+    SYN_LATER, /* its own state never saw the FIN that we answered: it would reset. Soon it is destroyed */
+};
+
+static __always_inline enum syn_way way_of(struct bpf_sock *sock)
+{
+    struct tcp_timewait_sock *minisocket =
+        sock->state == BPF_TCP_TIME_WAIT ? bpf_skc_to_tcp_timewait_sock(sock) : NULL;
+
+    return minisocket != NULL && minisocket->tw_sk.tw_substate == BPF_TCP_FIN_WAIT2 ? SYN_LATER : SYN_WELCOME;
+}
+
+static __always_inline enum syn_way ask_kernel(void *context, const struct found *found)
 {
     struct bpf_sock_tuple tuple = {0};
     uint32_t length = sizeof(tuple.ipv6);
@@ -204,23 +208,24 @@ static __always_inline bool has_socket(struct __sk_buff *skb, const struct found
         tuple.ipv6.sport = remote_port;
         tuple.ipv6.dport = local_port;
     }
-    struct bpf_sock *sock = length == sizeof(tuple.ipv4)
-                                ? bpf_skc_lookup_tcp(skb, &tuple, sizeof(tuple.ipv4), BPF_F_CURRENT_NETNS, 0)
-                                : bpf_skc_lookup_tcp(skb, &tuple, sizeof(tuple.ipv6), BPF_F_CURRENT_NETNS, 0);
+    struct bpf_sock *sock =
+        length == sizeof(tuple.ipv4)
+            ? bpf_skc_lookup_tcp(context, &tuple, sizeof(tuple.ipv4), BPF_F_CURRENT_NETNS, 0)
+            : bpf_skc_lookup_tcp(context, &tuple, sizeof(tuple.ipv6), BPF_F_CURRENT_NETNS, 0);
     if (sock == NULL) {
-        return false;
+        return SYN_UNWANTED;
     }
+    enum syn_way way = way_of(sock);
     bpf_sk_release(sock);
-    return true;
+    return way;
 }
 
 /* FIN_WAIT2 becomes TIME_WAIT. False where somebody else did something to the entry. */
 static __always_inline bool take_fin(struct found *found, const struct packet *packet, uint32_t now)
 {
     struct flow_entry *entry = found->at;
-    uint32_t busy = head_make(FLOW_BUSY, &found->entry);
 
-    if (__sync_val_compare_and_swap(head_of(entry), found->head, busy) != found->head) {
+    if (!seize(entry, found->head)) {
         return false;
     }
     found->entry.rcv_nxt++;
@@ -248,14 +253,30 @@ static __always_inline void note(struct found *found, const struct packet *packe
     }
 }
 
-static __always_inline int carry_out(struct __sk_buff *skb, const struct packet *packet, struct found *found,
-                                     uint32_t now, enum time_wait_action action)
+static __always_inline int reopen(const struct frame *frame, const struct packet *packet, struct found *found,
+                                  uint32_t now)
+{
+    switch (ask_kernel(frame->context, found)) {
+    case SYN_UNWANTED:
+        return answer_limited(frame, packet, found, now);
+    case SYN_LATER:
+        return drop();
+    default:
+        if (release(found, now)) {
+            count(COUNT_reopened);
+        }
+        return TCX_NEXT;
+    }
+}
+
+static __always_inline int carry_out(const struct frame *frame, const struct packet *packet,
+                                     struct found *found, uint32_t now, enum time_wait_action action)
 {
     switch (action) {
     case TIME_WAIT_ACK:
-        return answer(skb, packet, found);
+        return answer(frame, packet, found);
     case TIME_WAIT_ACK_LIMITED:
-        return answer_limited(skb, packet, found, now);
+        return answer_limited(frame, packet, found, now);
     case TIME_WAIT_END:
         if (release(found, now)) {
             count(COUNT_ended);
@@ -267,39 +288,31 @@ static __always_inline int carry_out(struct __sk_buff *skb, const struct packet 
         }
         return TCX_NEXT;
     case TIME_WAIT_REOPEN:
-        if (!has_socket(skb, found)) {
-            return answer_limited(skb, packet, found, now);
-        }
-        if (release(found, now)) {
-            count(COUNT_reopened);
-        }
-        return TCX_NEXT;
+        return reopen(frame, packet, found, now);
     default:
         return drop();
     }
 }
 
-static __always_inline int respond(struct __sk_buff *skb)
+static __always_inline int respond(const struct frame *frame)
 {
     struct packet packet = {0};
     struct found found = {0};
     uint32_t now = now_ms();
 
-    if (!parse(skb, &packet)) {
+    if (!parse(frame, &packet)) {
         return TCX_NEXT;
     }
     struct flow_place place = flow_place_of(hash_of(&packet.tuple), flow_groups);
-    if (!find(&found, &packet.tuple, &place) || found.entry.state == FLOW_ACTIVE ||
-        (int32_t)(now - found.entry.expire_ms) >= 0) {
-        return TCX_NEXT;
+    if (!find(&found, &packet.tuple, &place, now) || found.entry.state < FLOW_FIN_WAIT2 ||
+        !frame_is_to_host(frame)) {
+        return TCX_NEXT; /* none, or the kernel's socket answers */
     }
     if (packet.fragment) {
         return drop();
     }
     if ((found.entry.flags & FLOW_TIMESTAMPS) != 0) {
-        uint32_t from = packet.tcp_at + sizeof(struct tcphdr);
-        packet.segment.has_timestamp =
-            find_timestamp(skb, from, packet.options_length, &packet.segment.ts_value);
+        parse_timestamp(frame, &packet);
     }
     struct time_wait_verdict verdict = time_wait_judge(&found.entry, &packet.segment);
     if (verdict.fin && !take_fin(&found, &packet, now)) {
@@ -308,7 +321,7 @@ static __always_inline int respond(struct __sk_buff *skb)
     if (!verdict.fin) {
         note(&found, &packet, now, &verdict);
     }
-    return carry_out(skb, &packet, &found, now, verdict.action);
+    return carry_out(frame, &packet, &found, now, verdict.action);
 }
 
 #endif

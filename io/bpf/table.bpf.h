@@ -16,8 +16,9 @@
 #include <bpf/bpf_helpers.h>
 
 enum {
-    GRACE_MS = 1000,   /* programs run for microseconds */
     ACK_LIMITS = 4096, /* flows share a place of the limit by their hash */
+    COPY_TRIES = 4,    /* more than an entry changes while it is copied */
+    PUBLISHED_BYTES = 1 << 20,
     NS_PER_MS = 1000000,
     NS_PER_US = 1000,
     CONTENT_WORDS = sizeof(struct flow_entry) / sizeof(uint64_t),
@@ -28,6 +29,7 @@ const volatile uint64_t flow_seed = 0;
 const volatile uint32_t flow_groups = 1;
 const volatile uint32_t two_msl_ms = 60000;
 const volatile uint32_t ack_limit_ms = 500;
+const volatile bool sole_owner = false; /* the kernel keeps no TIME_WAIT, whose ever the socket was */
 
 struct flow_tags {
     uint64_t buckets[FLOW_GROUP / FLOW_WAYS];
@@ -49,6 +51,12 @@ struct {
     __type(value, struct flow_entry);
 } flow_entries SEC(".maps");
 
+/* The indices of entries that were filled, where the kernel keeps a TIME_WAIT of its own until it is destroyed. */
+struct {
+    __uint(type, BPF_MAP_TYPE_RINGBUF);
+    __uint(max_entries, PUBLISHED_BYTES);
+} published SEC(".maps");
+
 /* When each place of the limit last answered. */
 struct {
     __uint(type, BPF_MAP_TYPE_ARRAY);
@@ -56,11 +64,6 @@ struct {
     __type(key, uint32_t);
     __type(value, uint32_t);
 } ack_limits SEC(".maps");
-
-struct {
-    __uint(type, BPF_MAP_TYPE_RINGBUF);
-    __uint(max_entries, 1 << 20);
-} published SEC(".maps");
 
 struct {
     __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -117,17 +120,14 @@ static __always_inline uint32_t *head_of(struct flow_entry *entry)
 
 static __always_inline uint32_t head_make(uint8_t state, const struct flow_entry *entry)
 {
-    union {
-        uint8_t bytes[4];
-        uint32_t word;
-    } head = {.bytes = {state, entry->flags, entry->tos, entry->window_scales}};
-
-    return head.word;
+    return flow_head(state, entry->flags, entry->tos, entry->window_scales);
 }
 
-static __always_inline uint8_t state_of(uint32_t head)
+/* Makes an entry BUSY if its head still is what was seen. */
+static __always_inline bool seize(struct flow_entry *entry, uint32_t head)
 {
-    return *(uint8_t *)&head;
+    return __sync_val_compare_and_swap(head_of(entry), head, flow_head(FLOW_BUSY, 0, FLOW_PROGRAM, 0)) ==
+           head;
 }
 
 static __always_inline volatile uint8_t *tag_at(uint32_t index)
@@ -162,22 +162,26 @@ static __always_inline bool same_tuple(const struct found *found, const struct t
            found->words[6] == tuple->words[2] && found->words[7] == tuple->words[3];
 }
 
-/* Copies the entry; false where it changed meanwhile. */
+/* Copies the entry, again where it changed meanwhile: it may still be the tuple's. */
 static __always_inline bool copy_entry(struct found *found, struct flow_entry *entry, uint32_t index)
 {
-    uint32_t head = *(volatile uint32_t *)head_of(entry);
-
     found->at = entry;
     found->index = index;
-    for (int i = 0; i < CONTENT_WORDS; i++) {
-        found->words[i] = ((volatile uint64_t *)entry)[i];
+    for (int n = 0; n < COPY_TRIES; n++) {
+        uint32_t head = *(volatile uint32_t *)head_of(entry);
+        for (int i = 0; i < CONTENT_WORDS; i++) {
+            found->words[i] = ((volatile uint64_t *)entry)[i];
+        }
+        if (found->head == head && *(volatile uint32_t *)head_of(entry) == head) {
+            return true;
+        }
     }
-    return found->head == head && *(volatile uint32_t *)head_of(entry) == head;
+    return false;
 }
 
-/* The tuple's living entry. */
+/* The tuple's living entry; one that has ended is not touched any more. */
 static __always_inline bool find(struct found *found, const struct tuple *tuple,
-                                 const struct flow_place *place)
+                                 const struct flow_place *place, uint32_t now)
 {
     for (uint32_t i = 0; i < 2 * FLOW_WAYS; i++) {
         uint32_t bucket = place->buckets[i / FLOW_WAYS];
@@ -187,7 +191,7 @@ static __always_inline bool find(struct found *found, const struct tuple *tuple,
         }
         struct flow_entry *entry = bpf_map_lookup_elem(&flow_entries, &index);
         if (entry != NULL && copy_entry(found, entry, index) && flow_state_lives(found->entry.state) &&
-            same_tuple(found, tuple)) {
+            same_tuple(found, tuple) && !flow_has_ended(found->head, found->entry.expire_ms, now, 0)) {
             return true;
         }
     }
@@ -198,29 +202,14 @@ static __always_inline bool find(struct found *found, const struct tuple *tuple,
 static __always_inline bool release(const struct found *found, uint32_t now)
 {
     volatile uint8_t *tag = tag_at(found->index);
-    uint32_t busy = head_make(FLOW_BUSY, &found->entry);
 
-    if (tag == NULL || __sync_val_compare_and_swap(head_of(found->at), found->head, busy) != found->head) {
+    if (tag == NULL || !seize(found->at, found->head)) {
         return false;
     }
     *tag = 0;
-    *(volatile uint32_t *)&found->at->expire_ms = now + GRACE_MS;
+    *(volatile uint32_t *)&found->at->expire_ms = now + FLOW_GRACE_MS;
     __sync_lock_test_and_set(head_of(found->at), head_make(FLOW_RELEASED, &found->entry));
     return true;
-}
-
-/* Whether the slot may be taken: free, or over for longer than a program runs. */
-static __always_inline bool takeable(uint32_t head, uint32_t expire_ms, uint32_t now)
-{
-    uint8_t state = state_of(head);
-
-    if (state == FLOW_RELEASED) {
-        return (int32_t)(now - expire_ms) >= 0;
-    }
-    if (state == FLOW_FIN_WAIT2 || state == FLOW_TIME_WAIT) {
-        return (int32_t)(now - expire_ms) >= GRACE_MS;
-    }
-    return state == FLOW_FREE;
 }
 
 /* Fills an entry that is ours, BUSY, and lets it be found. */
@@ -247,9 +236,7 @@ static __always_inline bool take(uint32_t index, const struct found *content, ui
         return false;
     }
     uint32_t head = *(volatile uint32_t *)head_of(entry);
-    uint32_t busy = head_make(FLOW_BUSY, &(struct flow_entry){0});
-    if (!takeable(head, *(volatile uint32_t *)&entry->expire_ms, now) ||
-        __sync_val_compare_and_swap(head_of(entry), head, busy) != head) {
+    if (!flow_is_takeable(head, *(volatile uint32_t *)&entry->expire_ms, now) || !seize(entry, head)) {
         return false;
     }
     fill(entry, tag, content, tag_value);
@@ -277,9 +264,8 @@ static __always_inline bool insert(const struct found *content, const struct flo
 static __always_inline bool replace(const struct found *old, const struct found *content, uint8_t tag_value)
 {
     volatile uint8_t *tag = tag_at(old->index);
-    uint32_t busy = head_make(FLOW_BUSY, &old->entry);
 
-    if (tag == NULL || __sync_val_compare_and_swap(head_of(old->at), old->head, busy) != old->head) {
+    if (tag == NULL || !seize(old->at, old->head)) {
         return false;
     }
     fill(old->at, tag, content, tag_value);

@@ -1,13 +1,18 @@
 /*
- * TIME_WAIT outside the kernel's TCP: the flow entry answers. Two programs on one table, loaded by io/time_wait.c.
+ * TIME_WAIT outside the kernel's TCP: the flow entry answers. Three programs on one table, loaded by io/time_wait.c.
  *
- * Publisher, sockops on the cgroup of Penstock's processes: fills the entry. Responder, tcx ingress on the interfaces
- * that connections come through: answers from it.
+ * Publisher, sockops on the cgroup of Penstock's processes: fills the entry. Responder, tcx ingress or native
+ * XDP on the interfaces that connections come through: answers from it.
  */
 #include "io/bpf/publish.bpf.h"
 #include "io/bpf/respond.bpf.h"
 
 char programs_license[] SEC("license") = "GPL";
+
+static __always_inline void watch(struct bpf_sock_ops *ops)
+{
+    bpf_sock_ops_cb_flags_set(ops, (int)(ops->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG));
+}
 
 SEC("sockops")
 int publisher(struct bpf_sock_ops *ops)
@@ -19,19 +24,24 @@ int publisher(struct bpf_sock_ops *ops)
         return 1;
     }
     switch (ops->op) {
-    case BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB:
-    case BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB:
-        bpf_sock_ops_cb_flags_set(ops, (int)(ops->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG));
+    case BPF_SOCK_OPS_TCP_CONNECT_CB: /* from a tuple in TIME_WAIT: the kernel judged nothing if it keeps none */
+        watch(ops);
+        if (release_flow(tcp, false)) {
+            count(COUNT_reconnected);
+        }
         break;
-    case BPF_SOCK_OPS_TCP_CONNECT_CB:
-        reconnect(tcp);
+    case BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB: /* what is left would swallow the connection's segments */
+        watch(ops);
+        if (release_flow(tcp, false)) {
+            count(COUNT_reopened);
+        }
+        break;
+    case BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB:
+        watch(ops);
         break;
     case BPF_SOCK_OPS_STATE_CB:
         if (ops->args[1] == BPF_TCP_CLOSE) {
-            bool fin_received = sock_has(tcp, bpf_core_enum_value(enum sock_flags, SOCK_DONE));
-            if (time_wait_begins(tcp, ops->args[0], fin_received)) {
-                publish(tcp, fin_received);
-            }
+            end(tcp, ops->args[0]);
         }
         break;
     default:
@@ -43,5 +53,19 @@ int publisher(struct bpf_sock_ops *ops)
 SEC("tc")
 int responder(struct __sk_buff *skb)
 {
-    return respond(skb);
+    struct frame frame = {.context = skb};
+
+    return respond(&frame);
+}
+
+SEC("xdp")
+int native_responder(struct xdp_md *xdp)
+{
+    struct frame frame = {.context = xdp, .native = true};
+    int verdict = respond(&frame);
+
+    if (verdict == TCX_NEXT) {
+        return XDP_PASS;
+    }
+    return verdict == TCX_DROP ? XDP_DROP : verdict;
 }

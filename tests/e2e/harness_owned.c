@@ -3,6 +3,8 @@
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
+#include <errno.h>
+#include <net/if.h>
 #include <sched.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -12,11 +14,12 @@
 #include "io/interface.h"
 #include "tests/e2e/harness.h"
 
-struct owned owned;
+struct owned owned = {.native = {-1, -1}};
 
 struct time_wait_shape owned_shape(void)
 {
-    return (struct time_wait_shape){.groups = 64, .seed = 42, .two_msl_ms = 60000, .ack_limit_ms = 0};
+    return (struct time_wait_shape){
+        .groups = 64, .seed = 42, .two_msl_ms = 60000, .ack_limit_ms = 0, .sole_owner = true};
 }
 
 static void *map_array(int fd, size_t bytes)
@@ -43,8 +46,12 @@ void owned_load(const struct time_wait_shape *shape)
         .tags = map_array(maps[0], slots),
         .entries = map_array(maps[1], slots * sizeof(struct flow_entry)),
         .groups = shape->groups,
+        .sweep = &owned.sweep,
+        .two_msl_ms = shape->two_msl_ms,
         .seed = shape->seed,
+        .owned = true,
     };
+    owned.sweep = (struct flow_sweep){0};
 }
 
 static void read_pinned(const char *pins, const char *name, void *values)
@@ -85,7 +92,7 @@ void owned_close(void)
 
     munmap(owned.table.tags, slots);
     munmap(owned.table.entries, slots * sizeof(struct flow_entry));
-    owned = (struct owned){0};
+    owned = (struct owned){.native = {-1, -1}};
 }
 
 void owned_answer(const char *interface)
@@ -96,11 +103,43 @@ void owned_answer(const char *interface)
     cr_assert_eq(time_wait_answer(owned.time_wait, &index, 1), 0);
 }
 
+static int pass_all(const char *interface)
+{
+    const struct bpf_insn pass[] = {
+        {.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0, .imm = XDP_PASS},
+        {.code = BPF_JMP | BPF_EXIT},
+    };
+    LIBBPF_OPTS(bpf_prog_load_opts, as_the_responder, .expected_attach_type = BPF_XDP);
+    int program = bpf_prog_load(BPF_PROG_TYPE_XDP, "pass", "GPL", pass, 2, &as_the_responder);
+    int link =
+        program < 0 ? program : time_wait_attach_to(TIME_WAIT_XDP, program, (int)if_nametoindex(interface));
+
+    if (link == -EPERM) {
+        cr_skip("needs the right to attach programs");
+    }
+    cr_assert_geq(link, 0, "%s: %s", interface, strerror(-link));
+    close(program);
+    return link;
+}
+
+void owned_go_native(void)
+{
+    owned.native[0] = pass_all(LAB_INTERFACE);
+    lab_enter_peer();
+    owned.native[1] = pass_all("peer0");
+    lab_enter_server();
+}
+
 void owned_begin(const struct time_wait_shape *shape)
 {
     owned_load(shape);
     cr_assert_eq(time_wait_publish(owned.time_wait, lab_cgroup()), 0);
-    owned_answer(LAB_INTERFACE);
+    if (owned.native[0] >= 0) {
+        int program = time_wait_native_responder(owned.time_wait);
+        cr_assert_eq(bpf_link_update(owned.native[0], program, NULL), 0);
+    } else {
+        owned_answer(LAB_INTERFACE);
+    }
     lab_sysctl("net/ipv4/tcp_max_tw_buckets", 0);
     lab_enter_cgroup(true);
 }
@@ -108,6 +147,12 @@ void owned_begin(const struct time_wait_shape *shape)
 void owned_end(void)
 {
     lab_enter_cgroup(false);
+    for (int i = 0; i < 2; i++) {
+        if (owned.native[i] >= 0) {
+            close(owned.native[i]);
+            owned.native[i] = -1;
+        }
+    }
     time_wait_destroy(owned.time_wait);
     owned.time_wait = NULL;
 }

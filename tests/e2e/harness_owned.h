@@ -6,13 +6,16 @@
 #define PENSTOCK_TESTS_E2E_HARNESS_OWNED_H
 
 #include "io/time_wait.h"
+#include "io/time_wait_attach.h"
 #include "tests/e2e/harness_lab.h"
 
 struct owned {
     struct time_wait *time_wait;
     struct flow_table table;
+    struct flow_sweep sweep; /* the table's */
     struct time_wait_shape shape;
     const char *pins; /* where it is somebody else's */
+    int native[2];    /* links of XDP programs, at the server's and the peer's interface; -1: none */
 };
 
 extern struct owned owned;
@@ -23,7 +26,11 @@ struct time_wait_shape owned_shape(void);
 /* Loads the programs; the test is skipped where they cannot be. */
 void owned_load(const struct time_wait_shape *shape);
 
-/* The same, attaches them, and takes TIME_WAIT from the kernel. */
+/* Packets go through native XDP from now on, where the responder will be; the peer's veth takes what is sent back only
+ * where it has a program as well. The kernel makes larger buffers of such packets: its windows tell. */
+void owned_go_native(void);
+
+/* Loads the programs, attaches them, and takes TIME_WAIT from the kernel. */
 void owned_begin(const struct time_wait_shape *shape);
 void owned_end(void);
 

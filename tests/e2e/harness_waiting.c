@@ -15,12 +15,17 @@ void waiting_close(struct conversation *conversation)
     WAIT_UNTIL(owned_entry(&conversation->peer).state == FLOW_TIME_WAIT);
 }
 
-struct conversation waiting_begin(bool ipv6)
+struct conversation waiting_begin_with(bool ipv6, bool timestamps)
 {
-    struct conversation conversation = waiting_connect(ipv6);
+    struct conversation conversation = conversation_through(bed.port, product_listener(), ipv6, timestamps);
 
     waiting_close(&conversation);
     return conversation;
+}
+
+struct conversation waiting_begin(bool ipv6)
+{
+    return waiting_begin_with(ipv6, true);
 }
 
 struct lab_answer waiting_ask(const struct conversation *conversation)

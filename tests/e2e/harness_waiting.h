@@ -15,6 +15,7 @@ void waiting_close(struct conversation *conversation);
 
 /* Both. */
 struct conversation waiting_begin(bool ipv6);
+struct conversation waiting_begin_with(bool ipv6, bool timestamps);
 
 /* The peer's FIN comes again. */
 struct lab_answer waiting_ask(const struct conversation *conversation);

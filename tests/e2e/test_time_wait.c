@@ -228,7 +228,9 @@ static void expect_same(const struct lab_answer *ours, const struct lab_answer *
     EXPECT_FIELD(flow_label);
     EXPECT_FIELD(seq);
     EXPECT_FIELD(ack);
-    EXPECT_FIELD(window);
+    if (owned.native[0] < 0) {
+        EXPECT_FIELD(window); /* with XDP it depends on where in a page the kernel put each packet */
+    }
     EXPECT_FIELD(urgent);
     EXPECT_FIELD(options);
     EXPECT_FIELD(length);
@@ -311,5 +313,30 @@ Test(time_wait_table, after_fins_that_crossed)
 
 Test(time_wait_table, fin_wait2_without_a_socket)
 {
+    run_table(ROWS(fin_wait2_rows), END_FIN_WAIT2);
+}
+
+/* The same by native XDP. */
+Test(time_wait_table, natively_after_a_close)
+{
+    owned_go_native();
+    run_table(ROWS(time_wait_rows), END_ORPHANED);
+}
+
+Test(time_wait_table, natively_after_a_half_close)
+{
+    owned_go_native();
+    run_table(ROWS(time_wait_rows), END_HALF_CLOSE);
+}
+
+Test(time_wait_table, natively_after_fins_that_crossed)
+{
+    owned_go_native();
+    run_table(ROWS(time_wait_rows), END_CLOSING);
+}
+
+Test(time_wait_table, natively_fin_wait2_without_a_socket)
+{
+    owned_go_native();
     run_table(ROWS(fin_wait2_rows), END_FIN_WAIT2);
 }

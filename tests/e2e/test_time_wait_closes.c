@@ -102,14 +102,14 @@ static void stop_losing(void)
     lossy_bpf__destroy(lossy);
 }
 
-Test(time_wait_closes, with_half_of_the_final_acks_lost)
+static void expect_no_reset(const char *what)
 {
     struct time_wait_shape shape = owned_shape();
 
     shape.groups = 512;
     owned_begin(&shape);
     close_many(&far_side, CLOSES);
-    show("owned");
+    show(what);
     struct time_wait_counters counters = owned_counters();
     cr_expect_eq(lossy->bss->resets, 0);
     cr_expect_geq(lossy->bss->arrived, CLOSES);
@@ -121,6 +121,17 @@ Test(time_wait_closes, with_half_of_the_final_acks_lost)
     stop_losing();
     owned_end();
     bed_end();
+}
+
+Test(time_wait_closes, with_half_of_the_final_acks_lost)
+{
+    expect_no_reset("tcx");
+}
+
+Test(time_wait_closes, with_half_of_the_final_acks_lost_answered_natively)
+{
+    owned_go_native();
+    expect_no_reset("native XDP");
 }
 
 Test(time_wait_closes, through_the_loopback_interface)

@@ -86,7 +86,7 @@ Test(time_wait_entries, are_filled_where_the_connection_had_one)
     begin();
     struct conversation conversation = conversation_begin(false, true);
     struct flow_key key = owned_key(&conversation.peer);
-    uint32_t index = flow_table_claim(&owned.table, &key, 3, 77, &intent);
+    uint32_t index = flow_table_claim(&owned.table, &key, 3, 77, bed_now_ms(), &intent);
     cr_assert_neq(index, FLOW_NONE);
     conversation_end(&conversation, END_ORPHANED);
     cr_expect_eq(owned.table.entries[index].state, FLOW_TIME_WAIT);

@@ -1,6 +1,7 @@
 /*
  * The responder over packets made by chance and by mutation (BPF_PROG_TEST_RUN): it touches only what is owned, and
- * what it answers is a whole ACK from one end of the tuple to the other.
+ * what it answers is a whole ACK from one end of the tuple to the other. Native XDP does to each packet, to the entries
+ * and to the counters what tcx does.
  */
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
@@ -23,6 +24,7 @@ enum {
     PACKET_MIN = 54, /* test runs insist on whole IP headers */
     TCX_NEXT = -1,
     WINDOW = 512,
+    WIRE_MIN = 60,
 };
 
 static struct rng rng;
@@ -45,7 +47,7 @@ static void free_released(void)
 {
     for (uint32_t i = 0; i < owned.table.groups * FLOW_GROUP; i++) {
         if (owned.table.entries[i].state == FLOW_RELEASED) {
-            flow_table_release(&owned.table, i);
+            owned.table.entries[i].state = FLOW_FREE;
         }
     }
 }
@@ -56,7 +58,7 @@ static void own(uint32_t i)
     struct lab_peer peer = peer_of(i);
     struct flow_key key = owned_key(&peer);
     uint32_t intent = FLOW_NONE;
-    uint32_t index = flow_table_claim(&owned.table, &key, 0, 0, &intent);
+    uint32_t index = flow_table_claim(&owned.table, &key, 0, 0, bed_now_ms(), &intent);
 
     cr_assert_neq(index, FLOW_NONE);
     struct flow_entry *entry = &owned.table.entries[index];
@@ -64,7 +66,7 @@ static void own(uint32_t i)
     entry->snd_nxt = peer.rcv_nxt;
     entry->window = WINDOW;
     entry->ts_recent = peer.timestamps ? peer.ts_value : 0;
-    flow_table_time_wait(&owned.table, index, bed_now_ms(), &intent);
+    flow_table_time_wait(&owned.table, index, 0, bed_now_ms(), &intent);
     entry->flags = peer.timestamps ? FLOW_TIMESTAMPS : 0;
     entry->state = (i & 4) != 0 ? FLOW_FIN_WAIT2 : FLOW_TIME_WAIT;
 }
@@ -88,7 +90,7 @@ struct run {
     int verdict;
 };
 
-static void run(struct run *run)
+static void run_program(struct run *run, int program)
 {
     struct bpf_test_run_opts options = {
         .sz = sizeof(options),
@@ -99,10 +101,99 @@ static void run(struct run *run)
         .repeat = 1,
     };
 
-    int error = bpf_prog_test_run_opts(time_wait_responder(owned.time_wait), &options);
+    int error = bpf_prog_test_run_opts(program, &options);
     cr_assert_eq(error, 0, "a packet of %zu bytes: %s", run->in_length, strerror(-error));
     run->out_length = options.data_size_out;
     run->verdict = (int)options.retval;
+}
+
+/* The table, but for its times. */
+struct snapshot {
+    struct flow_entry entries[FLOW_GROUP];
+    uint8_t tags[FLOW_GROUP];
+};
+
+static void save(struct snapshot *snapshot)
+{
+    memcpy(snapshot->entries, owned.table.entries, sizeof(snapshot->entries));
+    memcpy(snapshot->tags, owned.table.tags, sizeof(snapshot->tags));
+}
+
+static void restore(const struct snapshot *snapshot)
+{
+    memcpy(owned.table.entries, snapshot->entries, sizeof(snapshot->entries));
+    memcpy(owned.table.tags, snapshot->tags, sizeof(snapshot->tags));
+}
+
+static void forget_times(struct snapshot *snapshot)
+{
+    for (uint32_t i = 0; i < FLOW_GROUP; i++) {
+        snapshot->entries[i].expire_ms = 0;
+    }
+}
+
+/* What the program adds to the counters. */
+static void run_counted(struct run *run, int program, uint64_t added[TIME_WAIT_COUNTERS])
+{
+    struct time_wait_counters before = owned_counters();
+
+    run_program(run, program);
+    struct time_wait_counters after = owned_counters();
+    for (uint32_t i = 0; i < TIME_WAIT_COUNTERS; i++) {
+        added[i] = ((uint64_t *)&after)[i] - ((uint64_t *)&before)[i];
+    }
+}
+
+static int native_verdict(int verdict)
+{
+    return verdict == TCX_NEXT ? XDP_PASS : (verdict == TC_ACT_SHOT ? XDP_DROP : XDP_TX);
+}
+
+/* An answer's clock, and what sums it up. */
+static void forget_clock(uint8_t *packet)
+{
+    uint8_t *tcp = packet + ETH_HLEN + (packet[12] == 0x86 ? 40 : 20);
+
+    memset(tcp + 16, 0, 2);
+    if (tcp[12] >> 4 > 5) {
+        memset(tcp + 24, 0, 4);
+    }
+}
+
+static void expect_same(const struct run *tcx, const struct run *native)
+{
+    struct run a = *tcx;
+    struct run b = *native;
+    size_t least = a.in_length < WIRE_MIN ? a.in_length : WIRE_MIN;
+
+    cr_expect_eq(b.verdict, native_verdict(a.verdict), "tcx %d, XDP %d", a.verdict, b.verdict);
+    cr_expect_eq(b.out_length, a.out_length < least ? least : a.out_length, "tcx %zu, XDP %zu", a.out_length,
+                 b.out_length);
+    if (a.verdict == TC_ACT_REDIRECT) {
+        forget_clock(a.out);
+        forget_clock(b.out);
+    }
+    cr_expect_arr_eq(a.out, b.out, a.out_length);
+}
+
+/* Both programs, each as if the other had not been. */
+static void run(struct run *run)
+{
+    static struct snapshot before, tcx, native;
+    uint64_t added[2][TIME_WAIT_COUNTERS];
+    struct run again = *run;
+
+    save(&before);
+    run_counted(run, time_wait_responder(owned.time_wait), added[0]);
+    save(&tcx);
+    restore(&before);
+    run_counted(&again, time_wait_native_responder(owned.time_wait), added[1]);
+    save(&native);
+    expect_same(run, &again);
+    forget_times(&tcx);
+    forget_times(&native);
+    cr_expect_arr_eq(&tcx, &native, sizeof(tcx));
+    cr_expect_arr_eq(added[0], added[1], sizeof(added[0]));
 }
 
 static void expect_untouched(const struct run *run)
@@ -161,6 +252,7 @@ static void begin(void)
 {
     struct time_wait_shape shape = owned_shape();
 
+    shape.groups = 1;
     owned_load(&shape);
     rng_init(&rng, 1);
     for (uint32_t i = 0; i < OWNED; i++) {
@@ -244,5 +336,52 @@ Test(time_wait_fuzz, segments_and_their_mutations)
         expect_good_sense(&now, i, plain);
     }
     cr_expect_gt(answers, ROUNDS / 4);
+    finish();
+}
+
+static struct run packet_of(const struct lab_peer *peer, const struct lab_segment *segment)
+{
+    struct run packet = {0};
+
+    packet.in_length = lab_build(peer, segment, packet.in);
+    memset(packet.in, 0, 6);
+    return packet;
+}
+
+static void expect_passed_on(struct run *packet)
+{
+    run(packet);
+    expect_untouched(packet);
+}
+
+/* A second tag before the one that is there. */
+static void tag_again(struct run *packet)
+{
+    memmove(packet->in + 16, packet->in + 12, packet->in_length - 12);
+    memcpy(packet->in + 12, (uint8_t[4]){0x88, 0xa8, 0, 7}, 4);
+    packet->in_length += 4;
+}
+
+Test(time_wait_fuzz, frames_of_others)
+{
+    begin();
+    for (uint32_t i = 0; i < OWNED; i++) {
+        struct lab_peer peer = peer_of(i);
+        struct lab_segment segment = lab_segment(&peer, LAB_FIN_ACK, 0);
+        struct run packet = packet_of(&peer, &segment);
+        packet.in[5] = 1; /* to another host */
+        expect_passed_on(&packet);
+        memset(packet.in, 0xff, 6);
+        expect_passed_on(&packet);
+        segment.vlan = true;
+        packet = packet_of(&peer, &segment);
+        expect_passed_on(&packet);
+        tag_again(&packet);
+        expect_passed_on(&packet);
+        segment.vlan = false;
+        packet = packet_of(&peer, &segment);
+        run(&packet);
+        cr_expect_eq(packet.verdict, TC_ACT_REDIRECT, "that it could have been answered");
+    }
     finish();
 }

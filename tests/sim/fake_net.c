@@ -245,14 +245,19 @@ static int draw_outcome(struct net_conn *conn)
     return -outcomes[which];
 }
 
+uint8_t *net_port_used(const struct net_conn *conn, uint32_t port)
+{
+    return &net.ports_used[conn->remote_port % SIM_SERVERS][port];
+}
+
 static int choose_port(struct net_conn *conn)
 {
     uint32_t low = conn->window_low != 0 ? conn->window_low : 20000;
     uint32_t high = conn->window_low != 0 ? conn->window_high : 20000 + sim.config->ports - 1;
 
     for (uint32_t port = low; port <= high; port++) {
-        if (!net.ports_used[port]) {
-            net.ports_used[port] = 1;
+        if (!*net_port_used(conn, port)) {
+            *net_port_used(conn, port) = 1;
             conn->local_port = (uint16_t)port;
             return 0;
         }

@@ -23,6 +23,7 @@ enum net_fault {
 };
 
 enum {
+    SIM_SERVERS = 8,
     NET_NAME_BYTES = 8,
     NET_REST_US = 50000,
 };
@@ -50,6 +51,7 @@ struct net_conn {
     uint64_t cookie;
     uint16_t remote_port, local_port;
     uint16_t window_low, window_high;
+    bool bound; /* to the port of its window, for good */
 
     /* From the peer. */
     uint64_t in_total; /* what the peer is going to write */
@@ -140,8 +142,8 @@ struct net {
     uint32_t peer_count;
     uint32_t *connecting;
     uint32_t connecting_count;
-    uint8_t ports_used[65536];
-    bool silent; /* no new clients */
+    uint8_t ports_used[SIM_SERVERS][65536]; /* by net_port_used() */
+    bool silent;                            /* no new clients */
 };
 
 extern struct net net;
@@ -214,6 +216,9 @@ void net_write(struct net_conn *conn, const struct iovec *vector, uint32_t count
 bool net_was_sent(const struct net_conn *conn, uint64_t position, const uint8_t *bytes, uint32_t length);
 
 /* connect(2) for `client`'s session: -EINPROGRESS if its outcome comes later, else the result. */
+/* The mark of the connection's source port toward its server. */
+uint8_t *net_port_used(const struct net_conn *conn, uint32_t port);
+
 int net_connect(struct net_conn *conn, struct net_conn *client, uint16_t remote_port, bool local);
 
 /* Settles connects whose time has come. */

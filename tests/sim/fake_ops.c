@@ -172,7 +172,7 @@ static uint32_t try_connect(struct ring *ring, struct ring_pending *op, struct n
     conn->failed = conn->connect_result;
     conn->state = NET_UNCONNECTED;
     if (conn->local_port != 0) {
-        net.ports_used[conn->local_port] = 0;
+        *net_port_used(conn, conn->local_port) = 0;
         conn->local_port = 0;
     }
     complete_with(ring, op, conn->failed);

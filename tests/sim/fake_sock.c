@@ -51,6 +51,58 @@ int sock_port_window(int fd, uint16_t low, uint16_t high)
     return 0;
 }
 
+int sock_bind_source(int fd, uint8_t family, const uint8_t address[16], uint16_t port)
+{
+    struct net_conn *conn = net_at(fd);
+
+    SIM_CHECK(conn != NULL && conn->server && family == ENDPOINT_V4 && address[12] == 0,
+              "source of descriptor %d", fd);
+    SIM_CHECK(!conn->bound && conn->state == NET_UNCONNECTED && port != 0, "descriptor %d bound again", fd);
+    store_point();
+    if (sim_once_in(50)) {
+        return -EADDRINUSE;
+    }
+    conn->window_low = port;
+    conn->window_high = port;
+    conn->bound = true;
+    store_point();
+    return 0;
+}
+
+enum sock_binding sock_binding(int fd)
+{
+    const struct net_conn *conn = net_at(fd);
+
+    SIM_CHECK(conn != NULL && conn->server, "binding of descriptor %d", fd);
+    if (conn->state == NET_UNCONNECTED) {
+        return conn->bound ? SOCK_BOUND : SOCK_UNBOUND;
+    }
+    return SOCK_UNDER_WAY;
+}
+
+static void close_conn(struct net_conn *conn);
+
+/* The connection stays the one it is for those who count them: only its socket is another. */
+void sock_replace(int fd, int by)
+{
+    struct net_conn *conn = net_at(fd);
+    struct net_conn *other = net_at(by);
+
+    SIM_CHECK(conn != NULL && other != NULL && conn->state == NET_UNCONNECTED && conn->outstanding == 0,
+              "descriptor %d replaced", fd);
+    store_point();
+    uint64_t cookie = conn->cookie;
+    conn->cookie = other->cookie;
+    other->cookie = cookie;
+    conn->bound = false;
+    conn->failed = 0; /* what became of the other socket is no server's fault */
+    conn->cut = false;
+    conn->window_low = conn->window_high = 0;
+    store_point();
+    close_conn(other);
+    store_point();
+}
+
 int sock_set_congestion(int fd, const char *name)
 {
     SIM_CHECK(net_at(fd) != NULL && name[0] != '\0', "congestion control of descriptor %d", fd);
@@ -135,6 +187,13 @@ bool sock_was_reset(int fd, uint64_t received_bytes)
     return conn != NULL && conn->reset && !conn->peer_fin;
 }
 
+bool sock_is_closed(int fd)
+{
+    const struct net_conn *conn = net_at(fd);
+
+    return conn != NULL && (conn->reset || (conn->our_fin && conn->peer_fin));
+}
+
 void sock_abort(int fd)
 {
     struct net_conn *conn = net_at(fd);
@@ -178,7 +237,7 @@ static void close_conn(struct net_conn *conn)
     conn->fd = -1;
     conn->closed = true;
     if (conn->local_port != 0 && conn->server) {
-        net.ports_used[conn->local_port] = 0;
+        *net_port_used(conn, conn->local_port) = 0;
     }
     if (conn->cut && !conn->told && conn->failed == 0) {
         conn->failed = -ECANCELED; /* it had taken too long already */
@@ -244,12 +303,17 @@ void sock_close_range(uint32_t first, uint32_t last)
     store_point();
 }
 
-void sock_port_range(uint16_t *low, uint16_t *high)
+void sock_read_ports(struct sock_ports *ports)
 {
     SIM_CHECK(sim.slot->state == SLOT_ADOPTING,
               "a file is read, which the sandbox forbids"); /* cmd/sandbox.c */
-    *low = 20000;
-    *high = (uint16_t)(20000 + sim.config->ports - 1);
+    *ports = (struct sock_ports){
+        .low = 20000,
+        .high = (uint16_t)(20000 + sim.config->ports - 1),
+        .windows = sim.seed % 3 != 0,
+        .reuse = SOCK_REUSE_LOOPBACK,
+    };
+    ports->reserved[20001 / 8] |= 1 << 20001 % 8;
 }
 
 uint32_t sock_unacknowledged(int fd)

@@ -18,6 +18,9 @@ static double *passed_over[SIM_CREW_MAX];
 /* With an even chance somebody is passed over so often once in e^30 times. */
 static const double PASSED_OVER_MAX = 30;
 
+/* A round through the table, a lease, and deaths between. */
+enum { SWEPT_WITHIN_MS = FLOW_TWO_MSL_MS / FLOW_SWEEP_ROUNDS + 2 * FLOW_SWEEP_LEASE_MS + 10000 };
+
 void invariants_init(void)
 {
     holders = calloc(sim.region->header->large_per_slot + sim.region->header->small_per_slot, 1);
@@ -356,17 +359,18 @@ void invariants_check(void)
     SIM_CHECK(worker_slot_check(sim.slot, sim.region) && sim.slot->stats.damaged == 0, "the slot is broken");
 }
 
-/* A death cut off the release, and the session's end has yet to be resumed. */
-static bool is_half_released(uint32_t index)
+/* Who has the lease sweeps in good time, and there is always one who has it, or takes it. */
+static void check_swept(uint32_t index)
 {
     const struct flow_entry *entry = &worker()->flows.entries[index];
-    uint32_t owner = entry->session_index;
+    int32_t over_ms = (int32_t)((uint32_t)(sim.now_us / 1000) - entry->expire_ms);
 
-    return entry->state == FLOW_ACTIVE && owner < sim.config->slab && resuming[owner] &&
-           sim.sessions[owner].phase == SESSION_CLOSING;
+    bool serves = sim.region->header->run_state == RUN_SERVE && sim.slot->state == SLOT_SERVING;
+    SIM_CHECK(entry->state != FLOW_TIME_WAIT || over_ms < SWEPT_WITHIN_MS || !serves,
+              "flow entry %u is in TIME_WAIT, its time was over %d ms ago", index, over_ms);
 }
 
-/* Another worker is claiming or freeing it, or died at that. */
+/* Another worker is changing it, or died at that. */
 static bool is_being_changed(uint32_t index)
 {
     for (uint32_t i = 0; i < crew.count; i++) {
@@ -384,7 +388,6 @@ void invariants_check_flows(void)
     uint32_t used = 0;
     uint32_t owned = 0;
 
-    check_resuming();
     for (uint32_t index = 0; index < flows->groups * FLOW_GROUP; index++) {
         uint8_t state = flows->entries[index].state;
         bool owns = state == FLOW_ACTIVE || state == FLOW_BUSY;
@@ -393,8 +396,8 @@ void invariants_check_flows(void)
         }
         SIM_CHECK(state == FLOW_FREE || state == FLOW_ACTIVE || state == FLOW_TIME_WAIT,
                   "flow entry %u is %s", index, flow_state_text(state));
-        SIM_CHECK((state != FLOW_FREE) == (flows->tags[index] != 0) || is_half_released(index),
-                  "flow entry %u and its tag", index);
+        SIM_CHECK((state != FLOW_FREE) == (flows->tags[index] != 0), "flow entry %u and its tag", index);
+        check_swept(index);
         used += state == FLOW_ACTIVE;
     }
     for (uint32_t index = 0; index < sim.slot->session_high; index++) {

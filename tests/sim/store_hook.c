@@ -11,7 +11,7 @@
 #include "tests/sim/fake_ring.h"
 
 enum {
-    ALLOCATIONS = 16,
+    ALLOCATIONS = 32,
     TOUCHED = 4096, /* words a transaction changes at most */
 };
 
@@ -521,6 +521,15 @@ void __tsan_atomic_thread_fence(int order)
         *address = value;                                                                                 \
         return 1;                                                                                         \
     }
+
+uint64_t __tsan_atomic64_fetch_add(volatile uint64_t *address, uint64_t value, int order);
+uint64_t __tsan_atomic64_fetch_add(volatile uint64_t *address, uint64_t value, int order)
+{
+    (void)order;
+    before_store((const void *)address, sizeof(*address));
+    *address += value;
+    return *address - value;
+}
 
 ATOMIC(8, uint8_t)
 ATOMIC(16, uint16_t)

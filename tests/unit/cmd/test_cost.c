@@ -23,7 +23,7 @@ static void fill(void)
         for (uint32_t side = 0; side < SIDE_COUNT; side++) {
             struct flow_key key = {.local_port = (uint16_t)side, .remote_port = (uint16_t)i};
             memcpy(key.remote, &i, sizeof(i));
-            (void)flow_table_claim(&table, &key, i % 2, i / 2, &intent);
+            (void)flow_table_claim(&table, &key, i % 2, i / 2, 0, &intent);
         }
     }
 }

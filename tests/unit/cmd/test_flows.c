@@ -28,7 +28,7 @@ static uint32_t claim(uint8_t host, uint32_t slot, uint32_t session)
     key.remote[10] = key.remote[11] = key.local[10] = key.local[11] = 0xff;
     memcpy(key.remote + 12, (uint8_t[]){192, 0, 2, host}, 4);
     memcpy(key.local + 12, (uint8_t[]){192, 0, 2, 1}, 4);
-    uint32_t index = flow_table_claim(&table, &key, slot, session, &intent);
+    uint32_t index = flow_table_claim(&table, &key, slot, session, 0, &intent);
     cr_assert_neq(index, FLOW_NONE);
     return index;
 }
@@ -79,13 +79,14 @@ Test(flows, in_time_wait_tell_when_they_end)
 {
     struct flow_view view;
 
-    flow_table_time_wait(&table, claim(1, 0, 0), clock_now_us() / 1000 - 20000, &intent);
+    flow_table_time_wait(&table, claim(1, 0, 0), 0, clock_now_us() / 1000 - 20000, &intent);
     cr_assert_eq(list(&(struct flow_filter){.state = FLOW_TIME_WAIT}, &view, 1), 1);
     cr_expect_geq(view.age_ms, 20000);
     cr_expect_leq(view.left_ms, 40000);
     cr_expect_eq(view.age_ms + view.left_ms, FLOW_TWO_MSL_MS);
     cr_expect(view.has_age);
-    flow_table_time_wait(&table, claim(2, 0, 0), clock_now_us() / 1000 - 90000, &intent); /* not swept yet */
+    flow_table_time_wait(&table, claim(2, 0, 0), 0, clock_now_us() / 1000 - 90000,
+                         &intent); /* not swept yet */
     struct flow_view views[2];
     cr_assert_eq(list(&(struct flow_filter){0}, views, 2), 2);
     cr_expect(views[0].left_ms == 0 || views[1].left_ms == 0);
@@ -133,7 +134,7 @@ Test(flows, filters)
     for (uint8_t i = 0; i < 8; i++) {
         uint32_t index = claim(i, 0, 0);
         if (i < 5) {
-            flow_table_time_wait(&table, index, clock_now_us() / 1000, &intent);
+            flow_table_time_wait(&table, index, 0, clock_now_us() / 1000, &intent);
         }
     }
     cr_expect_eq(list(&filter, views, 10), 8);

@@ -66,6 +66,7 @@ Test(metrics, values_are_the_regions)
     region_server_counters(&made, 0, 1)->connects = 7;
     region_server_counters(&made, 1, 1)->connects = 1;
     region_server_counters(&made, 1, 0)->redispatches = 4;
+    region_server_counters(&made, 1, 0)->ports_exhausted = 3;
     region_slot(&made, 1)->deaths = 2;
     region_slot(&made, 1)->adoption_us = 1500;
     region_slot(&made, 1)->busy_us = 2500000;
@@ -93,6 +94,9 @@ Test(metrics, values_are_the_regions)
     cr_expect_eq(metrics_value(text, "penstock_config_last_reload_success_timestamp_seconds"), 1700000000);
     cr_expect_eq(
         metrics_value(text, "penstock_server_redispatches_total{pool=\"app\",server=\"127.0.0.1:9001\"}"), 4);
+    cr_expect_eq(
+        metrics_value(text, "penstock_server_ports_exhausted_total{pool=\"app\",server=\"127.0.0.1:9001\"}"),
+        3);
     cr_expect_eq(metrics_value(text, "penstock_healthy"), 1);
     cr_expect_eq(
         metrics_value(text, "penstock_server_connects_total{pool=\"app\",server=\"unix:/run/a\\\"b\\\\c\"}"),
@@ -171,22 +175,31 @@ Test(metrics, source_ports_are_those_towards_the_server)
     struct flow_table table;
 
     memcpy(key.remote + 12, (uint8_t[]){127, 0, 0, 1}, 4);
+    memcpy(key.local, key.remote, 12);
+    memcpy(key.local + 12, (uint8_t[]){10, 0, 0, 7}, 4);
     flow_table_open(&table, &made);
     for (uint32_t i = 0; i < 3; i++, key.local_port++) {
-        uint32_t flow = flow_table_claim(&table, &key, 0, i, &intent);
+        uint32_t flow = flow_table_claim(&table, &key, 0, i, 0, &intent);
         if (i == 0) {
-            flow_table_time_wait(&table, flow, 0, &intent);
+            flow_table_time_wait(&table, flow, 0, 0, &intent);
         }
     }
-    (void)flow_table_claim(&table, &v6, 0, 3, &intent);
+    (void)flow_table_claim(&table, &v6, 0, 3, 0, &intent);
     key.remote_port++;
-    (void)flow_table_claim(&table, &key, 0, 4, &intent);
+    (void)flow_table_claim(&table, &key, 0, 4, 0, &intent);
     const char *text = print(METRICS_PROMETHEUS);
 #define PORTS "penstock_server_source_ports"
     cr_expect_eq(metrics_value(text, PORTS "{pool=\"app\",server=\"127.0.0.1:9001\",state=\"active\"}"), 2);
     cr_expect_eq(metrics_value(text, PORTS "{pool=\"app\",server=\"127.0.0.1:9001\",state=\"time_wait\"}"),
                  1);
     cr_expect_eq(metrics_value(text, PORTS "{pool=\"side\",server=\"[::1]:9002\",state=\"active\"}"), 1);
+#define SOURCES "penstock_source_ports"
+    cr_expect_eq(
+        metrics_value(text, SOURCES "{source=\"10.0.0.7\",server=\"127.0.0.1:9001\",state=\"active\"}"), 2);
+    cr_expect_eq(
+        metrics_value(text, SOURCES "{source=\"10.0.0.7\",server=\"127.0.0.1:9001\",state=\"time_wait\"}"),
+        1);
+    cr_expect_eq(metrics_value(text, SOURCES "{source=\"::\",server=\"[::1]:9002\",state=\"active\"}"), 1);
 }
 
 Test(metrics, tell_who_keeps_time_wait)

@@ -152,6 +152,10 @@ Test(image, check_refuses_damaged_rows)
     DAMAGE(memset(pool->name, 'x', sizeof(pool->name)));
     DAMAGE(memset(pool->congestion, 'x', sizeof(pool->congestion)));
     DAMAGE(pool->zero_copy = 2);
+    DAMAGE(pool->source.port_low = 1);
+    DAMAGE(pool->source.port_high = 1);
+    DAMAGE(pool->source.address_count = 1);
+    DAMAGE(pool->source.address_count = IMAGE_SOURCES_MAX + 1);
     DAMAGE(pool->balance = 2);
     DAMAGE(pool->retries = IMAGE_RETRIES_MAX + 1);
     DAMAGE(pool->server_count = 3);

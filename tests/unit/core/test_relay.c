@@ -176,10 +176,54 @@ Test(relay, a_taken_port_is_tried_again_a_few_times)
     bed.env.now_ms += RELAY_PORT_PAUSE_MS;
     bed_simple(RELAY_TIMED_OUT);
     cr_expect_eq(bed.todo, RELAY_DO_CONNECT);
-    bed.env.now_ms += RELAY_PORT_WAIT_MS;
-    bed_connect_end(-EADDRNOTAVAIL);
+    cr_expect_eq(SERVER->port_tries, 0);
+}
+
+/* Asks for a port until that has taken too long. Returns how often. */
+static uint32_t wait_in_vain(void)
+{
+    uint32_t asked = 0;
+
+    bed_simple(RELAY_PLAN);
+    bed_choose(3);
+    while (!bed.finished && bed.session.tries == 0) {
+        SERVER->in_flight = 0; /* nothing was submitted */
+        bed_simple(RELAY_NO_PORT);
+        cr_assert_eq(bed.todo, RELAY_DO_PAUSE);
+        bed.env.now_ms += RELAY_PORT_PAUSE_MS;
+        bed_simple(RELAY_TIMED_OUT);
+        asked++;
+    }
+    return asked;
+}
+
+Test(relay, without_a_port_it_is_asked_for_one_until_the_next_server)
+{
+    bed.env.retries = 1;
+    cr_expect_eq(wait_in_vain(), RELAY_PORT_WAIT_MS / RELAY_PORT_PAUSE_MS);
+    cr_expect_eq(bed.session.phase, SESSION_CHOOSING);
+    cr_expect_eq(bed.session.tried[0], 3);
+    cr_expect_eq(bed.todo, RELAY_DO_DROP_SERVER | RELAY_DO_CHOOSE);
+    bed_choose(4);
+    bed_connect_end(0);
+    cr_expect_eq(bed.session.phase, SESSION_OPEN);
+    cr_expect_eq(bed.session.reason, CLOSE_NONE);
+}
+
+Test(relay, without_a_port_toward_the_last_server_it_ends)
+{
+    bed.env.retries = 0;
+    cr_expect_eq(wait_in_vain(), RELAY_PORT_WAIT_MS / RELAY_PORT_PAUSE_MS);
     cr_expect(bed.finished);
-    cr_expect_eq(bed.session.reason, CLOSE_NO_RESOURCES);
+    cr_expect_eq(bed.session.reason, CLOSE_NO_SOURCE_PORT);
+}
+
+Test(relay, waiting_for_a_port_is_part_of_connecting)
+{
+    bed.env.retries = 0;
+    bed.env.timeouts.connect_ms = 100;
+    cr_expect_eq(wait_in_vain(), 100 / RELAY_PORT_PAUSE_MS);
+    cr_expect_eq(bed.session.reason, CLOSE_NO_SOURCE_PORT);
 }
 
 Test(relay, a_port_that_comes_free_is_waited_for)

@@ -221,9 +221,9 @@ static void *write_flows(void *argument)
     for (uint32_t n = 0; n < LIVES; n++) {
         struct flow_key key = key_of(n);
         if (n >= LIVE) {
-            flow_table_release(&table, indices[n % LIVE]);
+            flow_table_release(&table, indices[n % LIVE], SLOT, 0, &intent);
         }
-        indices[n % LIVE] = flow_table_claim(&table, &key, SLOT, n, &intent);
+        indices[n % LIVE] = flow_table_claim(&table, &key, SLOT, n, 0, &intent);
     }
     __atomic_store_n(&ended, 1u, __ATOMIC_RELEASE);
     return NULL;
@@ -278,9 +278,9 @@ Test(readers, a_walk_meets_every_flow_entry_once)
     flow_table_open(&table, &region);
     for (uint32_t i = 0; i < 1000; i++) {
         struct flow_key key = key_of(i);
-        uint32_t index = flow_table_claim(&table, &key, SLOT, i, &intent);
+        uint32_t index = flow_table_claim(&table, &key, SLOT, i, 0, &intent);
         if (i % 2 == 0) {
-            flow_table_time_wait(&table, index, 1, &intent);
+            flow_table_time_wait(&table, index, SLOT, 1, &intent);
         }
     }
     while (flow_walk_next(&walk, &table, &copy)) {

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "shm/flow_table.h"
 #include "shm/worker_slot.h"
 #include "tests/unit/shm/region_make.h"
 
@@ -360,4 +361,83 @@ Test(region, a_confined_reader_can_change_nothing)
     cr_expect_eq(fcntl(bank, F_GETFD), -1);
     cr_expect_null(region.segments[SEGMENT_BANK]);
     cr_expect_eq(read(ends[0], whole.segments[SEGMENT_BANK], 1), -1, "it is mapped no more");
+}
+
+/* --- A flow table that is somebody else's --- */
+
+static int make_map(uint64_t bytes)
+{
+    int fd = memfd_create("map", MFD_CLOEXEC);
+
+    cr_assert(fd >= 0);
+    cr_assert_eq(ftruncate(fd, (off_t)bytes), 0);
+    return fd;
+}
+
+static void make_maps(int maps[REGION_FLOW_MAPS])
+{
+    maps[0] = make_map(MAKE_FLOWS);
+    maps[1] = make_map((uint64_t)MAKE_FLOWS * sizeof(struct flow_entry));
+}
+
+static const struct flow_key some_key = {.local_port = 80, .remote_port = 1234};
+
+Test(region, flow_maps_take_the_place_of_its_own_table)
+{
+    struct region region = region_make();
+    struct flow_table table;
+    uint32_t intent = FLOW_NONE;
+    uint8_t tag = 0;
+    int maps[REGION_FLOW_MAPS];
+
+    make_maps(maps);
+    cr_assert_eq(region_use_flow_maps(&region, maps, true), 0);
+    flow_table_open(&table, &region);
+    uint32_t index = flow_table_claim(&table, &some_key, 1, 7, &intent);
+    cr_assert_neq(index, FLOW_NONE);
+    cr_expect_eq(pread(maps[0], &tag, 1, index), 1);
+    cr_expect_neq(tag, 0, "it is in the map");
+    region_leave_flow_maps(&region);
+    flow_table_open(&table, &region);
+    cr_expect_eq(flow_table_find(&table, &some_key), FLOW_NONE);
+    cr_assert_eq(region_use_flow_maps(&region, maps, true), 0);
+    flow_table_open(&table, &region);
+    cr_expect_eq(flow_table_find(&table, &some_key), index);
+    region_detach(&region);
+    cr_expect_eq(fcntl(maps[0], F_GETFD), FD_CLOEXEC, "descriptors stay");
+}
+
+Test(region, flow_maps_of_a_reader_can_only_be_read)
+{
+    struct region region = region_make();
+    int maps[REGION_FLOW_MAPS];
+    int ends[2];
+
+    make_maps(maps);
+    cr_assert_eq(pipe(ends), 0);
+    cr_assert_eq(write(ends[1], "xy", 2), 2);
+    cr_assert_eq(region_use_flow_maps(&region, maps, true), 0);
+    cr_expect_eq(read(ends[0], region.flow_maps[0], 1), 1);
+    cr_assert_eq(region_confine_reader(&region), 0);
+    cr_expect_eq(region.flow_maps[0][0], 'x');
+    cr_expect_eq(read(ends[0], region.flow_maps[0], 1), -1);
+    cr_expect_eq(fcntl(maps[0], F_GETFD), -1);
+    region_leave_flow_maps(&region);
+    make_maps(maps);
+    cr_assert_eq(region_use_flow_maps(&region, maps, false), 0);
+    cr_expect_eq(read(ends[0], region.flow_maps[1], 1), -1);
+}
+
+Test(region, flow_maps_that_cannot_be_mapped_leave_its_own_table)
+{
+    struct region region = region_make();
+    struct flow_table table;
+    int maps[REGION_FLOW_MAPS];
+
+    make_maps(maps);
+    close(maps[1]);
+    cr_expect_eq(region_use_flow_maps(&region, maps, true), -EBADF);
+    flow_table_open(&table, &region);
+    cr_expect_eq((void *)table.tags, region_row(&region, TABLE_FLOW_TAGS, 0));
+    cr_expect_eq((void *)table.entries, region_row(&region, TABLE_FLOW_ENTRIES, 0));
 }
