@@ -10,7 +10,7 @@
 # What is measured has one worker on CPU 0 and a network namespace of its own (a place), joined by a veth pair to this
 # script's, where load and origin share CPU 1. Here the kernel keeps no TIME_WAIT: each is that of the place. Mounts
 # are the script's own; places, cgroups and processes end with it.
-# shellcheck disable=SC2034 # what seems unused is used by bench/time_wait_tables.sh
+# shellcheck disable=SC2034,SC2154 # what seems unused or unset is used by bench/time_wait_tables.sh, set by sample()
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 build=$(cd "$1" && pwd)
@@ -41,8 +41,10 @@ places=0
 
 if [ "$quick" ]; then
     rounds=${ROUNDS:-2} seconds=${SECONDS_EACH:-1} waits=2000 range=2000 connections=1000 port_rounds=1
+    flow_load=30 # per cent of the table: what was released a moment ago stands in it, too
 else
     rounds=${ROUNDS:-5} seconds=${SECONDS_EACH:-2} waits=20000 range=10000 connections=10000
+    flow_load=60 # recommended at most
     port_rounds=$((rounds < 3 ? rounds : 3))
 fi
 low=20000
@@ -50,7 +52,6 @@ high=$((low + range - 1))
 parallel=32              # connections of load
 measured=$((range / 20)) # connects at each share of the range
 shares="0 25 50 75 90"
-flow_load=60 # per cent, recommended at most: where the table's bytes are measured
 
 # --- places ---------------------------------------------------------------------------------------------------
 
@@ -210,8 +211,19 @@ pins() { sed -n 's/.*event=time_wait .*pins=//p' "$work/$1.log"; }
 kernel_waits() { inside "$1" sed -n 's/^TCP:.* tw \([0-9]*\) .*/\1/p' /proc/net/sockstat; }
 flow_count() { status "$1" | grep -o '"flows":{[^}]*}' | sed "s/.*\"$2\":\([0-9]*\).*/\1/"; }
 
-# clients NAME: their addresses.
-clients() { echo "${net[$1]}.101-${net[$1]}.120"; }
+# waiting NAME: how many connections are in TIME_WAIT there, whoever keeps them.
+waiting() { if [ "$1" = owned ]; then flow_count "$1" time_wait; else kernel_waits "$1"; fi; }
+
+# settle NAME COUNT: until so many are, or nearly: a client may have taken the same port again. What is measured is worth
+# something only when the last FINs have come.
+settle() {
+    local _
+    for _ in $(seq 30); do
+        [ "$(waiting "$1")" -lt "$2" ] || return 0
+        sleep 0.1
+    done
+    [ "$(waiting "$1")" -ge $(($2 * 98 / 100)) ] || note "$1: of $2 connections $(waiting "$1") are in TIME_WAIT"
+}
 
 # drive NAME PREFIX ADDRESS ARGS...: load, to its end. Sets cpu_ns, what all threads of NAME's processes took, and
 # busy_ns, what the whole machine did.
@@ -234,9 +246,12 @@ drive() {
 }
 
 # short NAME COUNT WHO [ARGS...]: so many connections with one exchange each; WHO (client, origin) closes first, which
-# leaves Penstock a TIME_WAIT toward the server (client) or toward the client (origin).
+# leaves Penstock a TIME_WAIT toward the server (client) or toward the client (origin). Both have clients' addresses of
+# their own, so that no port is taken again that is in TIME_WAIT.
 short() {
-    drive "$1" "" "${net[$1]}.1:10001" connect --connections $parallel --count "$2" --close-first "$3" --source-range "$(clients "$1")"
+    local clients="${net[$1]}.101-${net[$1]}.110"
+    [ "$3" = origin ] || clients="${net[$1]}.111-${net[$1]}.120"
+    drive "$1" "" "${net[$1]}.1:10001" connect --connections $parallel --count "$2" --close-first "$3" --source-range "$clients"
 }
 
 # --- 1. bytes, 2. nanoseconds ---------------------------------------------------------------------------------
@@ -268,7 +283,8 @@ memory_of() {
     kept=$(waiting "$1")
     before=$(caches_held)
     short "$1" "$waits" "$3"
-    sleep 1
+    settle "$1" $((kept + waits))
+    sleep 1 # what was freed has gone
     kept=$(($(waiting "$1") - kept))
     caches_held >"$work/caches"
     while read -r path objects size && read -r path_0 objects_0 _ <&3; do
@@ -311,27 +327,14 @@ fill_through() {
         made=$((range * share / 100 + measured))
         awk -v what="$title	$share" -v cpu="$cpu_ns" -v n=$measured 'BEGIN {printf "%s\t%.3f\n", what, cpu / n / 1000}' >>"$work/ports.tsv"
     done
-    check_full "$name" $((made + measured))
-}
-
-# waiting NAME: how many connections are in TIME_WAIT there, whoever keeps them.
-waiting() { if [ "$1" = owned ]; then flow_count "$1" time_wait; else kernel_waits "$1"; fi; }
-
-# A figure is worth something only where the range was as full as it says.
-check_full() {
-    local _
-    for _ in $(seq 20); do
-        [ "$(waiting "$1")" -lt $(($2 * 99 / 100)) ] || return 0
-        sleep 0.1
-    done
-    note "$1: of $2 connections only $(waiting "$1") are in TIME_WAIT"
+    settle "$name" $((made + measured))
 }
 
 # The connects alone. They are not Penstock's, so nobody but the kernel keeps them.
 fill_alone() {
     inside "$1" taskset -c 0 "$build/bench/connects" "${net[$1]}.2:10011" $low $high $measured "$1" >"$work/connects.tsv" ||
         die "connects: $1"
-    check_full "$1" $((range * 90 / 100 + measured))
+    settle "$1" $((range * 90 / 100 + measured))
     sed "s/^/$2	/" "$work/connects.tsv" >>"$work/ports.tsv"
 }
 
@@ -348,7 +351,7 @@ ports() {
                 fill_through $name "$name"
                 ;;
             *)
-                start_penstock $name 1 "{ mode: $name }"
+                start_penstock $name 1 "{ mode: $name }" "source: { ports: $low-$high }"
                 fill_through $name "Penstock, $name"
                 ;;
         esac

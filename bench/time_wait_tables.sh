@@ -133,7 +133,7 @@ Written by \`make bench-time-wait\`; do not edit. TIME_WAIT kept by the kernel, 
 $(memory_table)
 
 An entry is 64 bytes and a tag of one, for IPv4 and IPv6. The table is there from the start: with $table_entries entries in
-$table_slots places ($((100 * table_entries / table_slots)) %; up to $flow_load % is recommended) its two maps take
+$table_slots places ($((100 * table_entries / table_slots)) %; up to 60 % is recommended) its two maps take
 $table_bytes bytes, $((table_bytes / table_slots)) a place, $((table_bytes / table_entries)) an entry. In kernel mode the same table
 stands beside the kernel's sockets.
 
