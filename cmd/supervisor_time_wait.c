@@ -419,7 +419,7 @@ static void detach(void)
     (void)close_range(STDERR_FILENO + 1, ~0u, 0);
 }
 
-/* Whether the instance runs again; then everything is its own. */
+/* Whether the instance has run again, and runs perhaps; then everything is its own. */
 static bool runs_again(const char *name, bool remove, const char *pins)
 {
     struct instance instance;
@@ -427,11 +427,12 @@ static bool runs_again(const char *name, bool remove, const char *pins)
     if (instance_claim(&instance, name) != 0) {
         return true;
     }
-    if (remove) {
+    bool again = instance.left_count > 0;
+    if (remove && !again) {
         (void)leftover_remove(pins);
     }
-    instance_release(&instance, true);
-    return false;
+    instance_release(&instance, !again);
+    return again;
 }
 
 /* Waits until the last entry has expired or a signal asks to end, then removes the programs. */

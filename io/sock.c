@@ -407,6 +407,23 @@ void sock_close_range(uint32_t first, uint32_t last)
     (void)close_range(first, last, 0);
 }
 
+bool sock_source_toward(const struct endpoint *to, uint8_t address[16])
+{
+    struct sockaddr_storage storage;
+    struct flow_key key;
+    socklen_t length = sock_address(to, &storage);
+    int fd = socket(domain_of(to), SOCK_DGRAM | SOCK_CLOEXEC, 0); /* sends nothing */
+    bool known = fd >= 0 && connect(fd, (struct sockaddr *)&storage, length) == 0 && sock_flow_key(fd, &key);
+
+    if (fd >= 0) {
+        close(fd);
+    }
+    if (known) {
+        memcpy(address, key.local, sizeof(key.local));
+    }
+    return known;
+}
+
 enum sock_binding sock_binding(int fd)
 {
     struct sockaddr_storage address = {.ss_family = AF_UNSPEC};

@@ -37,6 +37,9 @@ int sock_port_window(int fd, uint16_t low, uint16_t high);
  * chosen by connect(2). Other sockets may have the same port toward other servers. 0 or -errno. */
 int sock_bind_source(int fd, uint8_t family, const uint8_t address[16], uint16_t port);
 
+/* The address that the kernel would choose for a connection to `to`, IPv4 as ::ffff:a.b.c.d. False: no way leads there. */
+bool sock_source_toward(const struct endpoint *to, uint8_t address[16]);
+
 /* 0, or -EADDRNOTAVAIL where the address is not of this machine, or another -errno. */
 int sock_probe_source(const struct image_address *address);
 

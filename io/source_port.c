@@ -140,25 +140,29 @@ static bool extend_places(struct source_ports *sources)
     return true;
 }
 
-/* A free place for a queue. What nobody has used for long goes first. NULL: there is none. */
-static struct source_queue **free_place(struct worker *worker)
+/* A free place for a queue. NULL: there is none. */
+static struct source_queue **free_place(struct source_ports *sources)
+{
+    while (sources->first_free < sources->queue_places && sources->queues[sources->first_free] != NULL) {
+        sources->first_free++;
+    }
+    if (sources->first_free == sources->queue_places && !extend_places(sources)) {
+        return NULL;
+    }
+    return &sources->queues[sources->first_free];
+}
+
+/* Looks at one queue with each connect, whether nobody has used it for long. */
+static void drop_idle(struct worker *worker)
 {
     struct source_ports *sources = &worker->sources;
-    struct source_queue **place = NULL;
+    uint32_t index = sources->turn % (sources->queue_places + 1);
+    struct source_queue *queue = index < sources->queue_places ? sources->queues[index] : NULL;
 
-    for (uint32_t i = 0; i < sources->queue_places; i++) {
-        struct source_queue *queue = sources->queues[i];
-        if (queue != NULL && queue->held == 0 && worker->now_ms - queue->used_ms > IDLE_MS) {
-            drop_queue(worker, queue);
-        }
-        if (sources->queues[i] == NULL && place == NULL) {
-            place = &sources->queues[i];
-        }
+    if (queue != NULL && queue->held == 0 && worker->now_ms - queue->used_ms > IDLE_MS) {
+        drop_queue(worker, queue);
+        sources->first_free = index < sources->first_free ? index : sources->first_free;
     }
-    if (place == NULL && extend_places(sources)) {
-        place = &sources->queues[sources->queue_places == QUEUES_INITIAL ? 0 : sources->queue_places / 2];
-    }
-    return place;
 }
 
 static bool is_loopback(const struct endpoint *server)
@@ -172,7 +176,7 @@ static bool is_loopback(const struct endpoint *server)
 static struct source_queue *create_queue(struct worker *worker, const struct source_key *key,
                                          const struct image_address *address, const struct endpoint *server)
 {
-    struct source_queue **place = free_place(worker);
+    struct source_queue **place = free_place(&worker->sources);
     struct source_queue *queue = place != NULL ? calloc(1, sizeof(*queue)) : NULL;
     uint16_t *chain = chain_of(worker, key);
 
@@ -184,9 +188,12 @@ static struct source_queue *create_queue(struct worker *worker, const struct sou
     queue->next = *chain;
     queue->family = server->family;
     queue->has_source = address != NULL;
-    queue->knows_local = queue->has_source;
     queue->loopback = is_loopback(server);
-    memcpy(queue->local, key->source, sizeof(queue->local));
+    queue->used_ms = worker->now_ms;
+    queue->knows_local = queue->has_source || sock_source_toward(server, queue->local);
+    if (queue->has_source) {
+        memcpy(queue->local, key->source, sizeof(queue->local));
+    }
     /* Where an earlier incarnation left off is not known: begin anywhere, so that its newest TIME_WAITs rest. */
     port_queue_init(&queue->ports, key->first, (uint32_t)key->last - key->first + 1,
                     (uint32_t)(worker->now_us % 65521));
@@ -343,6 +350,7 @@ bool source_port_take(struct worker *worker, uint32_t session_index, const struc
     const struct image_source *source = &pool->source;
     uint32_t turn = worker->sources.turn++;
 
+    drop_idle(worker);
     if (source->address_count == 0) {
         return take_from(worker, session_index, find_queue(worker, pool, NULL, server));
     }

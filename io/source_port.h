@@ -34,6 +34,7 @@ struct source_ports {
     struct sock_ports host;
     struct source_use *uses;        /* by session */
     struct source_queue **queues;   /* NULL: free */
+    uint32_t first_free;            /* none before it is */
     uint32_t queue_places;          /* of `queues` */
     uint16_t chains[SOURCE_CHAINS]; /* index of a queue and 1, by hash; 0: none */
     uint32_t turn;                  /* through the addresses of a pool */

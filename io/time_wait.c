@@ -25,6 +25,7 @@ enum {
 /* Pins of links. */
 #define PUBLISHER "publisher:" /* and the inode of the cgroup */
 #define RESPONDER "responder:" /* and the index of the interface */
+#define GUARD     "guard:"     /* the same */
 
 /* What is pinned beside the maps, so that another process places entries as the programs do. */
 struct pinned_shape {
@@ -43,6 +44,7 @@ struct published_batch {
 struct responder {
     int interface;
     int link;
+    int guard; /* of the program that sees what is sent */
 };
 
 struct time_wait {
@@ -419,11 +421,11 @@ int time_wait_publish(struct time_wait *time_wait, int cgroup_fd)
     return link < 0 ? link : 0;
 }
 
-static const char *responder_name(int interface)
+static const char *interface_pin(const char *prefix, int interface)
 {
     static char name[32];
 
-    snprintf(name, sizeof(name), RESPONDER "%d", interface);
+    snprintf(name, sizeof(name), "%s%d", prefix, interface);
     return name;
 }
 
@@ -437,27 +439,60 @@ static bool answers_at(const struct time_wait *time_wait, int interface)
     return false;
 }
 
+static int attach_responder(const struct time_wait *time_wait, int interface)
+{
+    const struct bpf_program *tcx = time_wait->bpf->progs.responder;
+    const struct bpf_program *native = time_wait->bpf->progs.native_responder;
+    const char *name = interface_pin(RESPONDER, interface);
+    int link = take_link(time_wait, name, tcx, native);
+
+    if (link < 0) {
+        link = time_wait_attach(bpf_program__fd(tcx), bpf_program__fd(native), interface);
+        link = keep_link(time_wait, link, name);
+    }
+    return link;
+}
+
+static int attach_guard(const struct time_wait *time_wait, int interface)
+{
+    const struct bpf_program *guard = time_wait->bpf->progs.guard;
+    const char *name = interface_pin(GUARD, interface);
+    int link = take_link(time_wait, name, guard, guard);
+
+    if (link < 0) {
+        link = time_wait_attach_to(TIME_WAIT_TCX_OUT, bpf_program__fd(guard), interface);
+        link = keep_link(time_wait, link, name);
+    }
+    return link;
+}
+
 static int answer_at(struct time_wait *time_wait, int interface)
 {
+    struct responder responder = {.interface = interface};
+
     if (answers_at(time_wait, interface)) {
         return 0;
     }
     if (time_wait->interfaces == TIME_WAIT_INTERFACES_MAX) {
         return -ENOSPC;
     }
-    const struct bpf_program *tcx = time_wait->bpf->progs.responder;
-    const struct bpf_program *native = time_wait->bpf->progs.native_responder;
-    const char *name = responder_name(interface);
-    int link = take_link(time_wait, name, tcx, native);
-    if (link < 0) {
-        link = time_wait_attach(bpf_program__fd(tcx), bpf_program__fd(native), interface);
-        link = keep_link(time_wait, link, name);
+    responder.guard = attach_guard(time_wait, interface);
+    if (responder.guard < 0) {
+        return responder.guard;
     }
-    if (link < 0) {
-        return link;
+    responder.link = attach_responder(time_wait, interface);
+    if (responder.link < 0) {
+        close(responder.guard);
+        return responder.link;
     }
-    time_wait->responders[time_wait->interfaces++] = (struct responder){.interface = interface, .link = link};
+    time_wait->responders[time_wait->interfaces++] = responder;
     return 0;
+}
+
+static void leave(const struct responder *responder)
+{
+    close(responder->link);
+    close(responder->guard);
 }
 
 static bool is_among(int interface, const int *interfaces, uint32_t count)
@@ -479,7 +514,7 @@ static void leave_others(struct time_wait *time_wait, const int *interfaces, uin
         if (is_among(responder.interface, interfaces, count)) {
             time_wait->responders[kept++] = responder;
         } else {
-            close(responder.link);
+            leave(&responder);
         }
     }
     time_wait->interfaces = kept;
@@ -508,6 +543,7 @@ int time_wait_answer(struct time_wait *time_wait, const int *interfaces, uint32_
 
     leave_others(time_wait, interfaces, count);
     each_pin(time_wait, RESPONDER, unpin_other, &wanted);
+    each_pin(time_wait, GUARD, unpin_other, &wanted);
     for (uint32_t i = 0; i < count; i++) {
         int answered = answer_at(time_wait, interfaces[i]);
         result = result < 0 ? result : answered;
@@ -547,10 +583,15 @@ int time_wait_native_responder(const struct time_wait *time_wait)
     return bpf_program__fd(time_wait->bpf->progs.native_responder);
 }
 
+int time_wait_guard(const struct time_wait *time_wait)
+{
+    return bpf_program__fd(time_wait->bpf->progs.guard);
+}
+
 void time_wait_destroy(struct time_wait *time_wait)
 {
     for (uint32_t i = 0; i < time_wait->interfaces; i++) {
-        close(time_wait->responders[i].link);
+        leave(&time_wait->responders[i]);
     }
     if (time_wait->publisher >= 0) {
         close(time_wait->publisher);

@@ -59,8 +59,9 @@ void time_wait_count(const struct time_wait *time_wait, struct time_wait_counter
 /* The responder's descriptor, for test runs. */
 int time_wait_responder(const struct time_wait *time_wait);
 
-/* The same for XDP. */
+/* The same for XDP, and of the program that sees what is sent. */
 int time_wait_native_responder(const struct time_wait *time_wait);
+int time_wait_guard(const struct time_wait *time_wait);
 
 /* Closes what this process has of it. What is pinned goes on. */
 void time_wait_destroy(struct time_wait *time_wait);

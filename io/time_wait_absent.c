@@ -71,6 +71,12 @@ int time_wait_native_responder(const struct time_wait *time_wait)
     return -1;
 }
 
+int time_wait_guard(const struct time_wait *time_wait)
+{
+    (void)time_wait;
+    return -1;
+}
+
 void time_wait_destroy(struct time_wait *time_wait)
 {
     (void)time_wait;

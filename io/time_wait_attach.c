@@ -11,6 +11,7 @@
 
 enum {
     TCX_INGRESS = 46, /* enum bpf_attach_type, since Linux 6.6 */
+    TCX_EGRESS = 47,
     SYSFS_PATH_MAX = 128,
 };
 
@@ -76,7 +77,8 @@ int time_wait_attach_to(enum time_wait_hook hook, int program, int interface)
     if (hook == TIME_WAIT_XDP) {
         return bpf_link_create(program, interface, BPF_XDP, &native);
     }
-    return bpf_link_create(program, interface, (enum bpf_attach_type)TCX_INGRESS, NULL);
+    int type = hook == TIME_WAIT_TCX ? TCX_INGRESS : TCX_EGRESS;
+    return bpf_link_create(program, interface, (enum bpf_attach_type)type, NULL);
 }
 
 int time_wait_attach(int tcx_program, int xdp_program, int interface)

@@ -9,6 +9,7 @@
 enum time_wait_hook {
     TIME_WAIT_TCX,
     TIME_WAIT_XDP,
+    TIME_WAIT_TCX_OUT, /* what is sent */
 };
 
 /* Native XDP where the interface is a PCI card with nothing stacked on it (bridge, bond, VLAN: a card may have taken the

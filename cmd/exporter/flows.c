@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "cmd/exporter/json.h"
-#include "cmd/time_wait_view.h"
 #include "shm/session_slab.h"
 
 static bool read_state(const char *value, uint32_t *state)
@@ -84,7 +83,7 @@ static void count_time_wait(struct flow_view *view, const struct flow_list *list
                             const struct flow_entry *entry)
 {
     int32_t left_ms = (int32_t)(entry->expire_ms - (uint32_t)(list->now_us / 1000));
-    int64_t age_ms = (int64_t)list->two_msl_ms - left_ms;
+    int64_t age_ms = (int64_t)list->table.two_msl_ms - left_ms;
 
     view->left_ms = left_ms > 0 ? (uint64_t)left_ms : 0;
     view->has_age = entry->state != FLOW_ORPHANED; /* which ends later than that */
@@ -94,11 +93,7 @@ static void count_time_wait(struct flow_view *view, const struct flow_list *list
 void flow_list_begin(struct flow_list *list, const struct region *region, const struct flow_filter *filter,
                      uint64_t now_us)
 {
-    struct time_wait_view time_wait;
-
-    time_wait_view_read(&time_wait, region);
-    *list = (struct flow_list){
-        .region = region, .filter = *filter, .two_msl_ms = time_wait.two_msl_ms, .now_us = now_us};
+    *list = (struct flow_list){.region = region, .filter = *filter, .now_us = now_us};
     flow_table_open(&list->table, region);
 }
 

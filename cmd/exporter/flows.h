@@ -24,13 +24,12 @@ int flow_filter_set(struct flow_filter *filter, const char *key, const char *val
 struct flow_view {
     enum flow_state state;
     uint32_t worker; /* ACTIVE: the session's */
-    bool has_age;    /* not where there is no session any more, nor TIME_WAIT yet */
-    uint64_t
-        age_ms; /* of the session; of FIN_WAIT2 or TIME_WAIT, which each segment that is answered may renew */
-    uint64_t left_ms; /* until an entry that is not ACTIVE ends */
     bool has_session;
+    bool has_age; /* not where the session is gone and TIME_WAIT has not begun */
     enum side side;
-    uint64_t serial; /* of the session */
+    uint64_t age_ms;  /* of the session; of FIN_WAIT2 or TIME_WAIT, which what is answered may renew */
+    uint64_t left_ms; /* until an entry that is not ACTIVE ends */
+    uint64_t serial;  /* of the session */
     char local[ENDPOINT_TEXT_MAX];
     char remote[ENDPOINT_TEXT_MAX];
 };
@@ -40,7 +39,6 @@ struct flow_list {
     struct flow_filter filter;
     struct flow_table table;
     struct flow_walk walk;
-    uint32_t two_msl_ms;
     uint64_t now_us; /* CLOCK_MONOTONIC */
     uint64_t passed;
 };

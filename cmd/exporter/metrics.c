@@ -432,13 +432,10 @@ static bool is_answer(const char *counter)
     return false;
 }
 
-static void print_time_wait_counter(struct metrics *metrics, const char *name, const char *what,
-                                    uint64_t value)
+static void print_time_wait_counter(struct metrics *metrics, const char *name, const char *family,
+                                    const char *what, uint64_t value)
 {
-    char family[64];
-
     if (!is_answer(name)) {
-        snprintf(family, sizeof(family), "time_wait_%s", name);
         print_one(metrics, COUNTER, family, what, value);
     }
 }
@@ -475,7 +472,8 @@ static void print_time_wait(struct metrics *metrics)
 #define TIME_WAIT_COUNTER(name, what) print_time_wait_answer(metrics, #name, view->counters.name);
 #include "core/time_wait_counter.def"
 #undef TIME_WAIT_COUNTER
-#define TIME_WAIT_COUNTER(name, what) print_time_wait_counter(metrics, #name, what, view->counters.name);
+#define TIME_WAIT_COUNTER(name, what) \
+    print_time_wait_counter(metrics, #name, "time_wait_" #name, what, view->counters.name);
 #include "core/time_wait_counter.def"
 #undef TIME_WAIT_COUNTER
 }

@@ -11,6 +11,8 @@
 
 enum {
     HOPS = 64,
+    TCP_FLAGS_AT = 13,
+    TCP_RST = 4,
     TCP_WITH_TIMESTAMPS = sizeof(struct tcphdr) + 12,
 };
 
@@ -292,6 +294,44 @@ static __always_inline int carry_out(const struct frame *frame, const struct pac
     default:
         return drop();
     }
+}
+
+/* Whether it is a RST, at a glance: the kernel's own have no IP options. */
+static __always_inline bool is_reset(const struct frame *frame)
+{
+    bool ipv4 = frame_protocol(frame) == bpf_htons(ETH_P_IP);
+    uint32_t tcp_at = ETH_HLEN + (ipv4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr));
+    uint32_t protocol_at =
+        ETH_HLEN + (ipv4 ? offsetof(struct iphdr, protocol) : offsetof(struct ipv6hdr, nexthdr));
+    uint8_t protocol = 0;
+    uint8_t flags = 0;
+
+    return frame_load(frame, protocol_at, &protocol, sizeof(protocol)) == 0 && protocol == PROTOCOL_TCP &&
+           frame_load(frame, tcp_at + TCP_FLAGS_AT, &flags, sizeof(flags)) == 0 && (flags & TCP_RST) != 0;
+}
+
+/* What is sent. A segment may have passed us just before its socket went: the kernel finds none and resets, though the
+ * entry stands. */
+static __always_inline int hold_back(const struct frame *frame)
+{
+    struct packet packet = {0};
+    struct found found = {0};
+    struct tuple tuple;
+
+    if (!is_reset(frame) || !parse(frame, &packet)) {
+        return TCX_NEXT;
+    }
+    tuple = (struct tuple){
+        .words = {packet.tuple.words[2], packet.tuple.words[3], packet.tuple.words[0], packet.tuple.words[1]},
+        .local_port = packet.tuple.remote_port,
+        .remote_port = packet.tuple.local_port,
+    };
+    struct flow_place place = flow_place_of(hash_of(&tuple), flow_groups);
+    if (!find(&found, &tuple, &place, now_ms()) || found.entry.state < FLOW_FIN_WAIT2) {
+        return TCX_NEXT;
+    }
+    count(COUNT_resets_held_back);
+    return TCX_DROP;
 }
 
 static __always_inline int respond(const struct frame *frame)

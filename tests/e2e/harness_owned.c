@@ -140,7 +140,9 @@ void owned_begin(const struct time_wait_shape *shape)
     } else {
         owned_answer(LAB_INTERFACE);
     }
-    lab_sysctl("net/ipv4/tcp_max_tw_buckets", 0);
+    if (shape->sole_owner) {
+        lab_sysctl("net/ipv4/tcp_max_tw_buckets", 0);
+    }
     lab_enter_cgroup(true);
 }
 
@@ -184,6 +186,15 @@ struct flow_entry owned_entry(const struct lab_peer *peer)
     uint32_t index = flow_table_find(&owned.table, &key);
 
     return index != FLOW_NONE ? owned.table.entries[index] : (struct flow_entry){.state = FLOW_FREE};
+}
+
+uint32_t owned_claim(const struct flow_key *key)
+{
+    uint32_t intent = FLOW_NONE;
+    uint32_t index = flow_table_claim(&owned.table, key, OWNED_SLOT, OWNED_SESSION, bed_now_ms(), &intent);
+
+    cr_assert_neq(index, FLOW_NONE);
+    return index;
 }
 
 uint32_t owned_count_entries(void)

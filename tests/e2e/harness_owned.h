@@ -30,7 +30,7 @@ void owned_load(const struct time_wait_shape *shape);
  * where it has a program as well. The kernel makes larger buffers of such packets: its windows tell. */
 void owned_go_native(void);
 
-/* Loads the programs, attaches them, and takes TIME_WAIT from the kernel. */
+/* Loads the programs, attaches them, and takes TIME_WAIT from the kernel if they are to be its sole owner. */
 void owned_begin(const struct time_wait_shape *shape);
 void owned_end(void);
 
@@ -45,6 +45,10 @@ struct flow_key owned_key(const struct lab_peer *peer);
 
 /* The entry of the hand-made peer's connection; FLOW_FREE: none. */
 struct flow_entry owned_entry(const struct lab_peer *peer);
+
+/* As a worker claims one. */
+enum { OWNED_SLOT = 3, OWNED_SESSION = 77 };
+uint32_t owned_claim(const struct flow_key *key);
 
 uint32_t owned_count_entries(void);
 struct time_wait_counters owned_counters(void);

@@ -226,3 +226,44 @@ Test(owned, is_cleaned_up_after_all_were_killed)
     cr_expect_eq(lab_sysctl_now(BUCKETS), buckets);
     bed_end();
 }
+
+/* --- Others --- */
+
+Test(owned, leaves_nothing_of_a_start_that_fails)
+{
+    unsigned buckets = lab_sysctl_now(BUCKETS);
+    uint16_t taken;
+    struct penstock_config config = {.before_exec = product_enter_cgroup};
+
+    net_listen(&taken, 1);
+    config.bind = bed_format("'127.0.0.1:%u'", taken);
+    product_configure(&config, NO_BUCKETS);
+    struct bed_process process = penstock_spawn(bed_path("penstock.yaml"), product_enter_cgroup);
+    cr_expect_eq(bed_wait(process.pid), 1);
+    cr_expect(strstr(bed_read_file(process.err), "event=time_wait mode=") != NULL);
+    product_expect_gone();
+    cr_expect_eq(lab_sysctl_now(BUCKETS), buckets);
+    bed_end();
+}
+
+/* One that fails while another lingers leaves that one's entries to be answered. */
+Test(owned, lingers_on_after_a_start_that_fails)
+{
+    uint16_t taken;
+    struct penstock_config config = {.before_exec = product_enter_cgroup};
+
+    net_listen(&taken, 1);
+    product_own(NO_BUCKETS ", two_msl: 4s");
+    owned_open(product_pins());
+    struct conversation conversation = waiting_begin(false);
+    product_stop(NULL);
+    config.bind = bed_format("'127.0.0.1:%u'", taken);
+    product_configure(&config, NO_BUCKETS ", two_msl: 4s");
+    struct bed_process process = penstock_spawn(bed_path("penstock.yaml"), product_enter_cgroup);
+    cr_expect_eq(bed_wait(process.pid), 1);
+    waiting_expect_answer(&conversation);
+    WAIT_UNTIL(access(product_pins(), F_OK) != 0);
+    WAIT_UNTIL(lab_sysctl_now(BUCKETS) != 0);
+    product_expect_gone();
+    bed_end();
+}

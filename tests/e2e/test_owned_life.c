@@ -1,10 +1,14 @@
 /* TIME_WAIT that Penstock owns outlives its processes: whoever dies or is replaced, entries live on and are answered. */
+#include <linux/capability.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <unistd.h>
 
 #include "tests/e2e/harness.h"
 #include "tests/e2e/harness_lab.h"
+#include "tests/e2e/harness_net.h"
 #include "tests/e2e/harness_owned.h"
 #include "tests/e2e/harness_product.h"
 #include "tests/e2e/harness_waiting.h"
@@ -77,6 +81,35 @@ Test(owned_life, supervisors_again_and_again)
     }
     cr_expect_eq(penstock_number("flows.time_wait"), 1);
     end();
+}
+
+static bool without_net_admin(void)
+{
+    return product_enter_cgroup() && prctl(PR_CAPBSET_DROP, CAP_NET_ADMIN, 0, 0, 0) == 0;
+}
+
+/* One that may not own TIME_WAIT takes over: from then on the kernel keeps it, and what runs goes on. */
+Test(owned_life, until_a_supervisor_may_not)
+{
+    char byte[CONVERSATION_BYTES];
+
+    begin_with(NULL);
+    penstock_kill();
+    struct bed_process process = penstock_spawn(bed_path("penstock.yaml"), without_net_admin);
+    bed.penstock = process.pid;
+    WAIT_UNTIL(strstr(bed_read_file(process.err), "event=ready") != NULL);
+    cr_assert(strstr(bed_read_file(process.err), "mode=kernel why=\"CAP_NET_ADMIN is missing\"") != NULL,
+              "%s", bed_read_file(process.err));
+    cr_expect_neq(access(product_pins(), F_OK), 0);
+    struct lab_segment more = lab_segment(&conversations[ACROSS].peer, LAB_ACK, sizeof(byte));
+    lab_send(&conversations[ACROSS].peer, &more);
+    net_read(conversations[ACROSS].server, byte, sizeof(byte));
+    struct conversation after = waiting_connect(false);
+    conversation_end(&after, END_ORPHANED);
+    cr_expect_eq(waiting_ask(&after).flags, LAB_ACK);
+    product_stop(NULL);
+    product_expect_gone();
+    bed_end();
 }
 
 Test(owned_life, without_keepers)

@@ -385,3 +385,51 @@ Test(time_wait_fuzz, frames_of_others)
     }
     finish();
 }
+
+/* A segment of peer i's that goes out: that peer is the entry's own end. */
+static int guard(uint32_t i, uint8_t flags)
+{
+    struct lab_peer peer = peer_of(i);
+    struct lab_segment segment = lab_segment(&peer, flags, 0);
+    struct run now;
+
+    now.in_length = lab_build(&peer, &segment, now.in);
+    run_program(&now, time_wait_guard(owned.time_wait));
+    cr_expect_arr_eq(now.out, now.in, now.in_length);
+    return now.verdict;
+}
+
+static void own_reversed(uint32_t i, uint8_t state)
+{
+    struct lab_peer peer = peer_of(i);
+    struct flow_key theirs = owned_key(&peer);
+    struct flow_key key = {.local_port = theirs.remote_port, .remote_port = theirs.local_port};
+    uint32_t intent = FLOW_NONE;
+
+    memcpy(key.local, theirs.remote, sizeof(key.local));
+    memcpy(key.remote, theirs.local, sizeof(key.remote));
+    uint32_t index = flow_table_claim(&owned.table, &key, 0, 0, bed_now_ms(), &intent);
+    cr_assert_neq(index, FLOW_NONE);
+    if (state != FLOW_ACTIVE) {
+        flow_table_time_wait(&owned.table, index, 0, bed_now_ms(), &intent);
+        owned.table.entries[index].state = state;
+    }
+}
+
+Test(time_wait_fuzz, resets_that_go_out_are_held_back_for_what_is_owned)
+{
+    begin();
+    for (uint32_t i = OWNED; i < OWNED + 2; i++) { /* IPv4, IPv6 */
+        cr_expect_eq(guard(i, LAB_RST | LAB_ACK), TCX_NEXT);
+        own_reversed(i, FLOW_ACTIVE);
+        cr_expect_eq(guard(i, LAB_RST | LAB_ACK), TCX_NEXT);
+        own_reversed(i + 2, FLOW_FIN_WAIT2);
+        cr_expect_eq(guard(i + 2, LAB_RST), TC_ACT_SHOT);
+        cr_expect_eq(guard(i + 2, LAB_FIN_ACK), TCX_NEXT);
+        own_reversed(i + 4, FLOW_TIME_WAIT);
+        cr_expect_eq(guard(i + 4, LAB_RST | LAB_ACK), TC_ACT_SHOT);
+        cr_expect_eq(guard(i + 4, LAB_SYN), TCX_NEXT);
+    }
+    cr_expect_eq(owned_counters().resets_held_back, 4);
+    finish();
+}

@@ -69,6 +69,13 @@ int sock_bind_source(int fd, uint8_t family, const uint8_t address[16], uint16_t
     return 0;
 }
 
+bool sock_source_toward(const struct endpoint *to, uint8_t address[16])
+{
+    SIM_CHECK(to->family == ENDPOINT_V4, "a way to nowhere");
+    memcpy(address, "\0\0\0\0\0\0\0\0\0\0\xff\xff\x7f\0\0\2", 16);
+    return sim_once_in(2);
+}
+
 enum sock_binding sock_binding(int fd)
 {
     const struct net_conn *conn = net_at(fd);

@@ -93,6 +93,10 @@ CONFIGURATION(ceiling, .sessions = 3000, .sessions_limit = 20, .backlog = 4, .by
 CONFIGURATION(scarce, .sessions = 5000, .slab = 64, .descriptors = 96, .ports = 40, .bytes_max = 5000,
               .crash_scale = 2500)
 
+/* Fewer source ports than sessions want: some wait, some go to another server, some end. */
+CONFIGURATION(exhausted, .sessions = 3000, .at_once = 100, .ports = 12, .bytes_max = 5000,
+              .crash_scale = 5000)
+
 /* Servers that refuse, do not answer or are not there. */
 CONFIGURATION(servers, .sessions = 5000, .connect_faults = 60, .bytes_max = 3000, .crash_scale = 2500)
 

@@ -250,9 +250,9 @@ Test(metrics, sweeping)
     *sweep = (struct flow_sweep){.rounds = 7, .freed = 5000, .round_ms = 120};
     flow_table_open(&table, &made);
     for (uint32_t i = 0; i < 4; i++, key.local_port++) {
-        uint32_t flow = flow_table_claim(&table, &key, 0, i, &intent);
+        uint32_t flow = flow_table_claim(&table, &key, 0, i, now_ms, &intent);
         if (i > 0) { /* 2MSL ago, and as much before as their number says; the last only now */
-            flow_table_time_wait(&table, flow, i < 3 ? now_ms - IMAGE_TWO_MSL_MS - i * 100000 : now_ms,
+            flow_table_time_wait(&table, flow, 0, i < 3 ? now_ms - IMAGE_TWO_MSL_MS - i * 100000 : now_ms,
                                  &intent);
         }
     }

@@ -22,6 +22,10 @@ static void open_table(uint64_t flows, bool owned)
     cr_assert_eq(region_create(&region, &shape), 0);
     region.header->time_wait.owned = owned;
     region.header->time_wait.two_msl_ms = owned ? TWO_MSL_MS : 0;
+    if (owned) { /* the region's own table in the place of the shared one */
+        region.flow_maps[0] = region_row(&region, TABLE_FLOW_TAGS, 0);
+        region.flow_maps[1] = region_row(&region, TABLE_FLOW_ENTRIES, 0);
+    }
     flow_table_open(&table, &region);
 }
 

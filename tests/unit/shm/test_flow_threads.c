@@ -306,6 +306,8 @@ static void open_scene(void)
     cr_assert_eq(region_create(&scene.region, &shape), 0);
     scene.region.header->time_wait.owned = 1;
     scene.region.header->time_wait.two_msl_ms = TWO_MSL_MS;
+    scene.region.flow_maps[0] = region_row(&scene.region, TABLE_FLOW_TAGS, 0); /* as if it were shared */
+    scene.region.flow_maps[1] = region_row(&scene.region, TABLE_FLOW_ENTRIES, 0);
     scene.now_ms = 1000;
     pthread_rwlockattr_init(&attributes);
     pthread_rwlockattr_setkind_np(&attributes, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);

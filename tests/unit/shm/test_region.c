@@ -393,7 +393,7 @@ Test(region, flow_maps_take_the_place_of_its_own_table)
     make_maps(maps);
     cr_assert_eq(region_use_flow_maps(&region, maps, true), 0);
     flow_table_open(&table, &region);
-    uint32_t index = flow_table_claim(&table, &some_key, 1, 7, &intent);
+    uint32_t index = flow_table_claim(&table, &some_key, 1, 7, 0, &intent);
     cr_assert_neq(index, FLOW_NONE);
     cr_expect_eq(pread(maps[0], &tag, 1, index), 1);
     cr_expect_neq(tag, 0, "it is in the map");
