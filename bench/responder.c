@@ -2,7 +2,8 @@
  * responder PINS: what the responder of a running Penstock takes for a packet, by BPF_PROG_TEST_RUN, for
  * bench/time_wait.sh. PINS is the directory of its maps and links; the table has entries in TIME_WAIT over IPv4.
  * Prints a line for each kind of packet: its name, and nanoseconds for the same packet over and over, and for one after
- * the other, each for another entry. "-": a packet that is answered becomes its answer, so it can be had only once.
+ * the other, each for another entry; first of the program for tcx, then of that for native XDP. "-": a packet that is
+ * answered becomes its answer, so it can be had only once.
  * Exit status: 0, or 2 if it could not be done.
  *
  * A single run is timed with the clock's own cost. That is taken off: what a single run of a packet that is not TCP takes
@@ -14,6 +15,7 @@
 #include <bpf/bpf.h>
 #include <dirent.h>
 #include <errno.h>
+#include <linux/bpf.h>
 #include <linux/if_ether.h>
 #include <netinet/ip.h>
 #include <netinet/tcp.h>
@@ -30,6 +32,7 @@
 #define TCX_NEXT       (-1)
 #define TCX_DROP       2
 #define TCX_REDIRECT   7
+#define XDP_NAME       "native_responde" /* as much of it as the kernel knows */
 
 struct packet {
     struct ethhdr ethernet;
@@ -38,15 +41,23 @@ struct packet {
     uint8_t options[12];
 } __attribute__((packed));
 
+enum verdict { PASSED, DROPPED, ANSWERED };
+
+struct program {
+    int fd;
+    int verdicts[ANSWERED + 1];
+    uint32_t clock_ns; /* in what a single run takes */
+};
+
 struct kind {
     const char *name;
-    uint32_t verdict;
-    bool once; /* the program changes the packet */
+    enum verdict verdict; /* a packet that is ANSWERED is not the same any more */
     void (*change)(struct packet *packet, const struct flow_entry *entry);
 };
 
 struct bench {
-    int program;
+    struct program tcx, xdp;
+    uint32_t map; /* its id: that of the entries */
     const struct flow_entry *entries;
     uint32_t entry_count;
     uint32_t *waiting; /* indexes of entries in TIME_WAIT */
@@ -127,10 +138,10 @@ static void be_fin_again(struct packet *packet, const struct flow_entry *entry)
 }
 
 static const struct kind kinds[] = {
-    {"not TCP (UDP): passed on", (uint32_t)TCX_NEXT, false, be_udp},
-    {"TCP, no entry: passed on", (uint32_t)TCX_NEXT, false, be_others},
-    {"an entry, a RST: dropped", TCX_DROP, false, be_reset},
-    {"an entry, the FIN again: an ACK", TCX_REDIRECT, true, be_fin_again},
+    {"not TCP (UDP): passed on", PASSED, be_udp},
+    {"TCP, no entry: passed on", PASSED, be_others},
+    {"an entry, a RST: dropped", DROPPED, be_reset},
+    {"an entry, the FIN again: an ACK", ANSWERED, be_fin_again},
 };
 
 #define KIND_COUNT (sizeof(kinds) / sizeof(kinds[0]))
@@ -138,7 +149,8 @@ static const struct kind kinds[] = {
 /* --- runs ----------------------------------------------------------------------------------------------- */
 
 /* Nanoseconds for one of `repeat`. */
-static uint32_t run(const struct bench *bench, const struct kind *kind, uint32_t index, uint32_t repeat)
+static uint32_t run(const struct bench *bench, const struct program *program, const struct kind *kind,
+                    uint32_t index, uint32_t repeat)
 {
     const struct flow_entry *entry = &bench->entries[bench->waiting[index % bench->waiting_count]];
     struct packet packet, out;
@@ -154,10 +166,10 @@ static uint32_t run(const struct bench *bench, const struct kind *kind, uint32_t
     fill(&packet, entry);
     kind->change(&packet, entry);
     packet.ip.check = ip_checksum(&packet);
-    int error = bpf_prog_test_run_opts(bench->program, &options);
+    int error = bpf_prog_test_run_opts(program->fd, &options);
     if (error < 0)
         die(kind->name, -error);
-    if (options.retval != kind->verdict) {
+    if ((int)options.retval != program->verdicts[kind->verdict]) {
         fprintf(stderr, "responder: %s: the verdict is %d\n", kind->name, (int)options.retval);
         exit(2);
     }
@@ -177,39 +189,42 @@ static uint32_t median(uint32_t *values, size_t count)
     return values[count / 2];
 }
 
-static uint32_t run_repeated(const struct bench *bench, const struct kind *kind)
+static uint32_t run_repeated(const struct bench *bench, const struct program *program,
+                             const struct kind *kind)
 {
     uint32_t took[REPEATED_TIMES];
 
     for (uint32_t i = 0; i < REPEATED_TIMES; i++)
-        took[i] = run(bench, kind, i, REPEAT);
+        took[i] = run(bench, program, kind, i, REPEAT);
     return median(took, REPEATED_TIMES);
 }
 
-static uint32_t run_singly(const struct bench *bench, const struct kind *kind)
+static uint32_t run_singly(const struct bench *bench, const struct program *program, const struct kind *kind)
 {
     static uint32_t took[SINGLES];
 
     for (uint32_t i = 0; i < SINGLES; i++)
-        took[i] = run(bench, kind, i, 1);
+        took[i] = run(bench, program, kind, i, 1);
     return median(took, SINGLES);
 }
 
-static void measure(const struct bench *bench)
+static void measure_clock(const struct bench *bench, struct program *program)
 {
-    uint32_t clock_ns = 0;
+    uint32_t single_ns = run_singly(bench, program, &kinds[0]);
+    uint32_t repeated_ns = run_repeated(bench, program, &kinds[0]);
 
-    for (size_t i = 0; i < KIND_COUNT; i++) {
-        char repeated[16] = "-";
-        uint32_t single_ns = run_singly(bench, &kinds[i]);
-        if (!kinds[i].once) {
-            uint32_t repeated_ns = run_repeated(bench, &kinds[i]);
-            snprintf(repeated, sizeof(repeated), "%u", repeated_ns);
-            if (i == 0)
-                clock_ns = single_ns > repeated_ns ? single_ns - repeated_ns : 0;
-        }
-        printf("%s\t%s\t%u\n", kinds[i].name, repeated, single_ns > clock_ns ? single_ns - clock_ns : 0);
-    }
+    program->clock_ns = single_ns > repeated_ns ? single_ns - repeated_ns : 0;
+}
+
+static void measure(const struct bench *bench, const struct program *program, const struct kind *kind)
+{
+    uint32_t single_ns = run_singly(bench, program, kind);
+
+    if (kind->verdict == ANSWERED)
+        printf("\t-");
+    else
+        printf("\t%u", run_repeated(bench, program, kind));
+    printf("\t%u", single_ns > program->clock_ns ? single_ns - program->clock_ns : 0);
 }
 
 /* --- what is pinned --------------------------------------------------------------------------------------- */
@@ -256,6 +271,35 @@ static int open_responder(const char *pins)
     return program;
 }
 
+static bool has_map(int fd, uint32_t map)
+{
+    uint32_t maps[64] = {0};
+    struct bpf_prog_info info = {.nr_map_ids = sizeof(maps) / sizeof(maps[0]), .map_ids = (uintptr_t)maps};
+    uint32_t length = sizeof(info);
+    bool has = false;
+
+    if (bpf_obj_get_info_by_fd(fd, &info, &length) != 0 || strcmp(info.name, XDP_NAME) != 0)
+        return false;
+    for (uint32_t i = 0; i < info.nr_map_ids && i < sizeof(maps) / sizeof(maps[0]); i++)
+        has = has || maps[i] == map;
+    return has;
+}
+
+/* It is loaded beside the other one, but attached to no veth: found by its map. */
+static int open_native_responder(const struct bench *bench)
+{
+    uint32_t id = 0;
+
+    while (bpf_prog_get_next_id(id, &id) == 0) {
+        int fd = bpf_prog_get_fd_by_id(id);
+        if (fd >= 0 && has_map(fd, bench->map))
+            return fd;
+        if (fd >= 0)
+            close(fd);
+    }
+    die("a native responder", ENOENT);
+}
+
 static void map_entries(struct bench *bench, const char *pins)
 {
     struct bpf_map_info info = {0};
@@ -270,6 +314,7 @@ static void map_entries(struct bench *bench, const char *pins)
         die("flow_entries", errno);
     bench->entries = entries;
     bench->entry_count = info.max_entries;
+    bench->map = info.id;
 }
 
 /* Shuffled, so that no entry is in a cache because of the one before. */
@@ -302,9 +347,19 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: responder PINS\n");
         return 2;
     }
-    bench.program = open_responder(argv[1]);
     map_entries(&bench, argv[1]);
     find_waiting(&bench);
-    measure(&bench);
+    bench.tcx =
+        (struct program){.fd = open_responder(argv[1]), .verdicts = {TCX_NEXT, TCX_DROP, TCX_REDIRECT}};
+    bench.xdp =
+        (struct program){.fd = open_native_responder(&bench), .verdicts = {XDP_PASS, XDP_DROP, XDP_TX}};
+    measure_clock(&bench, &bench.tcx);
+    measure_clock(&bench, &bench.xdp);
+    for (size_t i = 0; i < KIND_COUNT; i++) {
+        printf("%s", kinds[i].name);
+        measure(&bench, &bench.tcx, &kinds[i]);
+        measure(&bench, &bench.xdp, &kinds[i]);
+        printf("\n");
+    }
     return 0;
 }

@@ -50,8 +50,8 @@ memory_table() {
 }
 
 responder_table() {
-    echo "| packet | the same over and over, ns | another entry each time, ns |"
-    echo "|---|---:|---:|"
+    echo "| ns | tcx: over and over | tcx: another entry each | XDP: over and over | XDP: another entry each |"
+    echo "|---|---:|---:|---:|---:|"
     sed 's/^/| /; s/\t/ | /g; s/$/ |/' "$work/responder.tsv"
 }
 
@@ -170,7 +170,8 @@ $([ ! -s "$work/notes" ] || { echo; sort -u "$work/notes"; })
 - *Bytes*: growth of the kernel's caches, by $waits connections each way, divided by what is then in TIME_WAIT
   (\`/proc/net/sockstat\`, \`penstock status\`). They are those of \`/proc/slabinfo\`, read in \`/sys/kernel/slab\`, which
   knows the names of caches that were merged, after what is free was given back. Owned: what is left in the kernel, and 65.
-- *Nanoseconds*: the pinned program by BPF_PROG_TEST_RUN, with connections that are in the table as they are. *Over and
+- *Nanoseconds*: the programs by BPF_PROG_TEST_RUN, with connections that are in the table as they are: that for tcx is the one
+  attached, that for network cards (native XDP) is loaded beside it. *Over and
   over*: 1,000,000 runs of the same packet. *Another entry each time*: 20,000 packets, the median; each is timed alone, so
   that the clock's own cost is in it and taken off, as the first line has it. What a packet answered costs to go
   back through the interface is not in it.
