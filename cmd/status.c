@@ -84,8 +84,12 @@ static void print_flows(const struct summary *summary)
             printf("    %-20s %" PRIu64 "\n", flow_state_text(i), summary->flows[i]);
         }
     }
-    printf("  %-22s %" PRIu64 ", %" PRIu64 " to do; the last round took %s\n", "swept", view->sweep_freed,
-           summary->flows_expired, text_duration(text, view->sweep_round_ms));
+    printf("  %-22s %" PRIu64 " entries, %" PRIu64 " to do", "swept", view->sweep_freed,
+           summary->flows_expired);
+    if (view->sweep_rounds > 0) {
+        printf("; the last round took %s", text_duration(text, view->sweep_round_ms));
+    }
+    printf("\n");
     printf("  %-22s %s\n", "TIME_WAIT", time_wait_describe(text, view));
 #define TIME_WAIT_COUNTER(name, what)                                            \
     if (view->counters.name > 0) {                                               \

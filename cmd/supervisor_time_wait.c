@@ -24,7 +24,6 @@
 #include "io/interface.h"
 #include "io/log.h"
 #include "io/time_wait.h"
-#include "shm/snapshot.h"
 
 enum {
     ACK_LIMIT_MS = 500, /* as net.ipv4.tcp_invalid_ratelimit */
@@ -116,30 +115,13 @@ static void look_at_interfaces(struct supervisor *supervisor)
 
 /* --- The kernel's own ------------------------------------------------------------------------------------- */
 
-/* The key of an entry that was published; false where it stands for something else by now. */
-static bool published_key(const struct flow_table *table, uint32_t index, struct flow_key *key)
-{
-    struct flow_entry entry;
-
-    if (index >= table->groups * FLOW_GROUP ||
-        !snapshot_read(&entry, &table->entries[index], sizeof(entry)) ||
-        (entry.state != FLOW_FIN_WAIT2 && entry.state != FLOW_TIME_WAIT)) {
-        return false;
-    }
-    key->local_port = entry.local_port;
-    key->remote_port = entry.remote_port;
-    memcpy(key->local, entry.local, sizeof(key->local));
-    memcpy(key->remote, entry.remote, sizeof(key->remote));
-    return true;
-}
-
 static bool is_published(void *context, const struct flow_key *key)
 {
     const struct flow_table *table = context;
     struct flow_key same;
     uint32_t index = flow_table_find(table, key);
 
-    return index != FLOW_NONE && published_key(table, index, &same);
+    return index != FLOW_NONE && flow_table_key(table, index, &same);
 }
 
 /* Some may have been missed: those that the ring buffer had no room for, or that a dead supervisor had taken out. */
@@ -170,7 +152,7 @@ static int destroy_published(struct supervisor *supervisor)
         uint32_t count = 0;
         taken = time_wait_take_published(own->programs, indexes, SOCK_DESTROY_BATCH);
         for (uint32_t k = 0; k < taken; k++) {
-            count += published_key(&own->table, indexes[k], &keys[count]);
+            count += flow_table_key(&own->table, indexes[k], &keys[count]);
         }
         int result = sock_destroy_tuples(&own->destroy, keys, count);
         if (result < 0) {
@@ -264,6 +246,7 @@ static int own(struct supervisor *supervisor, char why[REGION_WHY_MAX])
     }
     if (result == 0) {
         result = follow_interfaces(supervisor, why);
+        result = header->time_wait.owned ? 0 : result; /* look_at_interfaces() says what one lacks by now */
     }
     if (result == 0) {
         time_wait_maps(supervisor->time_wait.programs, maps);

@@ -29,8 +29,7 @@ static bool flow_in_use(const void *context, uint32_t session_index, uint32_t in
 
 static void settle_claim(struct worker *worker)
 {
-    flow_table_settle(&worker->flows, worker->slot_index, worker->now_ms, &worker->slot->flow_claim,
-                      flow_in_use, worker);
+    flow_table_settle(&worker->flows, worker->slot_index, &worker->slot->flow_claim, flow_in_use, worker);
 }
 
 /* Undoes the transaction that was cut short and applies the completions the dead worker had not got to. */
@@ -143,8 +142,7 @@ static void give_up(struct worker *worker, struct session *session, enum close_r
         }
         relay_leave_flow(worker, session, side, fd);
         if (flow_table_owned(&worker->flows, flow, worker->slot_index, relay_index(worker, session))) {
-            flow_table_release(&worker->flows, flow, worker->slot_index, worker->now_ms,
-                               &worker->slot->flow_claim);
+            flow_table_release(&worker->flows, flow, worker->slot_index, &worker->slot->flow_claim);
         }
     }
     uint32_t generation = session->generation;

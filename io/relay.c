@@ -384,8 +384,7 @@ void relay_leave_flow(struct worker *worker, const struct session *session, enum
         return;
     }
     if (sock_is_closed(fd)) { /* the publisher came before the claim, or there was nothing to publish */
-        flow_table_release(&worker->flows, flow, worker->slot_index, worker->now_ms,
-                           &worker->slot->flow_claim);
+        flow_table_release(&worker->flows, flow, worker->slot_index, &worker->slot->flow_claim);
     } else {
         flow_table_orphan(&worker->flows, flow, worker->slot_index, worker->now_ms);
     }
@@ -405,8 +404,7 @@ static void retire_flow(struct worker *worker, const struct session *session, en
         flow_table_time_wait(&worker->flows, conn->flow, worker->slot_index, worker->now_ms,
                              &worker->slot->flow_claim);
     } else {
-        flow_table_release(&worker->flows, conn->flow, worker->slot_index, worker->now_ms,
-                           &worker->slot->flow_claim);
+        flow_table_release(&worker->flows, conn->flow, worker->slot_index, &worker->slot->flow_claim);
     }
 }
 

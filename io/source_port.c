@@ -16,7 +16,6 @@ enum {
     BORROW_TRIES = 4,     /* ports of other workers' parts */
     IDLE_MS = 120000,     /* a queue none of whose ports is taken is dropped after: more than 2MSL */
     UNBINDABLE_MS = 1000, /* an address that this machine does not have is left alone for so long */
-    LOG_EVERY_MS = 10000,
 };
 
 /* Compared as a whole: without padding. */
@@ -377,7 +376,7 @@ static void complain(struct worker *worker, const struct source_queue *queue, in
     if (worker->now_ms < worker->sources.log_after_ms) {
         return;
     }
-    worker->sources.log_after_ms = worker->now_ms + LOG_EVERY_MS;
+    worker->sources.log_after_ms = worker->now_ms + SOURCE_LOG_EVERY_MS;
     memcpy(address.bytes, queue->key.source + (queue->family == ENDPOINT_V4 ? 12 : 0),
            queue->family == ENDPOINT_V4 ? 4 : 16);
     log_line(LOG_LEVEL_ERROR, "event=source_failed source=%s error=\"%s\" what=\"other addresses are used\"",
@@ -401,7 +400,9 @@ int source_port_apply(struct worker *worker, uint32_t session_index, int fd)
     if (result == 0) {
         return 0;
     }
-    if (result != -EADDRINUSE && queue->has_source) { /* the address is not of this machine */
+    if (result == -EADDRINUSE) {
+        relay_count(worker, &worker->slot->stats.ports_refused, 1);
+    } else if (queue->has_source) { /* the address is not of this machine */
         queue->unbindable_until_ms = worker->now_ms + UNBINDABLE_MS;
         complain(worker, queue, -result);
     }

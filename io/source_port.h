@@ -19,6 +19,7 @@
 enum {
     SOURCE_CHAINS = 1024,
     SOURCE_QUEUES_MAX = 65534,
+    SOURCE_LOG_EVERY_MS = 10000,
 };
 
 struct worker;
@@ -38,7 +39,8 @@ struct source_ports {
     uint32_t queue_places;          /* of `queues` */
     uint16_t chains[SOURCE_CHAINS]; /* index of a queue and 1, by hash; 0: none */
     uint32_t turn;                  /* through the addresses of a pool */
-    uint64_t log_after_ms;
+    uint64_t log_after_ms;          /* that an address failed, that ports are exhausted */
+    uint64_t full_log_after_ms;
 };
 
 /* Before the sandbox: reads the host's range. 0 or -ENOMEM. */

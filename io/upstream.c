@@ -157,10 +157,21 @@ static void count_redispatch(struct worker *worker, const struct session *sessio
     }
 }
 
-static void count_full(struct worker *worker, uint16_t row)
+static void count_full(struct worker *worker, const struct image_pool *pool,
+                       const struct image_server *server)
 {
+    char text[ENDPOINT_TEXT_MAX];
+
     relay_count(worker, &worker->slot->stats.ports_exhausted, 1);
-    relay_count(worker, &counters_of(worker, row)->ports_exhausted, 1);
+    relay_count(worker, &counters_of(worker, server->row)->ports_exhausted, 1);
+    if (worker->now_ms >= worker->sources.full_log_after_ms) {
+        worker->sources.full_log_after_ms = worker->now_ms + SOURCE_LOG_EVERY_MS;
+        log_line(
+            LOG_LEVEL_WARNING,
+            "event=ports_exhausted pool=%s server=%s what=\"no source port is free; other servers are tried, "
+            "then sessions wait\"",
+            pool->name, endpoint_format(&server->address, text, sizeof(text)));
+    }
 }
 
 /* A server, and a source port toward it. Where no source port is free another server is chosen; where none is toward any
@@ -180,7 +191,7 @@ static const struct image_server *choose(struct worker *worker, const struct ses
             source_port_take(worker, relay_index(worker, session), pool, &server->address)) {
             return server;
         }
-        count_full(worker, server->row);
+        count_full(worker, pool, server);
         first = first != NULL ? first : server;
         full.rows[full.count++] = server->row;
     }

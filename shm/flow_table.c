@@ -138,19 +138,12 @@ static bool seize(struct flow_table *table, uint32_t index, uint32_t head, uint3
     return swap_head(&table->entries[index], head, head_busy(slot));
 }
 
-/* A BUSY entry is given back. */
-static void give_back(struct flow_table *table, uint32_t index, uint64_t now_ms)
+/* A BUSY entry is given back. It was of a connection that lived, so no program writes to it but by swapping its head. */
+static void give_back(struct flow_table *table, uint32_t index)
 {
-    struct flow_entry *entry = &table->entries[index];
-
     set_tag(table, index, 0);
     FAULT_POINT(FLOW_HIDDEN);
-    if (table->owned) {
-        set_expire(entry, (uint32_t)now_ms + FLOW_GRACE_MS);
-        set_head(entry, flow_head(FLOW_RELEASED, 0, 0, 0));
-    } else {
-        set_head(entry, flow_head(FLOW_FREE, 0, 0, 0));
-    }
+    set_head(&table->entries[index], flow_head(FLOW_FREE, 0, 0, 0));
 }
 
 static bool claim_slot(struct flow_table *table, uint32_t index, uint32_t slot, uint64_t now_ms,
@@ -244,12 +237,26 @@ uint32_t flow_table_find(const struct flow_table *table, const struct flow_key *
     return FLOW_NONE;
 }
 
-void flow_table_release(struct flow_table *table, uint32_t index, uint32_t slot, uint64_t now_ms,
-                        uint32_t *intent)
+bool flow_table_key(const struct flow_table *table, uint32_t index, struct flow_key *key)
+{
+    struct flow_entry copy;
+
+    if (index >= table->groups * FLOW_GROUP || get_tag(table, index) == 0 ||
+        !snapshot_read(&copy, &table->entries[index], sizeof(copy)) ||
+        (copy.state != FLOW_FIN_WAIT2 && copy.state != FLOW_TIME_WAIT)) {
+        return false;
+    }
+    *key = (struct flow_key){.local_port = copy.local_port, .remote_port = copy.remote_port};
+    memcpy(key->remote, copy.remote, sizeof(key->remote));
+    memcpy(key->local, copy.local, sizeof(key->local));
+    return true;
+}
+
+void flow_table_release(struct flow_table *table, uint32_t index, uint32_t slot, uint32_t *intent)
 {
     if (seize(table, index, head_active(slot), slot, intent)) {
         FAULT_POINT(FLOW_SEIZED);
-        give_back(table, index, now_ms);
+        give_back(table, index);
     }
 }
 
@@ -276,7 +283,7 @@ bool flow_table_owned(const struct flow_table *table, uint32_t index, uint32_t s
            __atomic_load_n(&table->entries[index].session_index, __ATOMIC_RELAXED) == session_index;
 }
 
-void flow_table_settle(struct flow_table *table, uint32_t slot, uint64_t now_ms, uint32_t *intent,
+void flow_table_settle(struct flow_table *table, uint32_t slot, uint32_t *intent,
                        bool (*in_use)(const void *context, uint32_t session_index, uint32_t index),
                        const void *context)
 {
@@ -291,7 +298,7 @@ void flow_table_settle(struct flow_table *table, uint32_t slot, uint64_t now_ms,
     bool unused = head == head_active(slot) && !in_use(context, session_index, index);
     /* Of an ACTIVE one the publisher may have made something meanwhile. */
     if (head == head_busy(slot) || (unused && swap_head(entry, head, head_busy(slot)))) {
-        give_back(table, index, now_ms);
+        give_back(table, index);
     }
     FAULT_POINT(FLOW_SETTLED);
     *intent = FLOW_NONE;
@@ -306,7 +313,7 @@ void flow_table_disown(struct flow_table *table, uint64_t now_ms)
         if (head == head_active(owner)) {
             (void)swap_head(entry, head, flow_head_orphaned((uint32_t)now_ms));
         } else if (owner != FLOW_PROGRAM && head == head_busy(owner)) {
-            give_back(table, index, now_ms);
+            give_back(table, index);
         }
     }
 }
@@ -366,9 +373,7 @@ static bool sweep_entry(struct flow_table *table, uint32_t index, uint32_t slot,
         set_head(entry, head);
         return false;
     }
-    set_tag(table, index, 0);
-    FAULT_POINT(FLOW_HIDDEN);
-    set_head(entry, flow_head(FLOW_FREE, 0, 0, 0));
+    give_back(table, index);
     return true;
 }
 

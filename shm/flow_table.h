@@ -10,7 +10,7 @@
  *
  * Two modes. Where the kernel keeps TIME_WAIT the table only records it. Where the table owns it, BPF programs (io/bpf)
  * work on the same words: an entry whose session ends becomes ORPHANED, and the publisher makes of it what the kernel
- * makes of the socket. What is released then rests for FLOW_GRACE_MS, since a program may still hold it.
+ * makes of the socket. What is released in TIME_WAIT rests for FLOW_GRACE_MS, since a program may still write to it.
  *
  * A worker that dies while it has an entry BUSY leaves `flow_claim` in its slot: flow_table_settle() frees what no
  * session took.
@@ -63,9 +63,11 @@ uint32_t flow_table_claim(struct flow_table *table, const struct flow_key *key, 
 /* The entry of the tuple that is ACTIVE or later; FLOW_NONE: none. */
 uint32_t flow_table_find(const struct flow_table *table, const struct flow_key *key);
 
+/* The tuple of an entry in FIN_WAIT2 or TIME_WAIT, as the publisher announced it; false where it is none any more. */
+bool flow_table_key(const struct flow_table *table, uint32_t index, struct flow_key *key);
+
 /* Frees the slot's ACTIVE entry of a connection that left no TIME_WAIT. Nothing where it is the slot's no more. */
-void flow_table_release(struct flow_table *table, uint32_t index, uint32_t slot, uint64_t now_ms,
-                        uint32_t *intent);
+void flow_table_release(struct flow_table *table, uint32_t index, uint32_t slot, uint32_t *intent);
 
 /* Leaves the slot's ACTIVE entry to the publisher, if that has not taken it: before the socket is closed. */
 void flow_table_orphan(struct flow_table *table, uint32_t index, uint32_t slot, uint64_t now_ms);
@@ -79,7 +81,7 @@ bool flow_table_owned(const struct flow_table *table, uint32_t index, uint32_t s
 
 /* Frees an entry that its worker died over: the entry of *intent, if it is the slot's and `in_use` (whether the session
  * the entry names refers to it) says no. */
-void flow_table_settle(struct flow_table *table, uint32_t slot, uint64_t now_ms, uint32_t *intent,
+void flow_table_settle(struct flow_table *table, uint32_t slot, uint32_t *intent,
                        bool (*in_use)(const void *context, uint32_t session_index, uint32_t index),
                        const void *context);
 

@@ -1,9 +1,10 @@
 /*
  * The flow table as BPF maps: the words that shm/flow_table.h describes, written by the same rules.
  *
- * A program may hold an entry when another CPU releases it. So a released slot is RELEASED for a moment before it is
- * free; an entry that has expired is not touched any more, and after the same moment its slot may be taken. Whoever
- * changes an entry in place does so by compare-and-swap from what it has seen.
+ * Whoever changes an entry does so by compare-and-swap of its first word from what was seen; a responder also notes the time
+ * and a timestamp in an entry of FIN_WAIT2 or TIME_WAIT that another CPU may be releasing. So such a slot is RELEASED for a
+ * moment before it is free; an entry that has expired is not touched any more, and after the same moment its slot may be
+ * taken.
  */
 #ifndef PENSTOCK_IO_BPF_TABLE_BPF_H
 #define PENSTOCK_IO_BPF_TABLE_BPF_H
@@ -207,8 +208,12 @@ static __always_inline bool release(const struct found *found, uint32_t now)
         return false;
     }
     *tag = 0;
-    *(volatile uint32_t *)&found->at->expire_ms = now + FLOW_GRACE_MS;
-    __sync_lock_test_and_set(head_of(found->at), head_make(FLOW_RELEASED, &found->entry));
+    bool rests = found->entry.state >= FLOW_FIN_WAIT2; /* a responder may be noting something */
+    if (rests) {
+        *(volatile uint32_t *)&found->at->expire_ms = now + FLOW_GRACE_MS;
+    }
+    __sync_lock_test_and_set(head_of(found->at),
+                             head_make(rests ? FLOW_RELEASED : FLOW_FREE, &(struct flow_entry){0}));
     return true;
 }
 

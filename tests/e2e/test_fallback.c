@@ -47,6 +47,9 @@ static void expect_kernel(const char *why, const char *time_wait, bool (*before_
     cr_assert_not_null(line, "%s", penstock_log());
     cr_expect(strstr(line, why) != NULL, "%s", line);
     cr_expect_neq(access(product_pins(), F_OK), 0);
+    const char *status = strstr(penstock_status(), "\"time_wait\":{\"mode\":\"kernel\"");
+    cr_assert_not_null(status);
+    cr_expect(strstr(status, why) != NULL, "%s", status);
     serve();
     product_stop(NULL);
     config.more = NULL;
@@ -72,7 +75,7 @@ Test(fallback, without_bpf_file_system)
 Test(fallback, serves)
 {
     cr_assert_eq(mount("none", "/sys/fs/bpf", "tmpfs", 0, NULL), 0);
-    expect_kernel("why=", NULL, product_enter_cgroup);
+    expect_kernel("", NULL, product_enter_cgroup);
 }
 
 static void unmount_cgroups(void)

@@ -144,7 +144,11 @@ Test(owned_life, without_anybody)
     cr_assert(strstr(penstock_log(), "event=taken_over") == NULL, "%s", penstock_log());
     cr_assert(strstr(penstock_log(), "event=time_wait mode=owned") != NULL, "%s", penstock_log());
     cr_expect_eq(penstock_number("flows.time_wait"), 1);
-    conversations[ACROSS].server = -1; /* it died with them */
+    cr_expect_eq(penstock_number("flows.active") + penstock_number("flows.orphaned"), 1);
+    struct lab_segment reset = lab_segment(&conversations[ACROSS].peer, LAB_RST, 0);
+    lab_tell(&conversations[ACROSS].peer, &reset); /* the kernel still closes what they had */
+    WAIT_UNTIL(penstock_number("flows.active") + penstock_number("flows.orphaned") == 0);
+    conversations[ACROSS].server = -1;
     end();
 }
 

@@ -29,7 +29,7 @@ static void begin(void)
 /* The other end of an accepted connection. */
 static uint16_t source_of(int fd, char text[INET6_ADDRSTRLEN])
 {
-    struct sockaddr_storage address;
+    struct sockaddr_storage address = {.ss_family = AF_UNSPEC};
     socklen_t length = sizeof(address);
 
     cr_assert_eq(getpeername(fd, (struct sockaddr *)&address, &length), 0);
@@ -167,6 +167,8 @@ static void exhaustion(uint16_t low)
     cr_expect_eq(penstock_number("servers.1.ports_exhausted"), 0);
     cr_expect_eq(exhausted(), 2);
     cr_expect_eq(penstock_number("stats.connect_failures"), 0);
+    cr_expect_not_null(
+        strstr(penstock_log(), bed_format("event=ports_exhausted pool=app server=127.0.0.1:%u", port_a)));
 
     int fifth = net_connect(bed.port);
     WAIT_UNTIL(penstock_number("servers.1.ports_exhausted") == 1);
@@ -355,9 +357,8 @@ Test(source_ports, a_death_forgets_no_port_that_is_in_use)
 
 enum { RANGE = 10000, CONNECTS = 60000, FIRST_CONNECTS = 9000 };
 
-static void load(uint64_t count)
+static struct bed_process start_load(uint64_t count)
 {
-    struct bed_process process;
     const char *argv[] = {bed_bench_path("load"),
                           "connect",
                           "--connect",
@@ -369,7 +370,22 @@ static void load(uint64_t count)
                           "--json",
                           NULL};
 
-    cr_assert_eq(bed_run(argv, &process), 0, "%s%s", bed_read_file(process.out), bed_read_file(process.err));
+    return bed_spawn(argv, NULL);
+}
+
+static void end_load(const struct bed_process *process)
+{
+    cr_assert_eq(bed_wait(process->pid), 0, "%s%s", bed_read_file(process->out), bed_read_file(process->err));
+}
+
+/* Every worker dies, one after the other, when about so many connections have been made. */
+static void kill_workers(unsigned workers, uint64_t connects)
+{
+    for (unsigned i = 0; i < workers; i++) {
+        WAIT_UNTIL(penstock_number("stats.connects") >= connects + i * RANGE);
+        cr_assert_eq(kill(penstock_worker(i), SIGKILL), 0);
+        WAIT_UNTIL(penstock_number(bed_format("workers.%u.deaths", i)) == 1);
+    }
 }
 
 static double busy_us(unsigned workers)
@@ -383,7 +399,7 @@ static double busy_us(unsigned workers)
 }
 
 /* `more`: who keeps TIME_WAIT. */
-static void sixty_thousand(const char *pool, const char *more)
+static void sixty_thousand(const char *pool, const char *more, bool deaths)
 {
     enum { WORKERS = 2 };
     struct bed_process origin;
@@ -398,10 +414,15 @@ static void sixty_thousand(const char *pool, const char *more)
                                              .servers = bed_format("127.0.0.1:%u", port),
                                              .pool = pool,
                                              .more = more});
-    load(FIRST_CONNECTS);
+    struct bed_process load = start_load(FIRST_CONNECTS);
+    end_load(&load);
     bed_pause_ms(1100); /* busy_us is counted once a second */
     double empty_us = busy_us(WORKERS) / FIRST_CONNECTS;
-    load(CONNECTS - FIRST_CONNECTS);
+    load = start_load(CONNECTS - FIRST_CONNECTS);
+    if (deaths) {
+        kill_workers(WORKERS, 2 * RANGE);
+    }
+    end_load(&load);
     bed_pause_ms(1100);
     double full_us = (busy_us(WORKERS) - empty_us * FIRST_CONNECTS) / (CONNECTS - FIRST_CONNECTS);
     WAIT_UNTIL(penstock_number("sessions") == 0);
@@ -410,10 +431,11 @@ static void sixty_thousand(const char *pool, const char *more)
     fprintf(
         stderr,
         "source_ports: CPU a session: %.1f us while ports are fresh, %.1f us through TIME_WAITs, ratio %.2f; "
-        "%lu ports refused, %lu borrowed, no port %lu times\n",
+        "%lu ports refused, %lu borrowed, no port %lu times, %lu without a flow entry\n",
         empty_us, full_us, full_us / empty_us, (unsigned long)refused,
         (unsigned long)json_number(status, "stats.port_fallbacks"),
-        (unsigned long)json_number(status, "stats.ports_exhausted"));
+        (unsigned long)json_number(status, "stats.ports_exhausted"),
+        (unsigned long)json_number(status, "stats.flow_failures"));
     cr_expect_eq(json_number(status, "stats.connects"), CONNECTS, "%s", status);
     cr_expect_eq(json_number(status, "stats.connect_failures"), 0);
     cr_expect_eq(json_number(status, "closes.no_source_port"), 0);
@@ -427,13 +449,29 @@ Test(source_ports, sixty_thousand_by_windows)
     begin();
     bed_write_file("/proc/sys/net/ipv4/ip_local_port_range",
                    bed_format("%u %u", WINDOW_LOW, WINDOW_LOW + RANGE - 1));
-    sixty_thousand(NULL, NULL);
+    sixty_thousand(NULL, NULL, false);
     bed_end();
 }
 
 Test(source_ports, sixty_thousand_of_bound_ports)
 {
     begin();
-    sixty_thousand(bed_format("source: { ports: %u-%u }", BOUND_LOW, BOUND_LOW + RANGE - 1), NULL);
+    sixty_thousand(bed_format("source: { ports: %u-%u }", BOUND_LOW, BOUND_LOW + RANGE - 1), NULL, false);
+    bed_end();
+}
+
+Test(source_ports, sixty_thousand_by_windows_through_deaths)
+{
+    begin();
+    bed_write_file("/proc/sys/net/ipv4/ip_local_port_range",
+                   bed_format("%u %u", WINDOW_LOW, WINDOW_LOW + RANGE - 1));
+    sixty_thousand(NULL, NULL, true);
+    bed_end();
+}
+
+Test(source_ports, sixty_thousand_of_bound_ports_through_deaths)
+{
+    begin();
+    sixty_thousand(bed_format("source: { ports: %u-%u }", BOUND_LOW, BOUND_LOW + RANGE - 1), NULL, true);
     bed_end();
 }

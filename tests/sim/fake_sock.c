@@ -107,6 +107,7 @@ void sock_replace(int fd, int by)
     conn->window_low = conn->window_high = 0;
     store_point();
     close_conn(other);
+    net.count -= other->id == net.count; /* it was nobody's: its place is free */
     store_point();
 }
 

@@ -105,13 +105,13 @@ Test(flow_table, a_claim_is_found_and_owned_until_released)
     cr_expect_not(flow_table_owned(&table, index, 2, 8));
     cr_expect_not(flow_table_owned(&table, FLOW_NONE, 2, 7));
     cr_expect_not(flow_table_owned(&table, table.groups * FLOW_GROUP, 2, 7));
-    flow_table_release(&table, index, 1, 0, &intent);
+    flow_table_release(&table, index, 1, &intent);
     cr_expect_eq(find(7), index, "another slot's");
-    flow_table_release(&table, index, 2, 0, &intent);
+    flow_table_release(&table, index, 2, &intent);
     cr_expect_eq(find(7), FLOW_NONE);
     cr_expect_not(flow_table_owned(&table, index, 2, 7));
     cr_expect_eq(count_free(0), MAKE_FLOWS);
-    flow_table_release(&table, index, 2, 0, &intent);
+    flow_table_release(&table, index, 2, &intent);
     cr_expect_eq(count_free(0), MAKE_FLOWS, "nobody's");
 }
 
@@ -121,7 +121,7 @@ Test(flow_table, a_claim_leaves_nothing_of_the_entry_before)
 
     uint32_t index = claim(7, 2);
     memset((char *)&table.entries[index] + 12, 0xee, 20);
-    flow_table_release(&table, index, 2, 0, &intent);
+    flow_table_release(&table, index, 2, &intent);
     cr_assert_eq(claim(7, 2), index);
     cr_expect_eq(memcmp((char *)&table.entries[index] + 12, (const char *)&blank + 12, 20), 0);
     cr_expect_eq(table.entries[index].flags, 0);
@@ -181,7 +181,7 @@ Test(flow_table, at_60_percent_hardly_any_claim_fails)
     for (uint32_t n = 0; n < 3 * LOAD; n++) {
         uint32_t *index = &indices[n % LOAD];
         if (n >= LOAD && *index != FLOW_NONE) {
-            flow_table_release(&table, *index, 0, 0, &intent);
+            flow_table_release(&table, *index, 0, &intent);
         }
         *index = claim(n, 0);
         failed += *index == FLOW_NONE;
@@ -216,7 +216,7 @@ static void program_leaves(uint32_t index, enum flow_state state, uint64_t expir
 {
     struct flow_entry *entry = &table.entries[index];
 
-    if (state == FLOW_RELEASED) {
+    if (!flow_state_lives((uint8_t)state)) {
         __atomic_store_n(&table.tags[index], 0, __ATOMIC_RELEASE);
     }
     __atomic_store_n(&entry->expire_ms, (uint32_t)expire_ms, __ATOMIC_RELAXED);
@@ -231,7 +231,7 @@ static bool program_ends(uint32_t index, enum flow_state state, uint64_t now_ms)
     if (!program_seizes(index, &head)) {
         return false;
     }
-    program_leaves(index, state, now_ms + (state == FLOW_RELEASED ? FLOW_GRACE_MS : TWO_MSL_MS));
+    program_leaves(index, state, now_ms + TWO_MSL_MS);
     return true;
 }
 
@@ -242,14 +242,12 @@ static void expect_state(uint32_t index, enum flow_state state)
     cr_expect_eq(table.tags[index] != 0, flow_state_lives((uint8_t)state));
 }
 
-/* Released: rests for the grace where a program may hold it. */
-static void expect_released(uint32_t index, bool owned, uint64_t now_ms)
+static void expect_released(uint32_t index)
 {
-    expect_state(index, owned ? FLOW_RELEASED : FLOW_FREE);
+    expect_state(index, FLOW_FREE);
     cr_expect_eq(find(SESSION), FLOW_NONE);
     cr_expect_not(flow_table_owned(&table, index, SLOT, SESSION));
-    cr_expect_eq(count_free(now_ms), owned ? MAKE_FLOWS - 1 : MAKE_FLOWS);
-    cr_expect_eq(count_free(now_ms + FLOW_GRACE_MS), MAKE_FLOWS);
+    cr_expect_eq(count_free(0), MAKE_FLOWS);
 }
 
 /* Where the kernel keeps TIME_WAIT: passive close, reset, abort. */
@@ -257,8 +255,8 @@ Test(flow_rows, kernel_release)
 {
     uint32_t index = begin_row(false);
 
-    flow_table_release(&table, index, SLOT, 5000, &intent);
-    expect_released(index, false, 5000);
+    flow_table_release(&table, index, SLOT, &intent);
+    expect_released(index);
 }
 
 /* An active close, and one by timeout. */
@@ -270,7 +268,7 @@ Test(flow_rows, kernel_time_wait)
     expect_state(index, FLOW_TIME_WAIT);
     cr_expect_eq(sweep_round(1, 5000 + FLOW_TWO_MSL_MS - 1), 0);
     cr_expect_eq(sweep_round(1, 5000 + FLOW_TWO_MSL_MS), 1);
-    expect_released(index, false, 0);
+    expect_released(index);
 }
 
 Test(flow_rows, owned_active_close_before_the_session_ends)
@@ -280,7 +278,7 @@ Test(flow_rows, owned_active_close_before_the_session_ends)
     cr_expect(program_ends(index, FLOW_TIME_WAIT, 5000));
     cr_expect_not(flow_table_owned(&table, index, SLOT, SESSION));
     flow_table_orphan(&table, index, SLOT, 5000);
-    flow_table_release(&table, index, SLOT, 5000, &intent);
+    flow_table_release(&table, index, SLOT, &intent);
     expect_state(index, FLOW_TIME_WAIT);
     cr_expect_eq(sweep_round(1, 5000 + TWO_MSL_MS), 0, "not yet: a program may hold it");
     cr_expect_eq(sweep_round(1, 5000 + TWO_MSL_MS + FLOW_GRACE_MS), 1);
@@ -290,7 +288,7 @@ Test(flow_rows, owned_active_close_before_the_session_ends)
 Test(flow_rows, owned_close_before_the_kernels_end)
 {
     for (int released = 0; released < 2; released++) {
-        enum flow_state end = released ? FLOW_RELEASED : FLOW_FIN_WAIT2;
+        enum flow_state end = released ? FLOW_FREE : FLOW_FIN_WAIT2;
         uint32_t index = begin_row(true);
         flow_table_orphan(&table, index, SLOT, 5000);
         expect_state(index, FLOW_ORPHANED);
@@ -303,15 +301,33 @@ Test(flow_rows, owned_close_before_the_kernels_end)
     }
 }
 
+/* Only of one that has a TIME_WAIT of the kernel's beside it. */
+Test(flow_rows, owned_tuple_of_what_was_published)
+{
+    struct flow_key expected = key_make(SESSION);
+    struct flow_key key;
+    uint32_t index = begin_row(true);
+
+    cr_expect_not(flow_table_key(&table, index, &key));
+    flow_table_orphan(&table, index, SLOT, 5000);
+    cr_expect_not(flow_table_key(&table, index, &key));
+    cr_expect(program_ends(index, FLOW_FIN_WAIT2, 5000));
+    cr_expect(flow_table_key(&table, index, &key));
+    cr_expect_eq(memcmp(&key, &expected, sizeof(key)), 0);
+    program_leaves(index, FLOW_RELEASED, 6000);
+    cr_expect_not(flow_table_key(&table, index, &key));
+    cr_expect_not(flow_table_key(&table, UINT32_MAX, &key));
+}
+
 /* LAST_ACK, RST, abort while the session is there. */
 Test(flow_rows, owned_other_end_before_the_session_ends)
 {
     uint32_t index = begin_row(true);
 
-    cr_expect(program_ends(index, FLOW_RELEASED, 5000));
+    cr_expect(program_ends(index, FLOW_FREE, 5000));
     cr_expect_not(flow_table_owned(&table, index, SLOT, SESSION));
     flow_table_orphan(&table, index, SLOT, 5000);
-    expect_released(index, true, 5000);
+    expect_released(index);
 }
 
 /* A connection that had ended when it was accepted: no transition is to come. */
@@ -319,9 +335,8 @@ Test(flow_rows, owned_claim_of_a_dead_socket)
 {
     uint32_t index = begin_row(true);
 
-    flow_table_release(&table, index, SLOT, 5000, &intent);
-    expect_released(index, true, 5000);
-    cr_expect_neq(claim_at(SESSION, SLOT, 5000), index, "it rests");
+    flow_table_release(&table, index, SLOT, &intent);
+    expect_released(index);
 }
 
 /* The publisher never comes. */
@@ -351,18 +366,19 @@ Test(flow_rows, owned_of_a_region_that_is_gone)
     cr_expect(program_ends(kept, FLOW_TIME_WAIT, 1000));
     flow_table_disown(&table, 2000);
     expect_state(active, FLOW_ORPHANED);
-    expect_state(busy, FLOW_RELEASED);
+    expect_state(busy, FLOW_FREE);
     cr_expect_eq(table.entries[held].state, FLOW_BUSY);
     expect_state(kept, FLOW_TIME_WAIT);
 }
 
-/* What was released rests, is then as good as free, and stays so for as long as nobody takes it. */
+/* What was released in TIME_WAIT rests, is then as good as free, and stays so for as long as nobody takes it. */
 Test(flow_rows, owned_rest)
 {
     uint32_t index = begin_row(true);
     uint32_t head = flow_head(FLOW_RELEASED, 0, 0, 0);
 
-    flow_table_release(&table, index, SLOT, 5000, &intent);
+    cr_expect(program_ends(index, FLOW_TIME_WAIT, 4000));
+    program_leaves(index, FLOW_RELEASED, 5000 + FLOW_GRACE_MS);
     uint32_t expire_ms = table.entries[index].expire_ms;
     cr_expect_eq(expire_ms, 5000 + FLOW_GRACE_MS);
     cr_expect_not(flow_is_takeable(head, expire_ms, 5000));
@@ -495,7 +511,7 @@ static bool in_use(const void *context, uint32_t session_index, uint32_t index)
 
 static void settle(const uint32_t *used)
 {
-    flow_table_settle(&table, SLOT, 5000, &intent, in_use, used);
+    flow_table_settle(&table, SLOT, &intent, in_use, used);
     cr_expect_eq(intent, FLOW_NONE);
 }
 
@@ -535,7 +551,7 @@ static void settle_after_a_death(bool owned)
         }
         uint8_t tag = table.tags[index];
         settle(&used);
-        enum flow_state expected = cases[i].freed ? (owned ? FLOW_RELEASED : FLOW_FREE) : cases[i].state;
+        enum flow_state expected = cases[i].freed ? FLOW_FREE : cases[i].state;
         cr_expect_eq(entry->state, expected, "%s", cases[i].what);
         cr_expect_eq(table.tags[index], cases[i].freed ? 0 : tag, "%s", cases[i].what);
     }
@@ -584,7 +600,7 @@ Test(flow_table, settle_without_an_intent)
     intent = FLOW_NONE;
     settle(&index);
     intent = table.groups * FLOW_GROUP; /* damaged */
-    flow_table_settle(&table, SLOT, 0, &intent, in_use, &index);
+    flow_table_settle(&table, SLOT, &intent, in_use, &index);
     cr_expect_eq(find(SESSION), index);
 }
 

@@ -258,9 +258,9 @@ static void worker_claim_dead(struct actor *worker, uint32_t n)
     scene.claimed++;
     scene.released++;
     if (rng_chance(&worker->rng, 50)) {
-        flow_table_release(&worker->table, index, worker->number, scene.now_ms, &worker->intent);
+        flow_table_release(&worker->table, index, worker->number, &worker->intent);
     } else { /* a death, which nobody's session refers to */
-        flow_table_settle(&worker->table, worker->number, scene.now_ms, &worker->intent, in_use, worker);
+        flow_table_settle(&worker->table, worker->number, &worker->intent, in_use, worker);
     }
 }
 
@@ -286,7 +286,7 @@ static void *worker_run(void *argument)
             worker_claim_dead(worker, next++);
         }
         if (rng_chance(&worker->rng, 5)) { /* a death, and an intent that may be an old one */
-            flow_table_settle(&worker->table, worker->number, scene.now_ms, &worker->intent, in_use, worker);
+            flow_table_settle(&worker->table, worker->number, &worker->intent, in_use, worker);
         }
     }
     for (uint32_t place = 0; place < HOLD; place++) {

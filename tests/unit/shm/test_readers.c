@@ -221,7 +221,7 @@ static void *write_flows(void *argument)
     for (uint32_t n = 0; n < LIVES; n++) {
         struct flow_key key = key_of(n);
         if (n >= LIVE) {
-            flow_table_release(&table, indices[n % LIVE], SLOT, 0, &intent);
+            flow_table_release(&table, indices[n % LIVE], SLOT, &intent);
         }
         indices[n % LIVE] = flow_table_claim(&table, &key, SLOT, n, 0, &intent);
     }
