@@ -366,7 +366,7 @@ help:
 	@echo 'make bench-pauses    how long a client waits for kills, reloads, upgrades'
 	@echo 'make bench-scale     100,000 sessions at once: memory, CPU, adoption, to bench/SCALING.md'
 	@echo 'make bench-scrapes   of that only what scrapes do to traffic; prints only'
-	@echo 'make bench-time-wait what owned TIME_WAIT costs and saves, to bench/TIME_WAIT.md; bench-time-wait-quick: a minute, prints only'
+	@echo 'make bench-time-wait what owned TIME_WAIT costs and saves, to bench/TIME_WAIT.md; bench-time-wait-quick: shorter, prints only'
 	@echo 'make doc             check the links of all documents'
 	@echo 'make install         PREFIX=$(PREFIX) DESTDIR='
 	@echo 'make deps            install missing packages (also deps-test, deps-tidy, deps-fuzz, deps-bench)'

@@ -4,7 +4,7 @@
 # fills, bulk with and without the responder, short connections. Prints the figures and writes bench/TIME_WAIT.md.
 #
 # usage: bench/time_wait.sh BUILD           in less than 6 minutes
-#        bench/time_wait.sh BUILD --quick   fewer and shorter, in a minute; prints only
+#        bench/time_wait.sh BUILD --quick   fewer and shorter, in one to two minutes; prints only
 # environment: ROUNDS=5 SECONDS_EACH=2; KEEP=DIR keeps raw values, configurations and logs
 #
 # What is measured has one worker on CPU 0 and a network namespace of its own (a place), joined by a veth pair to this
