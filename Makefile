@@ -82,8 +82,8 @@ objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 LAYERS       = cmd config io shm core
 NOT_BUILT    = cmd/main.c $(if $(BPF),io/time_wait_absent.c,io/time_wait.c io/time_wait_attach.c)
 LIB_SRCS    := $(filter-out $(NOT_BUILT),$(foreach d,$(LAYERS),$(call sources,$d)))
-BENCH_MAINS := $(wildcard bench/origin.c bench/load.c bench/floor.c)
-BENCH_SRCS  := $(filter-out $(BENCH_MAINS),$(wildcard bench/*.c))
+BENCH_MAINS := $(wildcard bench/origin.c bench/load.c bench/floor.c bench/connects.c $(if $(BPF),bench/responder.c))
+BENCH_SRCS  := $(filter-out $(BENCH_MAINS) bench/responder.c,$(wildcard bench/*.c))
 BPF_TESTS   := tests/e2e/test_time_wait% tests/e2e/test_owned% $(addprefix tests/e2e/harness_,owned.c closes.c waiting.c)
 HARNESS     := $(filter-out $(if $(BPF),,$(BPF_TESTS)),$(wildcard tests/e2e/harness*.c))
 
@@ -310,6 +310,12 @@ bench-scale bench-scrapes: deps
 	@$(MAKE) all
 	@bench/scale.sh $(BUILD) $(if $(filter %-scrapes,$@),--scrapes)
 
+# ROUNDS=5 SECONDS_EACH=2 KEEP=DIR: bench/time_wait.sh
+.PHONY: bench-time-wait bench-time-wait-quick
+bench-time-wait bench-time-wait-quick: deps deps-bench
+	@$(MAKE) all
+	@bench/time_wait.sh $(BUILD) $(if $(filter %-quick,$@),--quick)
+
 ifeq ($(wildcard cmd/main.c),)
 install:
 	@echo "install: nothing there yet"
@@ -360,6 +366,7 @@ help:
 	@echo 'make bench-pauses    how long a client waits for kills, reloads, upgrades'
 	@echo 'make bench-scale     100,000 sessions at once: memory, CPU, adoption, to bench/SCALING.md'
 	@echo 'make bench-scrapes   of that only what scrapes do to traffic; prints only'
+	@echo 'make bench-time-wait what owned TIME_WAIT costs and saves, to bench/TIME_WAIT.md; bench-time-wait-quick: shorter, prints only'
 	@echo 'make doc             check the links of all documents'
 	@echo 'make install         PREFIX=$(PREFIX) DESTDIR='
 	@echo 'make deps            install missing packages (also deps-test, deps-tidy, deps-fuzz, deps-bench)'

@@ -1,7 +1,7 @@
-# For the scripts of bench/: what they start and how they end it. Sourced.
+# For the scripts of bench/: what they start, what it takes, and how they end it. Sourced.
 #
 # started[PID] is what runs there; names that begin with `penstock` are supervisors. The script sets work, its directory.
-# shellcheck shell=bash disable=SC2154
+# shellcheck shell=bash disable=SC2154,SC2034
 declare -A started
 
 # note TEXT...: for the reader and for the results.
@@ -40,6 +40,23 @@ end() {
         wait "$each" 2>/dev/null || true
         unset "started[$each]"
     done
+}
+
+# sample PID...: now_us, cpu_ns of all their threads, and idle_us of the machine. Only built-ins, so that sampling costs
+# little of what it measures. What is not idle is exact; the ticks of user and system are a statistic. Waiting for
+# io_uring counts as iowait, so that is idle too; stolen time is not ours.
+ticks_us=$((1000000 / $(getconf CLK_TCK)))
+sample() {
+    local process file ns _ idle iowait steal
+    now_us=${EPOCHREALTIME/[.,]/}
+    cpu_ns=0
+    for process in "$@"; do
+        for file in "/proc/$process"/task/*/schedstat; do
+            read -r ns _ <"$file" && cpu_ns=$((cpu_ns + ns))
+        done
+    done
+    read -r _ _ _ _ idle iowait _ _ steal _ </proc/stat
+    idle_us=$(((idle + iowait + steal) * ticks_us))
 }
 
 # value KEY FILE: that key's value in one line of JSON.

@@ -50,23 +50,6 @@ trap 'exit 130' INT TERM
 
 # --- measuring ----------------------------------------------------------------------------------------------
 
-# sample PID...: now_us, cpu_ns of all their threads, and idle_us of the machine. Only built-ins, so that sampling costs
-# little of what it measures. What is not idle is exact; the ticks of user and system are a statistic. Waiting for
-# io_uring counts as iowait, so that is idle too; stolen time is not ours.
-ticks_us=$((1000000 / $(getconf CLK_TCK)))
-sample() {
-    local process file ns _ idle iowait steal
-    now_us=${EPOCHREALTIME/[.,]/}
-    cpu_ns=0
-    for process in "$@"; do
-        for file in "/proc/$process"/task/*/schedstat; do
-            read -r ns _ <"$file" && cpu_ns=$((cpu_ns + ns))
-        done
-    done
-    read -r _ _ _ _ idle iowait _ _ steal _ </proc/stat
-    idle_us=$(((idle + iowait + steal) * ticks_us))
-}
-
 # load_begin NAME TARGET_PORT PREFIX MODE ARGS...: starts load in the background, sets loader to its process and phases
 # to the descriptor that tells when the clock starts and stops. PREFIX: how it is started.
 load_begin() {

@@ -71,18 +71,6 @@ started[$!]=watchdog
 
 # --- measuring ----------------------------------------------------------------------------------------------
 
-# sample: now_us, and cpu_ns of all Penstock's threads.
-sample() {
-    local process file ns _
-    now_us=${EPOCHREALTIME/[.,]/}
-    cpu_ns=0
-    for process in $processes; do
-        for file in "/proc/$process"/task/*/schedstat; do
-            read -r ns _ <"$file" && cpu_ns=$((cpu_ns + ns))
-        done
-    done
-}
-
 # KiB of user memory of Penstock's processes; pages they share are counted once, pages of files not at all.
 pss_kib() {
     local each files=()
@@ -238,10 +226,12 @@ exchanges() {
     shift 3
     load_begin pingpong "$to" pingpong --size 64 --source-range 127.0.200.1-127.0.200.10 "$@"
     completed_0=$completed
-    sample
+    # shellcheck disable=SC2086 # a list
+    sample $processes
     cpu_0=$cpu_ns now_0=$now_us
     phase pingpong finishing
-    sample
+    # shellcheck disable=SC2086 # a list
+    sample $processes
     load_end pingpong
     awk -v what="$label	$workers	$sessions" -v cpu=$((cpu_ns - cpu_0)) -v n=$((completed - completed_0)) -v us=$((now_us - now_0)) \
         -v p50="$(value latency_p50_us "$work/pingpong.json")" -v p99="$(value latency_p99_us "$work/pingpong.json")" 'BEGIN {
@@ -362,10 +352,12 @@ costs() {
 # idle_cpu SESSIONS SECONDS: CPU of Penstock while all are idle, in percent of one CPU.
 idle_cpu() {
     local cpu_0 now_0
-    sample
+    # shellcheck disable=SC2086 # a list
+    sample $processes
     cpu_0=$cpu_ns now_0=$now_us
     sleep "$2"
-    sample
+    # shellcheck disable=SC2086 # a list
+    sample $processes
     awk -v cpu=$((cpu_ns - cpu_0)) -v us=$((now_us - now_0)) -v what="$1" \
         'BEGIN {printf "%s\t%.2f\n", what, cpu / us / 10}' >>"$work/idle_cpu.tsv"
 }
