@@ -15,6 +15,7 @@ finish() {
     trap - EXIT INT TERM
     for pid in "${pids[@]}"; do kill -INT "$pid" 2>/dev/null; done
     for pid in "${pids[@]}"; do wait "$pid" 2>/dev/null; done
+    "$penstock" stop --now -n demo 2>/dev/null # who answers for its TIME_WAITs
     rm -rf "$work"
     echo "demo: everything has ended"
 }
@@ -61,7 +62,7 @@ for _ in $(seq 100); do
     kill -0 "$supervisor" 2>/dev/null || { cat "$work/penstock.log" >&2; die "Penstock did not start"; }
     sleep 0.1
 done
-grep -h -e event=kernel -e event=ready "$work/penstock.log" | sed 's/^/   /'
+grep -h -e event=kernel -e event=time_wait -e event=ready "$work/penstock.log" | sed 's/^/   /'
 
 echo
 echo "== 100 verified streams at a time for 6 s, some readers slow; a worker is killed (SIGKILL) after 3 s"

@@ -36,6 +36,7 @@ name=pauses-$$
 cat >"$work/penstock.yaml" <<YAML
 name: $name
 workers: 1
+time_wait: { mode: kernel }
 limits: { sessions: 9000, buffers: 64MiB }
 log: { level: warning, access: off }
 listeners:

@@ -32,6 +32,7 @@ for name in with without; do
     cat >"$work/$name.yaml" <<YAML
 name: price-$name-$$
 workers: 1
+time_wait: { mode: kernel }
 log: { level: warning, access: off }
 listeners:
   - { name: bench, bind: "127.0.0.1:${port[$name]}", routes: [ { pool: origin } ] }

@@ -43,6 +43,7 @@ penstock_spin_config() {
     cat <<YAML
 name: bench-$$-spin
 workers: 1
+time_wait: { mode: kernel }
 spin: 100us
 limits: { sessions: 100, buffers: 4MiB }
 log: { level: info, access: off }
@@ -57,6 +58,7 @@ penstock_config() {
     cat <<YAML
 name: bench-$$
 workers: 1
+time_wait: { mode: kernel }
 limits: { sessions: $sessions, buffers: 64MiB }
 log: { level: info, access: off }
 listeners:

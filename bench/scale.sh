@@ -180,6 +180,7 @@ start() {
     cat >"$work/penstock.yaml" <<YAML
 name: scale-$$
 workers: $1
+time_wait: { mode: kernel }
 limits: { sessions: $(($1 * per_worker)), buffers: $(($1 * 24))MiB }
 log: { level: info, access: off }
 listeners:

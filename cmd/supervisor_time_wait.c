@@ -31,6 +31,7 @@ enum {
     LOOK_EVERY_US = 1000000, /* for interfaces that came or went */
     DESTROY_EVERY_MS = 50,
     DESTROY_BATCHES = 64, /* at once; workers and signals wait meanwhile, 30 ms */
+    LOOKS_A_CLAIM = 10,   /* one in a second */
     LINGER_MAX = 4,       /* times 2MSL: segments that come again prolong an entry */
 };
 
@@ -417,27 +418,33 @@ static bool runs_again(const char *name, bool remove, const char *pins)
     return again;
 }
 
-/* Waits until the last entry has expired or a signal asks to end, then removes the programs. */
+/* Whether a signal asks to end, or somebody has removed the pins; waits for that. */
+static bool is_told_to_end(const char *pins)
+{
+    const struct timespec pause = {.tv_nsec = 100000000};
+    sigset_t signals;
+
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGQUIT);
+    return sigtimedwait(&signals, NULL, &pause) > 0 || access(pins, F_OK) != 0;
+}
+
+/* Waits until the last entry has expired or somebody asks to end, then removes the programs. */
 static _Noreturn void linger(struct supervisor *supervisor, int parent)
 {
     const struct region_time_wait *state = &supervisor->region.header->time_wait;
-    const struct timespec pause = {.tv_sec = 1};
     const char *name = supervisor->image->name;
-    uint64_t seconds = (uint64_t)LINGER_MAX * state->two_msl_ms / 1000;
-    bool ended = false;
-    sigset_t signals;
+    uint64_t until_us = clock_now_us() + (uint64_t)LINGER_MAX * state->two_msl_ms * 1000;
 
     (void)prctl(PR_SET_NAME, "time_wait", 0, 0, 0);
     (void)kin_wait_end(parent, -1);                   /* it has the claim until then */
     (void)region_confine_reader(&supervisor->region); /* buffers are nobody's any more */
     detach();
-    sigemptyset(&signals);
-    sigaddset(&signals, SIGTERM);
-    sigaddset(&signals, SIGINT);
-    sigaddset(&signals, SIGQUIT);
-    for (uint64_t i = 0; i < seconds && !ended && any_waits(&supervisor->region); i++) {
-        ended = sigtimedwait(&signals, NULL, &pause) > 0 || access(state->pins, F_OK) != 0;
-        if (runs_again(name, false, state->pins)) {
+    for (int i = 1;
+         any_waits(&supervisor->region) && clock_now_us() < until_us && !is_told_to_end(state->pins); i++) {
+        if (i % LOOKS_A_CLAIM == 0 && runs_again(name, false, state->pins)) {
             _exit(EXIT_SUCCESS);
         }
     }

@@ -23,6 +23,12 @@ static const char * or (const char *given, const char *otherwise)
     return given != NULL ? given : otherwise;
 }
 
+/* Where a machine lets it, TIME_WAIT would be owned: on interfaces that are not a test's own, and longer than it lasts. */
+static const char *time_wait_of(const struct penstock_config *config)
+{
+    return strstr(or (config->more, ""), "time_wait:") != NULL ? "" : "time_wait: { mode: kernel }\n";
+}
+
 const char *penstock_configure(const struct penstock_config *config)
 {
     const char *path = bed_path("penstock.yaml");
@@ -39,7 +45,7 @@ const char *penstock_configure(const struct penstock_config *config)
                          "%s"
                          "pools:\n"
                          "  - { name: app, servers: [ %s ], %s }\n"
-                         "%s%s",
+                         "%s%s%s",
                          bed.name, config->workers > 0 ? config->workers : 2, geteuid() == 0 ? "user: " : "",
                          geteuid() == 0 ? or (config->user, "nobody") : "",
                          or (config->limits, "sessions: 2000, buffers: 64MiB"),
@@ -47,7 +53,7 @@ const char *penstock_configure(const struct penstock_config *config)
                          or (config->log, bed_format("access: %s", bed_path("access.log"))),
                          or (config->bind, bed_format("127.0.0.1:%u", bed.port)), or (config->listener, ""),
                          or (config->more_listeners, ""), config->servers, or (config->pool, "retries: 3"),
-                         or (config->more_pools, ""), or (config->more, "")));
+                         or (config->more_pools, ""), or (config->more, ""), time_wait_of(config)));
     return path;
 }
 

@@ -61,10 +61,8 @@ void product_configure(struct penstock_config *config, const char *time_wait)
     if (config->limits == NULL) {
         config->limits = PRODUCT_LIMITS;
     }
-    if (time_wait != NULL) {
-        config->more =
-            bed_format("time_wait: { %s }\n%s", time_wait, config->more != NULL ? config->more : "");
-    }
+    config->more = bed_format("time_wait: { %s }\n%s", time_wait != NULL ? time_wait : "mode: auto",
+                              config->more != NULL ? config->more : "");
     penstock_configure(config);
 }
 

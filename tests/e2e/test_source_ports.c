@@ -514,11 +514,11 @@ Test(owned_ports, sixty_thousand_by_windows)
 
 Test(owned_ports, sixty_thousand_of_bound_ports_beside_the_kernel)
 {
-    sixty_thousand_owned(bound_ports(), NULL, false);
+    sixty_thousand_owned(bound_ports(), "time_wait: { mode: auto }", false);
 }
 
 Test(owned_ports, sixty_thousand_by_windows_through_deaths)
 {
     use_windows();
-    sixty_thousand_owned(NULL, NULL, true);
+    sixty_thousand_owned(NULL, "time_wait: { mode: auto }", true);
 }
