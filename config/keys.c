@@ -18,6 +18,7 @@
 #define BACKLOG_DEFAULT     4096u
 #define WATCHDOG_DEFAULT_MS (10u * 1000)
 #define RETRIES_DEFAULT     3u
+#define EXPORTER_DEFAULT    "127.0.0.1:9464"
 
 #define SCHEMA(table)                                                \
     {                                                                \
@@ -522,9 +523,19 @@ static CONFIG_READER(read_exporter_listen)
 }
 
 static const struct config_key exporter_keys[] = {
-    {.name = "listen", .example = "listen: 127.0.0.1:9464", .read = read_exporter_listen},
+    {.name = "listen", .read = read_exporter_listen},
 };
 static const struct config_schema exporter_schema = SCHEMA(exporter_keys);
+
+static CONFIG_READER(read_exporter)
+{
+    struct config_draft *draft = target;
+    struct config_why why;
+
+    draft->exporter_place = value->place;
+    (void)config_value_address(EXPORTER_DEFAULT, &draft->head.exporter, &why);
+    config_read_mapping(reader, key, value, target);
+}
 
 static CONFIG_READER(read_two_msl)
 {
@@ -684,7 +695,7 @@ static const struct config_key top_keys[] = {
     },
     {.name = "listeners", .example = "listeners: [ ... ]", .read = read_listeners},
     {.name = "pools", .example = "pools: [ ... ]", .read = read_pools},
-    {.name = "exporter", .read = config_read_mapping, .schema = &exporter_schema},
+    {.name = "exporter", .read = read_exporter, .schema = &exporter_schema},
     {.name = "time_wait", .read = config_read_mapping, .schema = &time_wait_schema},
     {.name = "sessions", .refusal = "it belongs to 'limits'"},
     {.name = "buffers", .refusal = "it belongs to 'limits'"},

@@ -46,6 +46,17 @@ Test(config_accept, defaults)
     free(image);
 }
 
+Test(config_accept, an_exporter_is_for_this_machine_unless_told_otherwise)
+{
+    struct image *image = parse_accept(PARSE_REST "exporter: {}\n");
+    const uint8_t loopback[] = {127, 0, 0, 1};
+
+    cr_expect_eq(image->exporter.family, ENDPOINT_V4);
+    cr_expect_arr_eq(image->exporter.bytes, loopback, sizeof(loopback));
+    cr_expect_eq(image->exporter.port, 9464);
+    free(image);
+}
+
 Test(config_accept, every_key_of_the_top_level)
 {
     struct image *image = parse_accept(
