@@ -158,6 +158,7 @@
       kind: gained(s, "failures") > 0 ? "bad" : s.current ? "" : "gone",
       cells: [s.pool, s.server + (s.current ? "" : " (no longer configured)"), s.state, count.format(s.sessions),
         short(gained(s, "connects")), short(gained(s, "failures")), count.format(s.failures),
+        count.format(s.ports), count.format(s.ports_time_wait),
         ...times(s.connect, oldServers.get(serverKey(s))?.connect)],
     })), "none yet");
     fill("worker-rows", status.workers.filter((w) => w.worker < status.workers_configured || w.sessions > 0).map((w) => {
@@ -270,6 +271,8 @@
     const drops = gained((s) => s.listeners.reduce((sum, l) => sum + (l.accept_queue?.drops ?? 0), 0));
     if (drops > 0) notes.push(`The kernel dropped ${count.format(drops)} new connections in the last two minutes: an accept queue was full.`);
     if (gained((s) => s.stats.connect_failures) > 0) notes.push(`${count.format(gained((s) => s.stats.connect_failures))} connects to servers failed in the last two minutes.`);
+    const portless = gained((s) => s.servers.reduce((sum, server) => sum + server.ports_exhausted, 0));
+    if (portless > 0) notes.push(`No source port was free toward a server ${count.format(portless)} times in the last two minutes.`);
     const unplaced = gained((s) => s.stats.flow_failures + s.time_wait.counters.insert_failures);
     if (unplaced > 0) notes.push(`${count.format(unplaced)} connections found no place in the flow table in the last two minutes.`);
     if (gained((s) => s.reloads_failed) > 0) notes.push("A reload was refused; the configuration from before is in use.");

@@ -94,10 +94,11 @@ static void print_servers(FILE *out, const struct summary *summary, const struct
                 admin_state_text(admin_state_of(summary->server_orders[row])), summary->server_weights[row]);
         fprintf(out,
                 ",\"current\":%s,\"sessions\":%u,\"connects\":%" PRIu64 ",\"failures\":%" PRIu64
-                ",\"redispatches\":%" PRIu64 ",\"ports_exhausted\":%" PRIu64 ",\"bytes_to\":%" PRIu64
-                ",\"bytes_from\":%" PRIu64,
+                ",\"redispatches\":%" PRIu64 ",\"ports\":%" PRIu64 ",\"ports_time_wait\":%" PRIu64
+                ",\"ports_exhausted\":%" PRIu64 ",\"bytes_to\":%" PRIu64 ",\"bytes_from\":%" PRIu64,
                 bool_text(name->current), server->sessions, server->connects, server->failures,
-                server->redispatches, server->ports_exhausted, server->bytes_to, server->bytes_from);
+                server->redispatches, summary->ports[row].active, summary->ports[row].time_wait,
+                server->ports_exhausted, server->bytes_to, server->bytes_from);
         print_times(out, "connect", &summary->connect_times[row]);
         fprintf(out, "}");
     }
