@@ -92,7 +92,7 @@ Test(dashboard, follows_what_happens)
     WAIT_UNTIL(browser_is(TEXT_OF("#chart-sessions b") " == '30'"));
     WAIT_UNTIL(browser_is("Number(" TEXT_OF("#chart-accepts b") ") > 0"));
     WAIT_UNTIL(browser_is(TEXT_OF("#servers tbody td:nth-child(4)") " == '30'"));
-    WAIT_UNTIL(browser_is("Number(" TEXT_OF("#servers tbody td:nth-child(7)") ") >= 30"));
+    WAIT_UNTIL(browser_is("Number(" TEXT_OF("#servers tbody td:nth-child(8)") ") >= 30"));
     WAIT_UNTIL(browser_is(TEXT_OF("#servers tbody td:nth-child(11)") ".endsWith('s')"));
     WAIT_UNTIL(browser_is(LISTENER_CELL(7) ".endsWith('s')"));
     pid_t worker = penstock_worker(1);

@@ -242,8 +242,13 @@ Test(reload, more_workers_and_at_once_less_again)
 Test(reload, refuses_a_time_wait_that_needs_a_restart)
 {
     static const char *const keys[][2] = {
-        {"mode", "kernel"}, {"two_msl", "30s"}, {"cgroup", "/none"}, {"tcp_max_tw_buckets", "0"}};
-    struct penstock_config config = {.servers = "127.0.0.1:9"};
+        {"mode", "kernel"},
+        {"two_msl", "30s, cgroup: /none"},
+        {"cgroup", "/other"},
+        {"tcp_max_tw_buckets", "0, cgroup: /none"},
+    };
+    struct penstock_config config = {.servers = "127.0.0.1:9",
+                                     .more = "time_wait: { cgroup: /none }\n"}; /* the kernel keeps it */
 
     penstock_start(&config);
     for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
@@ -253,7 +258,7 @@ Test(reload, refuses_a_time_wait_that_needs_a_restart)
         WAIT_UNTIL(strstr(penstock_log(),
                           bed_format("event=reload_refused key=\"time_wait.%s\"", keys[i][0])) != NULL);
     }
-    config.more = "time_wait: { interfaces: [ lo ] }\n";
+    config.more = "time_wait: { interfaces: [ lo ], cgroup: /none }\n";
     penstock_configure(&config);
     cr_assert_eq(penstock_reload(), 0, "%s", penstock_log());
     bed_end();

@@ -190,7 +190,7 @@ static struct flow_key end_one(struct net_pair pair, const struct ending *ending
     return key;
 }
 
-/* Connections of the namespace in FIN_WAIT2 or TIME_WAIT. Where the last ACK comes while its socket is in use the kernel may
+/* Connections of the namespace in FIN_WAIT2 or TIME_WAIT that nobody holds. Where the last ACK comes while its socket is in use the kernel may
  * keep the whole socket in FIN_WAIT2. */
 static int ended_in(const char *path)
 {
@@ -199,8 +199,9 @@ static int ended_in(const char *path)
 
     for (const char *line = strchr(bed_read_file(path), '\n'); line != NULL; line = strchr(line + 1, '\n')) {
         unsigned state = 0;
-        (void)sscanf(line + 1, " %*d: %*s %*s %x", &state);
-        count += state == TCP_FIN_WAIT2 || state == TCP_TIME_WAIT;
+        unsigned long inode = 1;
+        (void)sscanf(line + 1, " %*d: %*s %*s %x %*s %*s %*s %*s %*s %lu", &state, &inode);
+        count += (state == TCP_FIN_WAIT2 || state == TCP_TIME_WAIT) && inode == 0;
     }
     bed_release(texts);
     return count;
