@@ -26,7 +26,7 @@ static const char * or (const char *given, const char *otherwise)
 /* Where a machine lets it, TIME_WAIT would be owned: on interfaces that are not a test's own, and longer than it lasts. */
 static const char *time_wait_of(const struct penstock_config *config)
 {
-    return strstr(or (config->more, ""), "time_wait:") != NULL ? "" : "time_wait: { mode: kernel }\n";
+    return strstr(or (config->more, ""), "time_wait:") != NULL ? "" : "\ntime_wait: { mode: kernel }\n";
 }
 
 const char *penstock_configure(const struct penstock_config *config)
