@@ -53,6 +53,7 @@ static const int of_worker[] = {
     SCMP_SYS(ioctl),                                                    /* SIOCOUTQ, SIOCINQ, FIONREAD */
     SCMP_SYS(splice),         SCMP_SYS(fcntl),                          /* O_NONBLOCK */
     SCMP_SYS(dup3),           SCMP_SYS(recvmsg),                        /* listening sockets */
+    SCMP_SYS(poll),           SCMP_SYS(ppoll),                          /* the same, before they go */
     SCMP_SYS(read),
 };
 

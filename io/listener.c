@@ -249,6 +249,12 @@ static bool may_close(const struct worker *worker, const struct worker_listener 
            (worker->refusing || (!worker->slot->accept_paused && worker->now_ms >= listener->closes_ms));
 }
 
+/* The last look: somebody may be there of whom a ring under tear-down was told instead of ours. */
+static bool is_deserted(const struct worker *worker, uint32_t place)
+{
+    return worker->refusing || !sock_has_waiting(descriptor(worker, place));
+}
+
 static void turn_listener(struct worker *worker, uint32_t place, bool open, uint32_t share)
 {
     struct worker_listener *listener = &worker->listeners[place];
@@ -258,7 +264,7 @@ static void turn_listener(struct worker *worker, uint32_t place, bool open, uint
         return;
     }
     if (listener->pending == 0) {
-        if (closing) {
+        if (closing && is_deserted(worker, place)) {
             close_place(worker, place);
         } else if (open) {
             arm(worker, place, share);

@@ -6,6 +6,7 @@
 #include <linux/sockios.h>
 #include <linux/tcp.h> /* not <netinet/tcp.h>, whose tcp_info ends too early */
 #include <netinet/in.h>
+#include <poll.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
@@ -336,6 +337,13 @@ void sock_shutdown(int fd)
 void sock_set_nonblocking(int fd)
 {
     (void)fcntl(fd, F_SETFL, O_RDWR | O_NONBLOCK);
+}
+
+bool sock_has_waiting(int fd)
+{
+    struct pollfd listener = {.fd = fd, .events = POLLIN};
+
+    return poll(&listener, 1, 0) == 1 && (listener.revents & POLLIN) != 0;
 }
 
 /* False where it is no TCP socket, or TCP still has something to do with it. */

@@ -72,6 +72,9 @@ void sock_shutdown(int fd);
 
 void sock_set_nonblocking(int fd);
 
+/* Whether somebody is in the queue of a listening socket. */
+bool sock_has_waiting(int fd);
+
 /* Whether the connection was reset before its peer's FIN, though a receive may say 0 now: the error of a reset is told
  * once. `received_bytes`: all that was ever received from it, by which a FIN that waits unread is known. */
 bool sock_was_reset(int fd, uint64_t received_bytes);

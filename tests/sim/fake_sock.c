@@ -284,6 +284,12 @@ void sock_close(int fd)
     store_point();
 }
 
+bool sock_has_waiting(int fd)
+{
+    store_point();
+    return net_queue(sim.index, (uint32_t)(fd - SIM_LISTENER_FD))->count > 0;
+}
+
 void sock_retire(int fd, int stand_in)
 {
     (void)stand_in;
