@@ -1,8 +1,9 @@
 /*
- * Source ports in use towards each server: a connection to it takes one, and goes on taking it through TIME_WAIT. And the
- * same for each address that connections to it come from.
+ * Source ports in use towards each server: a connection to it takes one, and goes on taking it through
+ * TIME_WAIT. And the same for each address that connections to it come from.
  *
- * Found by the servers' addresses in the flow table. Servers of the same address share their ports, so each has them all.
+ * Found by the servers' addresses in the flow table. Servers of the same address share their ports, so each
+ * has them all.
  */
 #ifndef PENSTOCK_CMD_SOURCE_PORTS_H
 #define PENSTOCK_CMD_SOURCE_PORTS_H

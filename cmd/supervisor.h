@@ -6,8 +6,8 @@
  *     SIGUSR1  open the access log again                       SIGUSR2  upgrade
  *     SIGCONT  wake the workers: an order waits (shm/order.h)
  *
- * It serves no connection itself, so nothing it waits for delays one. When it dies the others serve on, and the next one of
- * the same name takes over: cmd/supervisor_takeover.c.
+ * It serves no connection itself, so nothing it waits for delays one. When it dies the others serve on, and
+ * the next one of the same name takes over: cmd/supervisor_takeover.c.
  */
 #ifndef PENSTOCK_CMD_SUPERVISOR_H
 #define PENSTOCK_CMD_SUPERVISOR_H
@@ -104,8 +104,8 @@ int supervisor_take_over(struct supervisor *supervisor);
 /* Then: lets the workers forget a reload that the dead one had begun, and follows the file. */
 void supervisor_follow_file(struct supervisor *supervisor);
 
-/* Notes an elder generation and takes what listening sockets it has. 0; -EPROTO where it is of a version that cannot hand
- * over, or another -errno. */
+/* Notes an elder generation and takes what listening sockets it has. 0; -EPROTO where it is of a version that
+ * cannot hand over, or another -errno. */
 int supervisor_add_elder(struct supervisor *supervisor, const struct kin_memory *memory,
                          const struct kin *found, uint32_t count);
 
@@ -130,7 +130,8 @@ bool supervisor_is_handing_over(const struct supervisor *supervisor);
 /* Publishes the instance's region and its elders. 0 or -errno. */
 int supervisor_publish(struct supervisor *supervisor);
 
-/* Carries out an upgrade that is wanted and goes on with one that has begun, once all slots are at rest: cmd/supervisor_upgrade.c.
+/* Carries out an upgrade that is wanted and goes on with one that has begun, once all slots are at rest:
+ * cmd/supervisor_upgrade.c.
  */
 void supervisor_follow_upgrade(struct supervisor *supervisor);
 
@@ -152,8 +153,8 @@ void supervisor_reap_exporter(struct supervisor *supervisor);
 
 void supervisor_end_exporter(struct supervisor *supervisor);
 
-/* Decides whose TIME_WAIT is, before anybody is started. 0, or -errno where it cannot be as the configuration demands; the log
- * says why. */
+/* Decides whose TIME_WAIT is, before anybody is started. 0, or -errno where it cannot be as the configuration
+ * demands; the log says why. */
 int supervisor_choose_time_wait(struct supervisor *supervisor);
 
 /* Goes on with what the dead supervisor had. */

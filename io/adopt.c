@@ -190,8 +190,8 @@ static bool is_urgent(const struct worker *worker, const struct session *session
            session->active_ms + LATELY_MS >= worker->slot->beat_ms;
 }
 
-/* After an incarnation that did not live to resume all, another place each time: however short the lives, every session's
- * turn comes. */
+/* After an incarnation that did not live to resume all, another place each time: however short the lives,
+ * every session's turn comes. */
 static uint32_t first_to_resume(const struct worker *worker)
 {
     const struct worker_slot *slot = worker->slot;

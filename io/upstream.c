@@ -174,8 +174,8 @@ static void count_full(struct worker *worker, const struct image_pool *pool,
     }
 }
 
-/* A server, and a source port toward it. Where no source port is free another server is chosen; where none is toward any
- * of those that may be tried, the first: the session waits for one. */
+/* A server, and a source port toward it. Where no source port is free another server is chosen; where none is
+ * toward any of those that may be tried, the first: the session waits for one. */
 static const struct image_server *choose(struct worker *worker, const struct session *session,
                                          const struct image_pool *pool)
 {

@@ -358,8 +358,8 @@ static void drain_gone(struct worker *worker)
 }
 
 /* Follows the supervisor's word. A drain first takes what waits in the accept queues, whose connections are
- * established for their clients, then closes the listening sockets and waits for the sessions to end; a handover leaves them
- * to whoever has the same sockets. */
+ * established for their clients, then closes the listening sockets and waits for the sessions to end; a
+ * handover leaves them to whoever has the same sockets. */
 static void follow_run_state(struct worker *worker)
 {
     const struct region_header *header = worker->region.header;
@@ -380,7 +380,8 @@ static void follow_run_state(struct worker *worker)
 }
 
 /* All is over, or the slot is no more in the configuration, and the last session has ended. Listening sockets are
- * closed before: a ring is torn down some time after its process has ended, and an accept in it would keep one alive. */
+ * closed before: a ring is torn down some time after its process has ended, and an accept in it would keep
+ * one alive. */
 static bool is_done(const struct worker *worker)
 {
     bool leaves =
@@ -419,7 +420,8 @@ static void sweep_flows(struct worker *worker)
                                                                worker->now_ms, &worker->slot->flow_claim);
 }
 
-/* How much of the time went into work. Most of that is the kernel's, within ring_wait(): only the CPU clock knows it. */
+/* How much of the time went into work. Most of that is the kernel's, within ring_wait(): only the CPU clock
+ * knows it. */
 static void count_busy(struct worker *worker)
 {
     uint64_t span_us = worker->now_us - worker->counted_us;

@@ -71,8 +71,8 @@ struct region_time_wait {
 };
 
 /*
- * Written by the supervisor, its end by operators' commands; read by all. What comes after `version` does not change after creation, but for what follows
- * `created_realtime_us`.
+ * Written by the supervisor, its end by operators' commands; read by all. What comes after `version` does not
+ * change after creation, but for what follows `created_realtime_us`.
  *
  * What comes before `segment_bytes` stays where it is in every layout version to come: by these fields a supervisor of
  * another version finds the listening sockets and hands over. So do the values of enum run_state, FD_HEAD and FD_TABLES
@@ -168,13 +168,13 @@ int region_take_over(struct region *region, const int fds[SEGMENT_COUNT]);
  * 0 or -errno. */
 int region_write_head(const struct region *region, int head_fd);
 
-/* Maps the header of a region of any layout version for writing; only what stays the same in all may be used. 0, -errno, or
- * -EPROTO where it is no region. */
+/* Maps the header of a region of any layout version for writing; only what stays the same in all may be used.
+ * 0, -errno, or -EPROTO where it is no region. */
 int region_map_header(int head_fd, struct region_header **header);
 void region_unmap_header(struct region_header *header);
 
-/* Maps two BPF arrays, of the tags and of the entries, in the place of the region's own flow table; keeps the descriptors.
- * 0 or -errno. */
+/* Maps two BPF arrays, of the tags and of the entries, in the place of the region's own flow table; keeps the
+ * descriptors. 0 or -errno. */
 int region_use_flow_maps(struct region *region, const int fds[REGION_FLOW_MAPS], bool writable);
 
 /* The region's own table again. */

@@ -166,7 +166,8 @@ static inline struct server_counters *region_server_counters(const struct region
     return region_row(region, TABLE_SERVER_COUNTERS, (uint64_t)slot * IMAGE_SERVERS_MAX + row);
 }
 
-/* How long connecting to a server took. A row's pages are there once it was connected to: look at its connects first. */
+/* How long connecting to a server took. A row's pages are there once it was connected to: look at its
+ * connects first. */
 static inline struct time_histogram *region_connect_times(const struct region *region, uint32_t slot,
                                                           uint16_t row)
 {

@@ -23,7 +23,8 @@ static const char * or (const char *given, const char *otherwise)
     return given != NULL ? given : otherwise;
 }
 
-/* Where a machine lets it, TIME_WAIT would be owned: on interfaces that are not a test's own, and longer than it lasts. */
+/* Where a machine lets it, TIME_WAIT would be owned: on interfaces that are not a test's own, and longer than
+ * it lasts. */
 static const char *time_wait_of(const struct penstock_config *config)
 {
     return strstr(or (config->more, ""), "time_wait:") != NULL ? "" : "\ntime_wait: { mode: kernel }\n";

@@ -190,8 +190,8 @@ static struct flow_key end_one(struct net_pair pair, const struct ending *ending
     return key;
 }
 
-/* Connections of the namespace in FIN_WAIT2 or TIME_WAIT that nobody holds. Where the last ACK comes while its socket is in use the kernel may
- * keep the whole socket in FIN_WAIT2. */
+/* Connections of the namespace in FIN_WAIT2 or TIME_WAIT that nobody holds. Where the last ACK comes while
+ * its socket is in use the kernel may keep the whole socket in FIN_WAIT2. */
 static int ended_in(const char *path)
 {
     size_t texts = bed_mark();

@@ -1,4 +1,5 @@
-/* Another program takes the place of the one that runs: no connection is lost, and one that is no good changes nothing. */
+/* Another program takes the place of the one that runs: no connection is lost, and one that is no good
+ * changes nothing. */
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>

@@ -1,6 +1,6 @@
 /*
- * Workers die at every step there is, one after the other, under load: shm/fault_point.def. Nobody at either end notices,
- * nothing leaks, and each step was really reached.
+ * Workers die at every step there is, one after the other, under load: shm/fault_point.def. Nobody at either
+ * end notices, nothing leaks, and each step was really reached.
  *
  * Needs a build with PENSTOCK_FAULT_POINTS, its worker's and its own.
  */
@@ -93,8 +93,8 @@ static const char *more_binds(void)
     return binds;
 }
 
-/* One worker, so that all of the load passes it. Every other connect is refused first; buffers are scarce. The flow table,
- * sized for the sessions, has room for the TIME_WAITs of a whole test. */
+/* One worker, so that all of the load passes it. Every other connect is refused first; buffers are scarce.
+ * The flow table, sized for the sessions, has room for the TIME_WAITs of a whole test. */
 static struct penstock_config configuration(bool more)
 {
     return (struct penstock_config){

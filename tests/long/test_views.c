@@ -1,6 +1,6 @@
 /*
- * All views of an instance say the same, and what the loads did: status, its twin of the exporter, metrics, the lists of
- * sessions, the access log; with twenty thousand idle sessions, under load, kills and reloads.
+ * All views of an instance say the same, and what the loads did: status, its twin of the exporter, metrics,
+ * the lists of sessions, the access log; with twenty thousand idle sessions, under load, kills and reloads.
  */
 #include <stdio.h>
 #include <stdlib.h>
