@@ -29,6 +29,9 @@ void killer_run(struct killer *killer, unsigned count, unsigned min_ms, unsigned
 /* Kills all workers, as good as at the same moment. */
 void killer_kill_all(struct killer *killer);
 
+/* A stream of `bytes` from the server, whose reader stands still after every 3 MiB: then worker 0 dies. */
+void killer_stop_reading(const struct net_pair *pair, size_t bytes);
+
 /* The instance without sessions holds what it held at the beginning. */
 void killer_expect_all_back(const struct killer *killer);
 

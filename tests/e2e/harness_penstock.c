@@ -117,6 +117,17 @@ void penstock_start_to(uint16_t server_port)
     penstock_start(&(struct penstock_config){.servers = bed_format("127.0.0.1:%u", server_port)});
 }
 
+int penstock_start_to_test(const struct penstock_config *config)
+{
+    struct penstock_config own = config != NULL ? *config : (struct penstock_config){0};
+    uint16_t port;
+    int listener = net_listen(&port, 64);
+
+    own.servers = bed_format("127.0.0.1:%u", port);
+    penstock_start(&own);
+    return listener;
+}
+
 int penstock_stop(int signal)
 {
     pid_t members[2 * WORKERS_MAX] = {0};
@@ -169,6 +180,20 @@ const char *penstock_status(void)
 uint64_t penstock_number(const char *path)
 {
     return json_number(penstock_status(), path);
+}
+
+void penstock_expect_end(const char *reason)
+{
+    WAIT_UNTIL(penstock_number("sessions") == 0);
+    cr_assert_eq(penstock_number(bed_format("closes.%s", reason)), 1, "%s", penstock_status());
+    WAIT_UNTIL(strstr(penstock_access_log(), bed_format(" %s ", reason)) != NULL);
+    bed_end();
+}
+
+void penstock_end_session(const struct net_pair *pair)
+{
+    net_end(pair);
+    penstock_expect_end("client_closed");
 }
 
 int penstock_reload(void)

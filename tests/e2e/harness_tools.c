@@ -44,6 +44,16 @@ const char *origin_stop(const struct origin *origin)
     return json;
 }
 
+void origin_expect_unharmed(const struct origin *origin, uint64_t bytes)
+{
+    const char *figures = origin_stop(origin);
+
+    cr_assert_eq(json_number(figures, "mismatches"), 0, "%s", figures);
+    cr_assert_eq(json_number(figures, "short"), 0, "%s", figures);
+    cr_assert_eq(json_number(figures, "resets"), 0, "%s", figures);
+    cr_assert_eq(json_number(figures, "bytes_received"), bytes, "%s", figures);
+}
+
 struct bed_process load_start(const char *arguments)
 {
     const char *argv[ARGUMENTS_MAX + 6] = {bed_bench_path("load")};

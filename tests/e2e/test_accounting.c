@@ -54,10 +54,8 @@ Test(accounting, line_tells_all_of_a_session)
     penstock_start_to(port);
     struct net_pair pair = net_pair(listener);
     uint16_t source = net_local_port(pair.client);
-    net_write_text(pair.client, "0123456789");
-    net_read_text(pair.server, "0123456789");
-    net_write_text(pair.server, "abc");
-    net_read_text(pair.client, "abc");
+    net_pass(pair.client, pair.server, "0123456789");
+    net_pass(pair.server, pair.client, "abc");
     close(pair.client);
     net_expect_eof(pair.server);
     close(pair.server);

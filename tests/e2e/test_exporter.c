@@ -229,8 +229,7 @@ Test(exporter, answers_what_it_is_asked)
 
     start(server_port, "");
     struct net_pair pair = net_pair(listener);
-    net_write_text(pair.client, "hello");
-    net_read_text(pair.server, "hello");
+    net_pass(pair.client, pair.server, "hello");
     WAIT_UNTIL(metric("penstock_sessions{phase=\"open\"}") == 1);
 
     struct http_answer answer =

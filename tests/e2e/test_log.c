@@ -34,10 +34,7 @@ static uint16_t hold_session(int listener)
     struct net_pair pair = net_pair(listener);
     uint16_t source = net_local_port(pair.client);
 
-    net_write_text(pair.client, "question");
-    net_read_text(pair.server, "question");
-    net_write_text(pair.server, "answer");
-    net_read_text(pair.client, "answer");
+    net_exchange(&pair);
     close(pair.client);
     net_expect_eof(pair.server);
     close(pair.server);
@@ -134,15 +131,12 @@ static void limit_files(pid_t pid, rlim_t bytes)
 Test(log, lines_wait_for_room)
 {
     enum { SESSIONS = 50 };
-    uint16_t port;
-    int listener = net_listen(&port, 64);
-
-    penstock_start(&(struct penstock_config){
-        .servers = bed_format("127.0.0.1:%u", port),
+    int listener = penstock_start_to_test(&(struct penstock_config){
         .log = bed_format("access: %s, format: json", bed_path("access.log")),
         .before_exec = survive_full_files,
     });
     pid_t logger = bed_child_named(bed.penstock, "logger");
+
     limit_files(logger, 4000); /* more than standard error needs */
     for (int i = 0; i < SESSIONS; i++) {
         (void)hold_session(listener);

@@ -87,8 +87,7 @@ static uint16_t peer_port(int fd)
 
 static void expect(const struct net_pair *pair, uint16_t server_port, const char *client, const char *server)
 {
-    net_write_text(pair->client, "question");
-    net_read_text(pair->server, "question");
+    net_pass(pair->client, pair->server, "question");
     cr_assert(runs(bed.port, net_local_port(pair->client), client), "to the client: not %s", client);
     cr_assert(runs(peer_port(pair->server), server_port, server), "to the server: not %s", server);
 }
@@ -186,8 +185,7 @@ Test(options, congestion_control_that_does_not_exist)
 static void expect_buffers(const struct net_pair *pair, uint16_t server_port, const char *client,
                            const char *server)
 {
-    net_write_text(pair->client, "question");
-    net_read_text(pair->server, "question");
+    net_pass(pair->client, pair->server, "question");
     const char *text = socket_text(bed.port, net_local_port(pair->client));
     cr_expect((strstr(text, client) != NULL), "to the client: not %s: %s", client, text);
     text = socket_text(peer_port(pair->server), server_port);

@@ -74,12 +74,10 @@ Test(reload, again_and_again_under_load)
 
 Test(reload, wrong_file_changes_nothing)
 {
-    uint16_t port;
-    int listener = net_listen(&port, 64);
-
-    penstock_start_to(port);
+    int listener = penstock_start_to_test(NULL);
     struct net_pair old = net_pair(listener);
     const char *right = bed_read_file(bed_path("penstock.yaml"));
+
     bed_write_file(bed_path("penstock.yaml"), bed_format("%s\nlimitz: 1\n", right));
     cr_assert_eq(kill(bed.penstock, SIGHUP), 0);
     WAIT_UNTIL(penstock_number("reloads_failed") == 1);

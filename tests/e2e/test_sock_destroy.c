@@ -309,8 +309,7 @@ Test(sock_destroy, spares_what_lives)
         net_expect_eof(pair.server);
         struct flow_key keys[2] = {key_of(pair.server), key_of(pair.client)};
         cr_expect_eq(sock_destroy_tuples(&destroy, keys, 2), 0);
-        net_write_text(pair.server, "answer");
-        net_read_text(pair.client, "answer");
+        net_pass(pair.server, pair.client, "answer");
         net_reset(pair.client);
         close(pair.server);
         close(place.listener);
@@ -505,8 +504,7 @@ Test(sock_destroy, of_all_that_are_ours)
     cr_expect_eq(sock_destroy_all(&destroy, has_port, &any), (ROUTES - 1) * ENDINGS * FEW);
     cr_expect_eq(minisockets(), 0);
     for (unsigned i = 0; i < ROUTES; i++) {
-        net_write_text(living[i].server, "answer");
-        net_read_text(living[i].client, "answer");
+        net_pass(living[i].server, living[i].client, "answer");
         expect_listens(&places[i]);
     }
     bed_end();

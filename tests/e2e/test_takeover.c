@@ -53,10 +53,7 @@ static struct net_pair pairs[SESSIONS];
 
 static void start(void)
 {
-    uint16_t port;
-
-    listener = net_listen(&port, 64);
-    penstock_start_to(port);
+    listener = penstock_start_to_test(NULL);
     for (int i = 0; i < SESSIONS; i++) {
         pairs[i] = net_pair(listener);
     }
