@@ -36,12 +36,8 @@ static void add_load(struct scene *scene, const char *arguments)
 /* Every byte was right, every end in its place, every count exact. */
 static void expect_unharmed(struct scene *scene)
 {
-    struct load_totals totals = {0};
+    struct load_totals totals = loads_expect(scene->loads, scene->load_count);
 
-    for (unsigned i = 0; i < scene->load_count; i++) {
-        load_totals_add(&totals, load_finish(&scene->loads[i]));
-    }
-    load_totals_expect(&totals);
     killer_expect_all_back(&scene->killer);
     cr_assert_eq(penstock_number("stats.log_dropped"), 0);
     WAIT_UNTIL(bed_count_lines(bed_path("access.log")) == totals.opened);

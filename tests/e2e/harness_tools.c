@@ -115,3 +115,14 @@ void load_totals_expect(const struct load_totals *totals)
     cr_assert_eq(closed, totals->opened, "%s", status);
     cr_assert_eq(json_number(status, "stats.damaged"), 0, "%s", status);
 }
+
+struct load_totals loads_expect(const struct bed_process *loads, unsigned count)
+{
+    struct load_totals totals = {0};
+
+    for (unsigned i = 0; i < count; i++) {
+        load_totals_add(&totals, load_finish(&loads[i]));
+    }
+    load_totals_expect(&totals);
+    return totals;
+}

@@ -44,4 +44,7 @@ void load_totals_add(struct load_totals *totals, const char *figures);
 /* Waits for the sessions' end; then status says the same as the loads, to the byte. */
 void load_totals_expect(const struct load_totals *totals);
 
+/* The same of loads that run, whose end it waits for first. */
+struct load_totals loads_expect(const struct bed_process *loads, unsigned count);
+
 #endif

@@ -15,7 +15,6 @@ BED_SUITE(long_streams, 600);
 static void run_many(unsigned kill_min_ms, unsigned kill_max_ms)
 {
     struct origin origin = origin_start("auto");
-    struct load_totals totals = {0};
     struct killer killer;
 
     penstock_start(&(struct penstock_config){.servers = bed_format("127.0.0.1:%u", origin.port),
@@ -27,8 +26,7 @@ static void run_many(unsigned kill_min_ms, unsigned kill_max_ms)
         killer_run(&killer, 0, kill_min_ms, kill_max_ms, load.pid);
         cr_assert_gt(killer.kills, 100);
     }
-    load_totals_add(&totals, load_finish(&load));
-    load_totals_expect(&totals);
+    struct load_totals totals = loads_expect(&load, 1);
     killer_expect_all_back(&killer);
     origin_expect_unharmed(&origin, totals.bytes_up);
     bed_end();
@@ -86,17 +84,15 @@ Test(long_streams, gigabyte_each_way_under_kills)
 Test(long_streams, gigabytes_through_unix_sockets)
 {
     struct origin origin;
-    struct load_totals totals = {0};
     const char *server = bed_format("unix:%s/server.sock", bed.dir);
     const char *client = bed_format("unix:%s/client.sock", bed.dir);
 
     origin = origin_start_at("auto", server);
     penstock_start(&(struct penstock_config){.servers = bed_format("\"%s\"", server),
                                              .bind = bed_format("\"%s\"", client)});
-    load_totals_add(
-        &totals,
-        load_run(bed_format("streams --connect %s --connections 50 --count 400 --max-bytes 100M", client)));
-    load_totals_expect(&totals);
+    struct bed_process load =
+        load_start(bed_format("streams --connect %s --connections 50 --count 400 --max-bytes 100M", client));
+    (void)loads_expect(&load, 1);
     cr_assert_eq(json_number(origin_stop(&origin), "mismatches"), 0);
     bed_end();
 }
