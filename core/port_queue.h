@@ -21,8 +21,8 @@ enum {
 
 struct port_node {
     uint16_t next; /* in its queue; its own index: taken */
-    uint16_t
-        since; /* the end of its last use, in eighths of a second; may wrap, which costs a rest too many */
+    /* The end of its last use, in eighths of a second; may wrap, which costs a rest too many. */
+    uint16_t since;
 };
 
 struct port_list {

@@ -12,8 +12,8 @@
 
 enum {
     PAUSE_LOG_EVERY_MS = 10000,
-    LEAVE_MS =
-        1000, /* half-open connections get this long to be established: nobody sends a SYN here any more */
+    /* Half-open connections get this long to be established: nobody sends a SYN here any more. */
+    LEAVE_MS = 1000,
 };
 
 uint32_t listener_room(const struct worker *worker)

@@ -24,9 +24,9 @@ struct time_wait_shape {
     uint32_t groups;  /* of FLOW_GROUP entries; 65 bytes of kernel memory an entry, from the start */
     uint64_t seed;
     uint32_t two_msl_ms;
-    uint32_t
-        ack_limit_ms; /* between ACKs of a flow to what may be no peer's; as net.ipv4.tcp_invalid_ratelimit */
-    bool sole_owner;  /* net.ipv4.tcp_max_tw_buckets is 0: publish what has no entry yet, announce nothing */
+    /* Between ACKs of a flow to what may be no peer's; as net.ipv4.tcp_invalid_ratelimit. */
+    uint32_t ack_limit_ms;
+    bool sole_owner; /* net.ipv4.tcp_max_tw_buckets is 0: publish what has no entry yet, announce nothing */
 };
 
 /* Loads the programs on a new table, or on the one that is pinned where that has as many groups: then the

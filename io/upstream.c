@@ -291,8 +291,7 @@ void upstream_connect(struct worker *worker, struct session *session, struct rin
     struct endpoint gone = {.family = ENDPOINT_UNIX, .bytes = "/nonexistent"};
 
     if (to == NULL) {
-        to =
-            &gone; /* a reload took the server away between choosing and connecting: fails, the next is tried */
+        to = &gone; /* taken away by a reload since it was chosen: this fails, the next is tried */
     } else if (to->family != ENDPOINT_UNIX && !give_port(worker, session, to)) {
         relay_step_in(worker, session, &(struct relay_event){.kind = RELAY_NO_PORT, .side = SIDE_SERVER});
         return;

@@ -108,8 +108,7 @@ struct worker {
     int pipe_base; /* io/pipe.h */
     uint16_t pipes[PIPE_COUNT];
     uint32_t pipes_free; /* pipes[0..pipes_free-1] are ready to be lent */
-    uint32_t
-        pipes_full; /* pipes[PIPE_COUNT-pipes_full..PIPE_COUNT-1] were taken back and have to be emptied */
+    uint32_t pipes_full; /* pipes[PIPE_COUNT-pipes_full..PIPE_COUNT-1], taken back, have to be emptied */
 
     struct worker_splices splices;
 

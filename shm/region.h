@@ -46,8 +46,8 @@ enum run_state {
     RUN_SERVE = 0,
     RUN_DRAIN = 1, /* accept nothing more, end when the last session has */
     RUN_STOP = 2,  /* end now */
-    RUN_HANDOVER =
-        3, /* somebody else accepts on the same sockets: let go of them now, end when the last session has */
+    /* Somebody else accepts on the same sockets: let go of them now, end when the last session has. */
+    RUN_HANDOVER = 3,
 };
 
 struct region_table_place {
@@ -65,9 +65,8 @@ struct region_time_wait {
     uint32_t reserved;
     uint64_t destroyed; /* of the kernel's own, after they had been published */
     struct time_wait_counters counters;
-    char why[REGION_WHY_MAX]; /* the kernel keeps it */
-    char pins
-        [REGION_PINS_MAX]; /* the directory below which the table is pinned; "": the region's own is used */
+    char why[REGION_WHY_MAX];   /* the kernel keeps it */
+    char pins[REGION_PINS_MAX]; /* the directory the table is pinned in; "": the region's own is used */
 };
 
 /*
@@ -130,9 +129,9 @@ struct region {
     int fds[SEGMENT_COUNT];
     unsigned char *segments[SEGMENT_COUNT];
     struct region_header *header;
-    int flow_fds[REGION_FLOW_MAPS]; /* meaningful only with the next */
-    unsigned char
-        *flow_maps[REGION_FLOW_MAPS]; /* BPF arrays in place of FLOW_TAGS and FLOW_ENTRIES; NULL: none */
+    /* BPF arrays in the place of FLOW_TAGS and FLOW_ENTRIES; NULL: none, and no descriptors. */
+    unsigned char *flow_maps[REGION_FLOW_MAPS];
+    int flow_fds[REGION_FLOW_MAPS];
 };
 
 struct region_shape {

@@ -100,8 +100,8 @@ struct worker_slot {
     _Alignas(64) uint64_t log_tail; /* written by the logger */
 
     _Alignas(64) uint8_t ring_params[2][SLOT_RING_PARAMS_BYTES];
-    uint32_t ring_buffers[SLOT_CLASSES]
-                         [SLOT_RING_BUFFERS]; /* buffer behind each id of the provided-buffer rings */
+    /* The buffer behind each id of the provided-buffer rings. */
+    uint32_t ring_buffers[SLOT_CLASSES][SLOT_RING_BUFFERS];
 
     struct slot_listener listeners[IMAGE_BINDS_MAX];
 
