@@ -205,18 +205,12 @@ static void count_adoption(struct worker *worker, uint64_t started_us, bool firs
     }
 }
 
-int worker_start(struct worker *worker, const struct worker_setup *setup)
+static void init(struct worker *worker, const struct worker_setup *setup)
 {
-    struct worker_slot *slot = region_slot(setup->region, setup->slot);
-    bool first = slot->epoch == 0;
-
-#ifdef PENSTOCK_FAULT_POINTS
-    fault_point_obey(&slot->fault_choice);
-#endif
     memset(worker, 0, sizeof(*worker));
     worker->region = *setup->region;
     worker->slot_index = setup->slot;
-    worker->slot = slot;
+    worker->slot = region_slot(setup->region, setup->slot);
     worker->finishing = SESSION_NONE;
     worker->resetting = SESSION_NONE;
     worker->waiting = (struct wait_queue){.head = SESSION_NONE, .tail = SESSION_NONE};
@@ -228,6 +222,17 @@ int worker_start(struct worker *worker, const struct worker_setup *setup)
     worker->inbox_fd = setup->inbox_fd;
     worker->listener_base = setup->listener_base;
     worker->descriptors_limit = setup->descriptors_limit;
+}
+
+int worker_start(struct worker *worker, const struct worker_setup *setup)
+{
+    struct worker_slot *slot = region_slot(setup->region, setup->slot);
+    bool first = slot->epoch == 0;
+
+#ifdef PENSTOCK_FAULT_POINTS
+    fault_point_obey(&slot->fault_choice);
+#endif
+    init(worker, setup);
     tick(worker);
     uint64_t started_us = worker->now_us;
     slot->pid = (uint32_t)getpid();
