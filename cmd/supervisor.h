@@ -2,8 +2,9 @@
  * The supervisor: the parent. Reads the configuration, owns the region and the listening sockets, starts and watches
  * the others, follows signals:
  *
- *     SIGTERM  drain; a second one, SIGINT or SIGQUIT: stop now        SIGHUP  reload
- *     SIGUSR1  open the access log again                       SIGUSR2  upgrade
+ *     SIGTERM  drain; a second one: stop now      SIGHUP   reload
+ *     SIGINT   stop now                           SIGQUIT  stop now, and answer for no TIME_WAIT after it
+ *     SIGUSR1  open the access log again          SIGUSR2  upgrade
  *     SIGCONT  wake the workers: an order waits (shm/order.h)
  *
  * It serves no connection itself, so nothing it waits for delays one. When it dies the others serve on, and
@@ -131,8 +132,7 @@ bool supervisor_is_handing_over(const struct supervisor *supervisor);
 int supervisor_publish(struct supervisor *supervisor);
 
 /* Carries out an upgrade that is wanted and goes on with one that has begun, once all slots are at rest:
- * cmd/supervisor_upgrade.c.
- */
+ * cmd/supervisor_upgrade.c. */
 void supervisor_follow_upgrade(struct supervisor *supervisor);
 
 /* Forks the logger. 0 or -errno. */
@@ -160,11 +160,11 @@ int supervisor_choose_time_wait(struct supervisor *supervisor);
 /* Goes on with what the dead supervisor had. */
 void supervisor_take_over_time_wait(struct supervisor *supervisor);
 
-/* How long the supervisor may sleep before that; -1: for ever. */
-int supervisor_time_wait_ms(const struct supervisor *supervisor);
-
 /* What is to be done now and then. */
 void supervisor_watch_time_wait(struct supervisor *supervisor);
+
+/* How long the supervisor may sleep before that; -1: for ever. */
+int supervisor_time_wait_ms(const struct supervisor *supervisor);
 
 /* The instance has ended: lets the programs answer for what is left, or removes them. */
 void supervisor_leave_time_wait(struct supervisor *supervisor);
@@ -194,11 +194,11 @@ int supervisor_hand_listeners(struct supervisor *supervisor, const struct image 
 void supervisor_leave_listeners(struct supervisor *supervisor, const struct image *old,
                                 const struct image *image);
 
+/* The same of all there are. */
+void supervisor_close_listeners(struct supervisor *supervisor);
+
 /* Undoes the steering when the workers have closed. */
 void supervisor_settle_listeners(struct supervisor *supervisor);
-
-/* The same for all there are. */
-void supervisor_close_listeners(struct supervisor *supervisor);
 
 /* Sets congestion control and buffers of every listening socket as `image` has them. Workers' copies are the same
  * sockets: it holds for connections from now on. 0 or -errno with a message. */

@@ -549,7 +549,7 @@ static void print_source_ports(struct metrics *metrics)
     begin(metrics, GAUGE, "server_source_ports",
           "source ports in use towards the server's address, by the state of their connection");
     for (uint32_t row = 0; row < metrics->summary->server_rows; row++) {
-        const struct source_ports *ports = &metrics->summary->ports[row];
+        const struct ports_used *ports = &metrics->summary->ports[row];
         begin_server_sample(metrics, row);
         end_labelled(metrics, "state", flow_state_text(FLOW_ACTIVE), ports->active);
         begin_server_sample(metrics, row);
