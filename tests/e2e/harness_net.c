@@ -137,12 +137,17 @@ void net_end(const struct net_pair *pair)
     net_expect_eof(pair->client);
 }
 
+void net_close(const struct net_pair *pair)
+{
+    close(pair->client);
+    net_expect_eof(pair->server);
+    close(pair->server);
+}
+
 void net_close_all(const struct net_pair *pairs, unsigned count)
 {
     for (unsigned i = 0; i < count; i++) {
-        close(pairs[i].client);
-        net_expect_eof(pairs[i].server);
-        close(pairs[i].server);
+        net_close(&pairs[i]);
     }
 }
 

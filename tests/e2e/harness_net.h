@@ -49,7 +49,8 @@ void net_exchange_new(int listener, unsigned count);
 /* The client's end, then the server's: each is seen at the other. */
 void net_end(const struct net_pair *pair);
 
-/* Closes each client, sees its server's end, and closes that. */
+/* Closes the client, sees its server's end, and closes that; of each. */
+void net_close(const struct net_pair *pair);
 void net_close_all(const struct net_pair *pairs, unsigned count);
 
 void net_write(int fd, const void *data, size_t length);

@@ -204,6 +204,12 @@ int penstock_reload(void)
     return bed_run(argv, &process);
 }
 
+void penstock_reload_with(const struct penstock_config *config)
+{
+    penstock_configure(config);
+    cr_assert_eq(penstock_reload(), 0, "%s", penstock_log());
+}
+
 int penstock_upgrade(void)
 {
     struct bed_process process;

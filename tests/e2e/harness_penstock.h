@@ -81,6 +81,9 @@ void penstock_end_session(const struct net_pair *pair);
 /* `penstock reload -c` with the file as it is now; the exit status. */
 int penstock_reload(void);
 
+/* Writes the file and reloads, which must succeed. */
+void penstock_reload_with(const struct penstock_config *config);
+
 /* `penstock upgrade`; the exit status. */
 int penstock_upgrade(void);
 

@@ -60,9 +60,7 @@ Test(close, without_a_byte)
 {
     struct net_pair pair = net_pair(listener);
 
-    close(pair.client);
-    net_expect_eof(pair.server);
-    close(pair.server);
+    net_close(&pair);
     penstock_expect_end("client_closed");
 }
 

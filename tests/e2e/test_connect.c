@@ -16,9 +16,7 @@ static void serve_some(int listener)
     for (int i = 0; i < SESSIONS; i++) {
         struct net_pair pair = net_pair(listener);
         net_pass(pair.client, pair.server, "question");
-        close(pair.client);
-        net_expect_eof(pair.server);
-        close(pair.server);
+        net_close(&pair);
     }
     WAIT_UNTIL(penstock_number("sessions") == 0);
     cr_assert_eq(penstock_number("closes.client_closed"), SESSIONS);
@@ -169,9 +167,7 @@ Test(connect, end_sent_before_is_passed_on)
     close(server);
     net_read_text(waiting.client, "thanks");
     net_expect_eof(waiting.client);
-    WAIT_UNTIL(penstock_number("sessions") == 0);
-    cr_assert_eq(penstock_number("closes.client_closed"), 1);
-    bed_end();
+    penstock_expect_end("client_closed");
 }
 
 Test(connect, client_that_left_before)
@@ -184,9 +180,7 @@ Test(connect, client_that_left_before)
     net_read_text(server, "too late");
     net_expect_eof(server);
     close(server);
-    WAIT_UNTIL(penstock_number("sessions") == 0);
-    cr_assert_eq(penstock_number("closes.client_closed"), 1);
-    bed_end();
+    penstock_expect_end("client_closed");
 }
 
 Test(connect, client_that_reset_before)
@@ -196,7 +190,5 @@ Test(connect, client_that_reset_before)
     net_reset(waiting.client);
     int server = let_in(&waiting);
     net_expect_reset(server);
-    WAIT_UNTIL(penstock_number("sessions") == 0);
-    cr_assert_eq(penstock_number("closes.client_reset"), 1);
-    bed_end();
+    penstock_expect_end("client_reset");
 }

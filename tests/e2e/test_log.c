@@ -24,8 +24,7 @@ static void start(uint16_t port, const char *log)
 
 static void reload(uint16_t port, const char *log)
 {
-    penstock_configure(&(struct penstock_config){.servers = bed_format("127.0.0.1:%u", port), .log = log});
-    cr_assert_eq(penstock_reload(), 0, "%s", penstock_log());
+    penstock_reload_with(&(struct penstock_config){.servers = bed_format("127.0.0.1:%u", port), .log = log});
 }
 
 /* "question" up, "answer" down, closed by the client, whose port it returns. */
@@ -35,9 +34,7 @@ static uint16_t hold_session(int listener)
     uint16_t source = net_local_port(pair.client);
 
     net_exchange(&pair);
-    close(pair.client);
-    net_expect_eof(pair.server);
-    close(pair.server);
+    net_close(&pair);
     return source;
 }
 

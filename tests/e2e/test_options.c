@@ -123,13 +123,11 @@ Test(options, congestion_control_of_listener_and_pool)
     struct net_pair first = net_pair(listener);
     expect(&first, port, other, inherited);
     config = config_of(port, NULL, other);
-    penstock_configure(&config);
-    cr_assert_eq(penstock_reload(), 0, "%s", penstock_log());
+    penstock_reload_with(&config);
     struct net_pair second = net_pair(listener);
     expect(&second, port, inherited, other);
     config = config_of(port, other, other);
-    penstock_configure(&config);
-    cr_assert_eq(penstock_reload(), 0, "%s", penstock_log());
+    penstock_reload_with(&config);
     struct net_pair third = net_pair(listener);
     expect(&third, port, other, other);
     expect(&second, port, inherited, other);
@@ -207,14 +205,12 @@ Test(options, socket_buffers_of_listener_and_pool)
     expect_buffers(&first, port, ",tb49152,", ",tb32768,");
     config.listener = "receive_buffer: 40KiB";
     config.pool = "receive_buffer: 30KiB";
-    penstock_configure(&config);
-    cr_assert_eq(penstock_reload(), 0, "%s", penstock_log());
+    penstock_reload_with(&config);
     struct net_pair second = net_pair(listener);
     expect_buffers(&second, port, ",rb81920,", ",rb61440,");
     config.listener = NULL;
     config.pool = NULL;
-    penstock_configure(&config);
-    cr_assert_eq(penstock_reload(), 0, "%s", penstock_log());
+    penstock_reload_with(&config);
     struct net_pair third = net_pair(listener);
     net_exchange(&third);
     const char *text = socket_text(bed.port, net_local_port(third.client));
@@ -244,9 +240,8 @@ static uint64_t cpu_ns(pid_t process)
 
 static void configure_spin(uint16_t port, const char *line)
 {
-    penstock_configure(
+    penstock_reload_with(
         &(struct penstock_config){.workers = 1, .servers = bed_format("127.0.0.1:%u", port), .more = line});
-    cr_assert_eq(penstock_reload(), 0, "%s", penstock_log());
 }
 
 Test(options, a_worker_that_spins_sleeps_only_when_idle)

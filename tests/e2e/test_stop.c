@@ -29,9 +29,7 @@ Test(stop, drain_lets_sessions_finish)
     WAIT_UNTIL(strstr(penstock_log(), "event=draining") != NULL);
     cr_assert(!connects(bed.port));
     net_exchange(&first);
-    close(first.client);
-    net_expect_eof(first.server);
-    close(first.server);
+    net_close(&first);
     net_exchange(&second);
     cr_assert_eq(kill(bed.penstock, 0), 0);
     close(second.server);

@@ -76,10 +76,5 @@ Test(timeouts, silence_for_long_costs_nothing)
         net_pass(pair.client, pair.server, "yes");
     }
     bed_pause_ms(6000);
-    net_half_close(pair.client);
-    net_expect_eof(pair.server);
-    close(pair.server);
-    net_expect_eof(pair.client);
-    WAIT_UNTIL(penstock_number("closes.client_closed") == 1);
-    bed_end();
+    penstock_end_session(&pair);
 }

@@ -95,8 +95,7 @@ Test(zero_copy, follows_a_reload)
     const char *servers = bed_format("127.0.0.1:%u", port);
     start(servers, 1);
     struct net_pair first = net_pair(listener);
-    penstock_configure(&(struct penstock_config){.servers = servers, .workers = 1});
-    cr_assert_eq(penstock_reload(), 0, "%s", penstock_log());
+    penstock_reload_with(&(struct penstock_config){.servers = servers, .workers = 1});
     struct net_pair second = net_pair(listener);
     net_stream(second.server, second.client, 1, BULK_BYTES);
     cr_assert_eq(penstock_number("stats.zero_copy_sends"), 0);
