@@ -76,9 +76,8 @@ static int numbers_of(const struct kin *worker)
         (void)sscanf(line, "FDSize: %d", &size);
     }
     fclose(file);
-    getrlimit(
-        RLIMIT_NOFILE,
-        &limit); /* a table is larger than what may be open; the last number is free: DESCRIPTORS_SPARE */
+    /* A table is larger than what may be open; the last number is free: DESCRIPTORS_SPARE. */
+    getrlimit(RLIMIT_NOFILE, &limit);
     return size < 0 || (rlim_t)size < limit.rlim_cur ? size : (int)limit.rlim_cur - 1;
 }
 

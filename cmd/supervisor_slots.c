@@ -98,8 +98,8 @@ static int tend_slot(struct supervisor *supervisor, uint32_t index)
 {
     struct supervised_slot *slot = &supervisor->slots[index];
     bool wanted = slot->pidfd < 0 && index < supervisor->image->workers && !supervisor->stopping;
-    bool orphaned = slot->pidfd >= 0 && slot->keeper == 0 &&
-                    supervisor->region.header->run_state != RUN_STOP; /* else it ends by itself */
+    bool ends = supervisor->region.header->run_state == RUN_STOP; /* by itself */
+    bool orphaned = slot->pidfd >= 0 && slot->keeper == 0 && !ends;
     uint64_t now_us = clock_now_us();
 
     if ((!wanted && !orphaned) || now_us < slot->start_after_us) {

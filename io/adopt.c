@@ -52,8 +52,7 @@ static int settle_ring(struct worker *worker, int ring_fd)
     settle_claim(worker);
     session_slab_rebuild(&worker->slab); /* accepts among the completions need free records */
     while (ring_peek(worker->ring, &completion)) {
-        if (completion.result ==
-            -EFAULT) { /* the memory of a process that was killed meanwhile is not to be had */
+        if (completion.result == -EFAULT) { /* the memory of a process that was killed meanwhile */
             completion.result = -ECANCELED;
         }
         if (completion.tag.op >= RING_OP_RECV && suspect_is_poison(worker, completion.tag.index)) {

@@ -368,8 +368,8 @@ static void drain_gone(struct worker *worker)
 static void follow_run_state(struct worker *worker)
 {
     const struct region_header *header = worker->region.header;
-    uint32_t state =
-        __atomic_load_n(&header->run_state, __ATOMIC_ACQUIRE); /* pairs with the supervisor's release */
+    /* Pairs with the supervisor's release. */
+    uint32_t state = __atomic_load_n(&header->run_state, __ATOMIC_ACQUIRE);
 
     if (state == RUN_SERVE) {
         return;
