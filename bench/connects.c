@@ -1,9 +1,10 @@
 /*
  * connects ADDR LOW HIGH MEASURED WAY: what connect(2) costs as the range of source ports fills with TIME_WAITs, for
- * bench/time_wait.sh. The range is LOW to HIGH, which net.ipv4.ip_local_port_range says as well; the far end sends its FIN
- * after ours, so each connection leaves a TIME_WAIT here. WAY `choice`: the kernel chooses the port; `window`: each socket
- * has a range of one port, the next in turn. When 0, 25, 50, 75 and 90 % are taken, MEASURED connects are timed: prints the
- * per cent and the CPU of one in microseconds, what the packets take on this CPU included.
+ * bench/time_wait.sh. The range is LOW to HIGH, which net.ipv4.ip_local_port_range says as well; the far end
+ * sends its FIN after ours, so each connection leaves a TIME_WAIT here. WAY `choice`: the kernel chooses the
+ * port; `window`: each socket has a range of one port, the next in turn. When 0, 25, 50, 75 and 90 % are
+ * taken, MEASURED connects are timed: prints the per cent and the CPU of one in microseconds, what the
+ * packets take on this CPU included.
  * Exit status: 0, or 2 if a connection could not be made.
  */
 #include "bench/address.h"

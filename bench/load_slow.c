@@ -50,7 +50,8 @@ static void send_header(struct load_conn *conn)
     (void)load_conn_watch(conn, slow->sent < STREAM_HEADER_BYTES ? EPOLLOUT : EPOLLERR);
 }
 
-/* As long as the rate makes wait for about 1,000 bytes: thousands of readers would else keep a CPU by reading little. */
+/* As long as the rate makes wait for about 1,000 bytes: thousands of readers would else keep a CPU by reading
+ * little. */
 static uint64_t tick_ms(uint64_t rate)
 {
     uint64_t tick = 1000 * 1000 / rate;

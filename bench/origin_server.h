@@ -105,8 +105,8 @@ struct origin_conn {
 /* Takes all memory. 0 or -errno. */
 int origin_init(struct origin *origin, const struct origin_service *service);
 
-/* Opens a listener; its actual address is in listeners[listener_count - 1]. send_buffer (0: default) is SO_SNDBUF of its
- * connections. 0 or -errno. */
+/* Opens a listener; its actual address is in listeners[listener_count - 1]. send_buffer (0: default) is
+ * SO_SNDBUF of its connections. 0 or -errno. */
 int origin_listen(struct origin *origin, const struct address *address, int send_buffer);
 
 /* Closes everything and removes unix socket files. */

@@ -6,8 +6,8 @@
  * answered becomes its answer, so it can be had only once.
  * Exit status: 0, or 2 if it could not be done.
  *
- * A single run is timed with the clock's own cost. That is taken off: what a single run of a packet that is not TCP takes
- * longer than one of many.
+ * A single run is timed with the clock's own cost. That is taken off: what a single run of a packet that is
+ * not TCP takes longer than one of many.
  */
 #include "core/flow.h"
 

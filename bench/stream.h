@@ -41,11 +41,10 @@ enum stream_kind {
 };
 
 enum stream_flag {
-    STREAM_ORIGIN_SLOW = 1 << 0, /* the origin reads slowly (bench/pacer.h) */
-    STREAM_ORIGIN_EARLY_FIN =
-        1 << 1,                    /* trailer (status EARLY) and FIN as soon as all is sent, then reads on */
-    STREAM_UNVERIFIED = 1 << 2,    /* endless: the bytes mean nothing, cheapest way to send */
-    STREAM_ORIGIN_CLOSES = 1 << 3, /* connect-request: the origin closes first */
+    STREAM_ORIGIN_SLOW = 1 << 0,      /* the origin reads slowly (bench/pacer.h) */
+    STREAM_ORIGIN_EARLY_FIN = 1 << 1, /* trailer (EARLY) and FIN as soon as all is sent, then reads on */
+    STREAM_UNVERIFIED = 1 << 2,       /* endless: the bytes mean nothing, cheapest way to send */
+    STREAM_ORIGIN_CLOSES = 1 << 3,    /* connect-request: the origin closes first */
     STREAM_FLAGS_ALL = (1 << 4) - 1,
 };
 

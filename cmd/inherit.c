@@ -58,7 +58,8 @@ int inherit_stop(const struct kin *worker)
     return result < 0 ? result : -ETIMEDOUT;
 }
 
-/* One more than the highest number that may be open. Listing /proc/PID/fd would make an entry of the kernel's for each. */
+/* One more than the highest number that may be open. Listing /proc/PID/fd would make an entry of the kernel's
+ * for each. */
 static int numbers_of(const struct kin *worker)
 {
     struct rlimit limit = {.rlim_cur = INT_MAX};
@@ -75,9 +76,8 @@ static int numbers_of(const struct kin *worker)
         (void)sscanf(line, "FDSize: %d", &size);
     }
     fclose(file);
-    getrlimit(
-        RLIMIT_NOFILE,
-        &limit); /* a table is larger than what may be open; the last number is free: DESCRIPTORS_SPARE */
+    /* A table is larger than what may be open; the last number is free: DESCRIPTORS_SPARE. */
+    getrlimit(RLIMIT_NOFILE, &limit);
     return size < 0 || (rlim_t)size < limit.rlim_cur ? size : (int)limit.rlim_cur - 1;
 }
 
@@ -94,8 +94,8 @@ static int copy(int pidfd, int number)
     return result;
 }
 
-/* What is not open is left out; but one that lives has all below the sessions'. If it dies meanwhile, what was copied is
- * saved. */
+/* What is not open is left out; but one that lives has all below the sessions'. If it dies meanwhile, what
+ * was copied is saved. */
 static int copy_all(int pidfd, int end)
 {
     int result = 0;

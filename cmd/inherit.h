@@ -14,8 +14,9 @@ int inherit_check(const struct kin *worker);
  * -errno. */
 int inherit_stop(const struct kin *worker);
 
-/* Stops the worker, closes all descriptors of this process from 3 up, copies the worker's, ends the worker and waits for
- * its end; it calls kin_unbind() in between. 0, or -errno: then the worker runs on, and this process has some of the descriptors. */
+/* Stops the worker, closes all descriptors of this process from 3 up, copies the worker's, ends the worker
+ * and waits for its end; it calls kin_unbind() in between. 0, or -errno: then the worker runs on, and this
+ * process has some of the descriptors. */
 int inherit_descriptors(const struct kin *worker);
 
 #endif

@@ -3,11 +3,11 @@
  *
  *     PID HEAD TABLES          the supervisor, and its descriptors of the region's head and tables: anybody who may can
  *                              map them through /proc
- *     memory DEVICE INODE      what the instance's processes hold: how they are found when the supervisor is dead; then the
- *     ...                      same of elder generations that have not ended
+ *     memory DEVICE INODE      what the instance's processes hold: how they are found when the supervisor
+ *     ...                      is dead; then the same of elder generations that have not ended
  *
- * The file is replaced as a whole, so nobody ever reads half of it; the lock goes over to the new one before the old one
- * is gone. Where /run/penstock cannot be made (not root), $XDG_RUNTIME_DIR/penstock.
+ * The file is replaced as a whole, so nobody ever reads half of it; the lock goes over to the new one before
+ * the old one is gone. Where /run/penstock cannot be made (not root), $XDG_RUNTIME_DIR/penstock.
  */
 #ifndef PENSTOCK_CMD_INSTANCE_H
 #define PENSTOCK_CMD_INSTANCE_H
@@ -45,8 +45,8 @@ int instance_hand_on(const struct instance *instance, bool on);
 /* Gives the name up: the instance has ended, or (`ended` false) its other processes serve on. */
 void instance_release(struct instance *instance, bool ended);
 
-/* Finds the running instance the options name and maps its tables read-only, with or without a supervisor. 0, or -1 with
- * a message on standard error. */
+/* Finds the running instance the options name and maps its tables read-only, with or without a supervisor. 0,
+ * or -1 with a message on standard error. */
 int instance_open(struct instance *instance, struct region *region, const struct command_options *options);
 
 /* The same with a head that can be written: shm/order.h. Only for the supervisor's user and root. */

@@ -93,7 +93,8 @@ static void lay_out_descriptors(const struct keeper_setup *setup)
     }
 }
 
-/* Where somebody has listed its descriptors through /proc this takes a microsecond for each: not while sessions wait. */
+/* Where somebody has listed its descriptors through /proc this takes a microsecond for each: not while
+ * sessions wait. */
 static void reap_dead(struct keeper *keeper)
 {
     if (keeper->dead != 0) {

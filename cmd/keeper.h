@@ -2,9 +2,10 @@
  * The keeper: one tiny process per worker slot, whose descriptor table is its worker's too.
  *
  * Single-threaded; it holds, clones, waits, reports and does nothing else. It is forked by the supervisor and closes
- * what it has inherited; its worker is handed listening sockets by message (io/inbox.h). When its worker dies it clones the next incarnation at
- * once; deaths without progress are spaced out. It ends when its worker is done (exit status 0). A keeper that died is
- * replaced by one that takes the descriptors of its worker (cmd/inherit.h).
+ * what it has inherited; its worker is handed listening sockets by message (io/inbox.h). When its worker dies
+ * it clones the next incarnation at once; deaths without progress are spaced out. It ends when its worker is
+ * done (exit status 0). A keeper that died is replaced by one that takes the descriptors of its worker
+ * (cmd/inherit.h).
  */
 #ifndef PENSTOCK_CMD_KEEPER_H
 #define PENSTOCK_CMD_KEEPER_H

@@ -68,8 +68,7 @@ static bool carry_out(const struct instance *instance, const struct region *regi
     for (int i = 0; i < TIMEOUT_MS; i++) {
         if (!given && order_kill(region, found->slot, found->index, generation)) {
             given = true;
-            if (instance->pid !=
-                0) { /* without a supervisor the worker looks by itself, a second later at most */
+            if (instance->pid != 0) { /* else the worker looks by itself, a second later at most */
                 (void)kill(instance->pid, SIGCONT);
             }
         }

@@ -73,8 +73,8 @@ static int holds(pid_t pid, const struct kin_memory *memory)
     return stat_of.st_dev == memory->device && stat_of.st_ino == memory->inode ? 0 : -ENOENT;
 }
 
-/* 0: the process is one of ours, and `kin` is filled. -ENOENT, or -EACCES where only its name is right. The pidfd that is
- * still alive at the end makes sure that all that was looked at was the same process. */
+/* 0: the process is one of ours, and `kin` is filled. -ENOENT, or -EACCES where only its name is right. The
+ * pidfd that is still alive at the end makes sure that all that was looked at was the same process. */
 static int identify(pid_t pid, const struct kin_memory *memory, struct kin *kin)
 {
     kin->pid = pid;

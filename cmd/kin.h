@@ -32,12 +32,12 @@ struct kin {
 /* What `tables_fd` is. 0 or -errno. */
 int kin_memory_of(int tables_fd, struct kin_memory *memory);
 
-/* Finds up to `max` processes of the instance; each comes with a pidfd. Returns how many there are, or -errno: -EPERM where
- * there is none, but some that may be we may not look at. */
+/* Finds up to `max` processes of the instance; each comes with a pidfd. Returns how many there are, or
+ * -errno: -EPERM where there is none, but some that may be we may not look at. */
 int kin_find(const struct kin_memory *memory, struct kin *found, uint32_t max);
 
-/* The slot's worker that has lost its keeper. `hint` is the process the slot names: it is believed where we may not look
- * at its descriptors. 0 or -ESRCH. */
+/* The slot's worker that has lost its keeper. `hint` is the process the slot names: it is believed where we
+ * may not look at its descriptors. 0 or -ESRCH. */
 int kin_find_worker(const struct kin_memory *memory, uint32_t slot, pid_t hint, struct kin *worker);
 
 /* Ends the instance's loggers: each writes what there is, then it is gone. */
@@ -49,7 +49,8 @@ void kin_reopen_logs(const struct kin_memory *memory);
 /* A pidfd or -errno. */
 int kin_open(pid_t pid);
 
-/* A child that is not yet what it is to be, and so could not be found, dies with its parent. `parent` is that parent. */
+/* A child that is not yet what it is to be, and so could not be found, dies with its parent. `parent` is that
+ * parent. */
 void kin_bind(pid_t parent);
 void kin_unbind(void);
 

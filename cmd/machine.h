@@ -6,7 +6,8 @@
 
 #include "config/config.h"
 
-/* Reads limits, memory (the control group's if that is less), CPUs and congestion controls. `starting`: free memory too. */
+/* Reads limits, memory (the control group's if that is less), CPUs and congestion controls. `starting`: free
+ * memory too. */
 void machine_read(struct machine_facts *facts, bool starting);
 
 /* CPUs this process may run on. */

@@ -1,5 +1,6 @@
 /*
- * The terminal of `penstock top`: the whole screen by plain ANSI sequences, put back however the program ends, but by SIGKILL.
+ * The terminal of `penstock top`: the whole screen by plain ANSI sequences, put back however the program
+ * ends, but by SIGKILL.
  */
 #ifndef PENSTOCK_CMD_SCREEN_H
 #define PENSTOCK_CMD_SCREEN_H

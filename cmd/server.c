@@ -45,7 +45,8 @@ static bool read_order(const char *const words[COMMAND_WORDS_MAX], struct order 
     return false;
 }
 
-/* POOL/SERVER; names of pools have no slash. ROW_NONE: there is none, or the configuration does not name it any more. */
+/* POOL/SERVER; names of pools have no slash. ROW_NONE: there is none, or the configuration does not name it
+ * any more. */
 static uint16_t find(const struct region *region, const char *name)
 {
     for (uint32_t row = 0; row < IMAGE_SERVERS_MAX; row++) {

@@ -19,7 +19,7 @@ static void print_text(const struct summary *summary, const struct region *regio
     for (uint32_t row = 0; row < summary->server_rows; row++) {
         const struct name_row *name = region_name(region, NAME_SERVER, (uint16_t)row);
         const struct server_counters *server = &summary->server[row];
-        const struct source_ports *ports = &summary->ports[row];
+        const struct ports_used *ports = &summary->ports[row];
         printf("%-16s %-28s %-5s %6u %9u %10" PRIu64 " %9" PRIu64 " %9" PRIu64 " %7" PRIu64 " %7" PRIu64
                " %11s %11s%s\n",
                name->pool, name->name, admin_state_text(admin_state_of(summary->server_orders[row])),

@@ -80,7 +80,7 @@ static struct source_pair *find_pair(struct source_ports_map *map, const uint8_t
     return pair;
 }
 
-static void count(struct source_ports *used, const struct flow_entry *entry)
+static void count(struct ports_used *used, const struct flow_entry *entry)
 {
     used->active += entry->state == FLOW_ACTIVE;
     used->time_wait += entry->state == FLOW_TIME_WAIT;
@@ -99,7 +99,7 @@ void source_ports_add(struct source_ports_map *map, const struct flow_entry *ent
     }
 }
 
-void source_ports_end(const struct source_ports_map *map, struct source_ports rows[IMAGE_SERVERS_MAX],
+void source_ports_end(const struct source_ports_map *map, struct ports_used rows[IMAGE_SERVERS_MAX],
                       struct source_pairs *by_source)
 {
     uint8_t address[16];

@@ -1,8 +1,9 @@
 /*
- * Source ports in use towards each server: a connection to it takes one, and goes on taking it through TIME_WAIT. And the
- * same for each address that connections to it come from.
+ * Source ports in use towards each server: a connection to it takes one, and goes on taking it through
+ * TIME_WAIT. And the same for each address that connections to it come from.
  *
- * Found by the servers' addresses in the flow table. Servers of the same address share their ports, so each has them all.
+ * Found by the servers' addresses in the flow table. Servers of the same address share their ports, so each
+ * has them all.
  */
 #ifndef PENSTOCK_CMD_SOURCE_PORTS_H
 #define PENSTOCK_CMD_SOURCE_PORTS_H
@@ -16,7 +17,7 @@ enum {
     SOURCE_PAIRS_PLACES = 2 * SOURCE_PAIRS_MAX,
 };
 
-struct source_ports {
+struct ports_used {
     uint64_t active;
     uint64_t time_wait;
 };
@@ -24,7 +25,7 @@ struct source_ports {
 struct source_pair {
     uint8_t source[16];
     uint16_t server; /* index in the image; at the end its row */
-    struct source_ports used;
+    struct ports_used used;
 };
 
 struct source_pairs {
@@ -35,9 +36,9 @@ struct source_pairs {
 /* Servers by address: a hash table with linear probing. */
 struct source_ports_map {
     const struct image *image;
-    uint16_t places[SOURCE_PORTS_PLACES];        /* index of the first server of the address and 1; 0: none */
-    struct source_ports used[IMAGE_SERVERS_MAX]; /* by that index */
-    uint16_t pair_places[SOURCE_PAIRS_PLACES];   /* index of a pair and 1; likewise */
+    uint16_t places[SOURCE_PORTS_PLACES];      /* index of the first server of the address and 1; 0: none */
+    struct ports_used used[IMAGE_SERVERS_MAX]; /* by that index */
+    uint16_t pair_places[SOURCE_PAIRS_PLACES]; /* index of a pair and 1; likewise */
     struct source_pairs by_source;
 };
 
@@ -47,7 +48,7 @@ void source_ports_begin(struct source_ports_map *map, const struct image *image)
 void source_ports_add(struct source_ports_map *map, const struct flow_entry *entry);
 
 /* Stores what was counted by the servers' rows, and by source and server in the order of the first entries. */
-void source_ports_end(const struct source_ports_map *map, struct source_ports rows[IMAGE_SERVERS_MAX],
+void source_ports_end(const struct source_ports_map *map, struct ports_used rows[IMAGE_SERVERS_MAX],
                       struct source_pairs *by_source);
 
 #endif

@@ -67,7 +67,7 @@ struct summary {
     struct accept_queue queue[IMAGE_LISTENERS_MAX]; /* without sockets where the kernel does not say */
     struct server_counters server[IMAGE_SERVERS_MAX];
     struct time_histogram connect_times[IMAGE_SERVERS_MAX];
-    struct source_ports ports[IMAGE_SERVERS_MAX];
+    struct ports_used ports[IMAGE_SERVERS_MAX];
     struct source_pairs source_pairs;
     uint16_t server_orders[IMAGE_SERVERS_MAX];  /* core/admin.h */
     uint32_t server_weights[IMAGE_SERVERS_MAX]; /* while it is up; 0: not in the configuration */

@@ -426,7 +426,8 @@ static void init(struct supervisor *supervisor)
     memset(supervisor->region.fds, -1, sizeof(supervisor->region.fds));
 }
 
-/* The dead supervisor's exporter ends with it, some moments later perhaps. Without one the others serve all the same. */
+/* The dead supervisor's exporter ends with it, some moments later perhaps. Without one the others serve all
+ * the same. */
 static void open_exporter_again(struct supervisor *supervisor)
 {
     const struct timespec pause = {.tv_nsec = 10000000};

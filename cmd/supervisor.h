@@ -2,12 +2,13 @@
  * The supervisor: the parent. Reads the configuration, owns the region and the listening sockets, starts and watches
  * the others, follows signals:
  *
- *     SIGTERM  drain; a second one, SIGINT or SIGQUIT: stop now        SIGHUP  reload
- *     SIGUSR1  open the access log again                       SIGUSR2  upgrade
+ *     SIGTERM  drain; a second one: stop now      SIGHUP   reload
+ *     SIGINT   stop now                           SIGQUIT  stop now, and answer for no TIME_WAIT after it
+ *     SIGUSR1  open the access log again          SIGUSR2  upgrade
  *     SIGCONT  wake the workers: an order waits (shm/order.h)
  *
- * It serves no connection itself, so nothing it waits for delays one. When it dies the others serve on, and the next one of
- * the same name takes over: cmd/supervisor_takeover.c.
+ * It serves no connection itself, so nothing it waits for delays one. When it dies the others serve on, and
+ * the next one of the same name takes over: cmd/supervisor_takeover.c.
  */
 #ifndef PENSTOCK_CMD_SUPERVISOR_H
 #define PENSTOCK_CMD_SUPERVISOR_H
@@ -104,8 +105,8 @@ int supervisor_take_over(struct supervisor *supervisor);
 /* Then: lets the workers forget a reload that the dead one had begun, and follows the file. */
 void supervisor_follow_file(struct supervisor *supervisor);
 
-/* Notes an elder generation and takes what listening sockets it has. 0; -EPROTO where it is of a version that cannot hand
- * over, or another -errno. */
+/* Notes an elder generation and takes what listening sockets it has. 0; -EPROTO where it is of a version that
+ * cannot hand over, or another -errno. */
 int supervisor_add_elder(struct supervisor *supervisor, const struct kin_memory *memory,
                          const struct kin *found, uint32_t count);
 
@@ -130,8 +131,8 @@ bool supervisor_is_handing_over(const struct supervisor *supervisor);
 /* Publishes the instance's region and its elders. 0 or -errno. */
 int supervisor_publish(struct supervisor *supervisor);
 
-/* Carries out an upgrade that is wanted and goes on with one that has begun, once all slots are at rest: cmd/supervisor_upgrade.c.
- */
+/* Carries out an upgrade that is wanted and goes on with one that has begun, once all slots are at rest:
+ * cmd/supervisor_upgrade.c. */
 void supervisor_follow_upgrade(struct supervisor *supervisor);
 
 /* Forks the logger. 0 or -errno. */
@@ -152,18 +153,18 @@ void supervisor_reap_exporter(struct supervisor *supervisor);
 
 void supervisor_end_exporter(struct supervisor *supervisor);
 
-/* Decides whose TIME_WAIT is, before anybody is started. 0, or -errno where it cannot be as the configuration demands; the log
- * says why. */
+/* Decides whose TIME_WAIT is, before anybody is started. 0, or -errno where it cannot be as the configuration
+ * demands; the log says why. */
 int supervisor_choose_time_wait(struct supervisor *supervisor);
 
 /* Goes on with what the dead supervisor had. */
 void supervisor_take_over_time_wait(struct supervisor *supervisor);
 
-/* How long the supervisor may sleep before that; -1: for ever. */
-int supervisor_time_wait_ms(const struct supervisor *supervisor);
-
 /* What is to be done now and then. */
 void supervisor_watch_time_wait(struct supervisor *supervisor);
+
+/* How long the supervisor may sleep before that; -1: for ever. */
+int supervisor_time_wait_ms(const struct supervisor *supervisor);
 
 /* The instance has ended: lets the programs answer for what is left, or removes them. */
 void supervisor_leave_time_wait(struct supervisor *supervisor);
@@ -193,11 +194,11 @@ int supervisor_hand_listeners(struct supervisor *supervisor, const struct image 
 void supervisor_leave_listeners(struct supervisor *supervisor, const struct image *old,
                                 const struct image *image);
 
+/* The same of all there are. */
+void supervisor_close_listeners(struct supervisor *supervisor);
+
 /* Undoes the steering when the workers have closed. */
 void supervisor_settle_listeners(struct supervisor *supervisor);
-
-/* The same for all there are. */
-void supervisor_close_listeners(struct supervisor *supervisor);
 
 /* Sets congestion control and buffers of every listening socket as `image` has them. Workers' copies are the same
  * sockets: it holds for connections from now on. 0 or -errno with a message. */

@@ -2,8 +2,9 @@
  * Elder generations: keepers and workers whose region this supervisor cannot use, since it is of another layout.
  *
  * It takes their listening sockets, starts keepers and workers of its own on them, and tells the elder ones to let go
- * (RUN_HANDOVER). Both accept from the same queues for a moment, so no connection is lost. The elder ones end when their
- * last session has, or with this generation. All this goes by what is the same in every layout: struct region_header.
+ * (RUN_HANDOVER). Both accept from the same queues for a moment, so no connection is lost. The elder ones end
+ * when their last session has, or with this generation. All this goes by what is the same in every layout:
+ * struct region_header.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,8 +1,8 @@
 /*
  * The supervisor's listening sockets: one a TCP bind and slot, sharing its port; one a unix bind, shared by all slots.
  *
- * The sockets of a TCP bind begin to listen in the order of slots and given up from the last, so the kernel's number of each
- * in its group is the slot's: what steering relies on.
+ * The sockets of a TCP bind begin to listen in the order of slots and given up from the last, so the kernel's
+ * number of each in its group is the slot's: what steering relies on.
  */
 #include <errno.h>
 #include <linux/filter.h>

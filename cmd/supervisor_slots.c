@@ -1,8 +1,9 @@
 /*
  * The supervisor's slots: a keeper for each, started, watched, and started again.
  *
- * When a keeper dies its worker goes on. A new keeper takes the worker's descriptors and replaces it (cmd/inherit.h), so
- * a slot is without a keeper for some milliseconds only. Only when both are dead are the slot's connections lost.
+ * When a keeper dies its worker goes on. A new keeper takes the worker's descriptors and replaces it
+ * (cmd/inherit.h), so a slot is without a keeper for some milliseconds only. Only when both are dead are the
+ * slot's connections lost.
  */
 #include <errno.h>
 #include <signal.h>
@@ -97,8 +98,8 @@ static int tend_slot(struct supervisor *supervisor, uint32_t index)
 {
     struct supervised_slot *slot = &supervisor->slots[index];
     bool wanted = slot->pidfd < 0 && index < supervisor->image->workers && !supervisor->stopping;
-    bool orphaned = slot->pidfd >= 0 && slot->keeper == 0 &&
-                    supervisor->region.header->run_state != RUN_STOP; /* else it ends by itself */
+    bool ends = supervisor->region.header->run_state == RUN_STOP; /* by itself */
+    bool orphaned = slot->pidfd >= 0 && slot->keeper == 0 && !ends;
     uint64_t now_us = clock_now_us();
 
     if ((!wanted && !orphaned) || now_us < slot->start_after_us) {
@@ -123,7 +124,8 @@ int supervisor_tend_slots(struct supervisor *supervisor)
     return result;
 }
 
-/* Keeper and worker are dead: the connections are lost. The slot begins anew, with the listening sockets as they are. */
+/* Keeper and worker are dead: the connections are lost. The slot begins anew, with the listening sockets as
+ * they are. */
 void supervisor_lose_slot(struct supervisor *supervisor, uint32_t index)
 {
     struct supervised_slot *slot = &supervisor->slots[index];

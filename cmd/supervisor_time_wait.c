@@ -1,9 +1,10 @@
 /*
  * TIME_WAIT in the supervisor: whether it is ours, and what has to be done for that beside serving.
  *
- * It is decided once, when an instance starts: all that it takes is there, or the kernel keeps TIME_WAIT as ever and the
- * region says why. What is attached is pinned, so a supervisor that takes over finds it; its own programs take the place of
- * the old ones. At the end the programs answer until the last entry has expired; a process of its own waits for that.
+ * It is decided once, when an instance starts: all that it takes is there, or the kernel keeps TIME_WAIT as
+ * ever and the region says why. What is attached is pinned, so a supervisor that takes over finds it; its own
+ * programs take the place of the old ones. At the end the programs answer until the last entry has expired; a
+ * process of its own waits for that.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -2,8 +2,9 @@
  * Upgrade: the supervisor becomes the new program in place, under its process id, takes over as from a dead one
  * (cmd/supervisor_takeover.c), and replaces keepers and workers slot by slot (cmd/inherit.h).
  *
- * Before that the new program is asked for its layout and to check the configuration. Whatever is wrong until then changes
- * nothing. The claim of the name is never given up, signals stay blocked and pending over execve(2).
+ * Before that the new program is asked for its layout and to check the configuration. Whatever is wrong until
+ * then changes nothing. The claim of the name is never given up, signals stay blocked and pending over
+ * execve(2).
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -28,8 +28,8 @@ struct config_positions {
 };
 
 /* Reads the file at `path`. Returns 0 and an image from malloc, for the caller to free; or -1 with one mistake or more
- * in `report` and *image NULL. Initialises `report` in both cases. `positions` may be NULL. The image's generation and all
- * rows are 0: the supervisor sets them. Blocks as long as reading `path` does. */
+ * in `report` and *image NULL. Initialises `report` in both cases. `positions` may be NULL. The image's
+ * generation and all rows are 0: the supervisor sets them. Blocks as long as reading `path` does. */
 int config_load(const char *path, const struct config_options *options, struct config_report *report,
                 struct image **image, struct config_positions *positions);
 

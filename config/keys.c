@@ -28,7 +28,11 @@
     _Static_assert(sizeof(table) / sizeof((table)[0]) <= CONFIG_KEYS_MAX, \
                    #table " fits the list of seen keys")
 
-/* The same four words at three levels; `base` is a struct image_timeouts. */
+/* Where a row has the value, and where it notes the place of it in the file. */
+#define MEMBER(row, member) .offset = offsetof(struct row, member)
+#define PLACE(row, member)  .place = offsetof(struct row, member)
+
+/* The same four words at three levels; the row is a struct image_timeouts. */
 #define TIMEOUT(level_name, member)                                                                         \
     {                                                                                                       \
         .name = level_name, .read = config_read_duration, .offset = offsetof(struct image_timeouts, member) \
@@ -36,6 +40,23 @@
 #define TIMEOUT_REFUSED(level_name, where)                                 \
     {                                                                      \
         .name = level_name, .refusal = "it belongs to the timeouts " where \
+    }
+
+/* What listeners say of their clients' sockets, and pools of their servers'. */
+#define CONGESTION(row_type)                                                                    \
+    {                                                                                           \
+        .name = "congestion", .read = config_read_congestion, MEMBER(row_type, row.congestion), \
+        PLACE(row_type, congestion_place), .max = IMAGE_CONGESTION_MAX                          \
+    }
+#define SOCKET_BUFFER(row_type, key_name, way)                                                  \
+    {                                                                                           \
+        .name = key_name, .read = config_read_socket_buffer, MEMBER(row_type, row.buffers.way), \
+        PLACE(row_type, buffer_places.way)                                                      \
+    }
+#define ZERO_COPY(row_type)                                                                \
+    {                                                                                      \
+        .name = "zero_copy", .read = config_read_boolean, MEMBER(row_type, row.zero_copy), \
+        PLACE(row_type, zero_copy_place)                                                   \
     }
 
 static const struct image_timeouts inherit_all = {IMAGE_INHERIT, IMAGE_INHERIT, IMAGE_INHERIT, IMAGE_INHERIT};
@@ -111,14 +132,12 @@ static CONFIG_READER(read_binds)
 }
 
 static const struct config_key route_keys[] = {
-    {
-        .name = "pool",
-        .example = "pool: app",
-        .read = config_read_name,
-        .offset = offsetof(struct draft_listener, pool_name),
-        .place = offsetof(struct draft_listener, pool_place),
-        .max = IMAGE_NAME_MAX,
-    },
+    {.name = "pool",
+     .example = "pool: app",
+     .read = config_read_name,
+     MEMBER(draft_listener, pool_name),
+     PLACE(draft_listener, pool_place),
+     .max = IMAGE_NAME_MAX},
     {.name = "sni"},
 };
 static const struct config_schema route_schema = SCHEMA(route_keys);
@@ -140,52 +159,27 @@ static CONFIG_READER(read_routes)
 }
 
 static const struct config_key listener_keys[] = {
-    {
-        .name = "name",
-        .example = "name: web",
-        .read = config_read_name,
-        .offset = offsetof(struct draft_listener, row.name),
-        .place = offsetof(struct draft_listener, name_place),
-        .max = IMAGE_NAME_MAX,
-    },
+    {.name = "name",
+     .example = "name: web",
+     .read = config_read_name,
+     MEMBER(draft_listener, row.name),
+     PLACE(draft_listener, name_place),
+     .max = IMAGE_NAME_MAX},
     {.name = "bind", .example = "bind: 0.0.0.0:8080", .read = read_binds},
     {.name = "routes", .example = "routes: [ { pool: app } ]", .read = read_routes},
-    {
-        .name = "timeouts",
-        .read = config_read_mapping,
-        .offset = offsetof(struct draft_listener, row.timeouts),
-        .schema = &listener_timeout_schema,
-    },
+    {.name = "timeouts",
+     .read = config_read_mapping,
+     MEMBER(draft_listener, row.timeouts),
+     .schema = &listener_timeout_schema},
     {.name = "accept_proxy"},
     {.name = "allow"},
     {.name = "deny"},
     {.name = "max_sessions"},
     {.name = "rate"},
-    {
-        .name = "congestion",
-        .read = config_read_congestion,
-        .offset = offsetof(struct draft_listener, row.congestion),
-        .place = offsetof(struct draft_listener, congestion_place),
-        .max = IMAGE_CONGESTION_MAX,
-    },
-    {
-        .name = "receive_buffer",
-        .read = config_read_socket_buffer,
-        .offset = offsetof(struct draft_listener, row.buffers.receive),
-        .place = offsetof(struct draft_listener, buffer_places.receive),
-    },
-    {
-        .name = "send_buffer",
-        .read = config_read_socket_buffer,
-        .offset = offsetof(struct draft_listener, row.buffers.send),
-        .place = offsetof(struct draft_listener, buffer_places.send),
-    },
-    {
-        .name = "zero_copy",
-        .read = config_read_boolean,
-        .offset = offsetof(struct draft_listener, row.zero_copy),
-        .place = offsetof(struct draft_listener, zero_copy_place),
-    },
+    CONGESTION(draft_listener),
+    SOCKET_BUFFER(draft_listener, "receive_buffer", receive),
+    SOCKET_BUFFER(draft_listener, "send_buffer", send),
+    ZERO_COPY(draft_listener),
     {.name = "pool", .refusal = "write 'routes: [ { pool: NAME } ]'"},
     {.name = "address", .refusal = "write 'bind: ADDRESS:PORT'"},
 };
@@ -220,14 +214,12 @@ static CONFIG_READER(read_server_address)
 
 static const struct config_key server_keys[] = {
     {.name = "address", .example = "address: 127.0.0.1:9001", .read = read_server_address},
-    {
-        .name = "weight",
-        .read = config_read_u32,
-        .offset = offsetof(struct draft_server, row.weight),
-        .min = 1,
-        .max = IMAGE_WEIGHT_MAX,
-    },
-    {.name = "backup", .read = config_read_boolean, .offset = offsetof(struct draft_server, row.backup)},
+    {.name = "weight",
+     .read = config_read_u32,
+     MEMBER(draft_server, row.weight),
+     .min = 1,
+     .max = IMAGE_WEIGHT_MAX},
+    {.name = "backup", .read = config_read_boolean, MEMBER(draft_server, row.backup)},
     {.name = "max_sessions"},
     {.name = "resolve"},
 };
@@ -301,81 +293,38 @@ static CONFIG_READER(read_source_ports)
 
 static const struct config_key source_keys[] = {
     {.name = "addresses", .read = read_source_addresses},
-    {
-        .name = "ports",
-        .read = read_source_ports,
-        .place = offsetof(struct draft_pool, source_ports_place),
-    },
+    {.name = "ports", .read = read_source_ports, PLACE(draft_pool, source_ports_place)},
 };
 static const struct config_schema source_schema = SCHEMA(source_keys);
 
 static const struct config_key pool_keys[] = {
-    {
-        .name = "name",
-        .example = "name: app",
-        .read = config_read_name,
-        .offset = offsetof(struct draft_pool, row.name),
-        .place = offsetof(struct draft_pool, name_place),
-        .max = IMAGE_NAME_MAX,
-    },
-    {
-        .name = "servers",
-        .example = "servers: [ 127.0.0.1:9001 ]",
-        .read = read_servers,
-        .place = offsetof(struct draft_pool, servers_place),
-    },
-    {
-        .name = "balance",
-        .read = config_read_choice,
-        .offset = offsetof(struct draft_pool, row.balance),
-        .choices = balances,
-    },
-    {
-        .name = "retries",
-        .read = config_read_u32,
-        .offset = offsetof(struct draft_pool, row.retries),
-        .max = IMAGE_RETRIES_MAX,
-    },
-    {
-        .name = "timeouts",
-        .read = config_read_mapping,
-        .offset = offsetof(struct draft_pool, row.timeouts),
-        .schema = &pool_timeout_schema,
-    },
+    {.name = "name",
+     .example = "name: app",
+     .read = config_read_name,
+     MEMBER(draft_pool, row.name),
+     PLACE(draft_pool, name_place),
+     .max = IMAGE_NAME_MAX},
+    {.name = "servers",
+     .example = "servers: [ 127.0.0.1:9001 ]",
+     .read = read_servers,
+     PLACE(draft_pool, servers_place)},
+    {.name = "balance", .read = config_read_choice, MEMBER(draft_pool, row.balance), .choices = balances},
+    {.name = "retries", .read = config_read_u32, MEMBER(draft_pool, row.retries), .max = IMAGE_RETRIES_MAX},
+    {.name = "timeouts",
+     .read = config_read_mapping,
+     MEMBER(draft_pool, row.timeouts),
+     .schema = &pool_timeout_schema},
     {.name = "health"},
     {.name = "eject"},
     {.name = "send_proxy"},
-    {
-        .name = "source",
-        .read = config_read_mapping,
-        .place = offsetof(struct draft_pool, source_place),
-        .schema = &source_schema,
-    },
-    {
-        .name = "congestion",
-        .read = config_read_congestion,
-        .offset = offsetof(struct draft_pool, row.congestion),
-        .place = offsetof(struct draft_pool, congestion_place),
-        .max = IMAGE_CONGESTION_MAX,
-    },
-    {
-        .name = "receive_buffer",
-        .read = config_read_socket_buffer,
-        .offset = offsetof(struct draft_pool, row.buffers.receive),
-        .place = offsetof(struct draft_pool, buffer_places.receive),
-    },
-    {
-        .name = "send_buffer",
-        .read = config_read_socket_buffer,
-        .offset = offsetof(struct draft_pool, row.buffers.send),
-        .place = offsetof(struct draft_pool, buffer_places.send),
-    },
-    {
-        .name = "zero_copy",
-        .read = config_read_boolean,
-        .offset = offsetof(struct draft_pool, row.zero_copy),
-        .place = offsetof(struct draft_pool, zero_copy_place),
-    },
+    {.name = "source",
+     .read = config_read_mapping,
+     PLACE(draft_pool, source_place),
+     .schema = &source_schema},
+    CONGESTION(draft_pool),
+    SOCKET_BUFFER(draft_pool, "receive_buffer", receive),
+    SOCKET_BUFFER(draft_pool, "send_buffer", send),
+    ZERO_COPY(draft_pool),
 };
 static const struct config_schema pool_schema = SCHEMA(pool_keys);
 
@@ -448,37 +397,29 @@ static CONFIG_READER(read_access)
 }
 
 static const struct config_key limit_keys[] = {
-    {
-        .name = "sessions",
-        .read = config_read_u64,
-        .offset = offsetof(struct config_draft, head.sessions_limit),
-        .place = offsetof(struct config_draft, positions.sessions),
-        .min = 1,
-        .max = SESSIONS_MAX,
-    },
-    {
-        .name = "flows",
-        .read = config_read_u64,
-        .offset = offsetof(struct config_draft, head.flows_limit),
-        .place = offsetof(struct config_draft, positions.flows),
-        .min = 1,
-        .max = FLOWS_MAX,
-    },
-    {
-        .name = "buffers",
-        .read = config_read_size,
-        .offset = offsetof(struct config_draft, head.buffer_bytes_limit),
-        .place = offsetof(struct config_draft, positions.buffers),
-        .min = BUFFERS_MIN,
-        .max = BUFFERS_MAX,
-    },
-    {
-        .name = "backlog",
-        .read = config_read_u32,
-        .offset = offsetof(struct config_draft, head.backlog),
-        .min = 1,
-        .max = BACKLOG_MAX,
-    },
+    {.name = "sessions",
+     .read = config_read_u64,
+     MEMBER(config_draft, head.sessions_limit),
+     PLACE(config_draft, positions.sessions),
+     .min = 1,
+     .max = SESSIONS_MAX},
+    {.name = "flows",
+     .read = config_read_u64,
+     MEMBER(config_draft, head.flows_limit),
+     PLACE(config_draft, positions.flows),
+     .min = 1,
+     .max = FLOWS_MAX},
+    {.name = "buffers",
+     .read = config_read_size,
+     MEMBER(config_draft, head.buffer_bytes_limit),
+     PLACE(config_draft, positions.buffers),
+     .min = BUFFERS_MIN,
+     .max = BUFFERS_MAX},
+    {.name = "backlog",
+     .read = config_read_u32,
+     MEMBER(config_draft, head.backlog),
+     .min = 1,
+     .max = BACKLOG_MAX},
 };
 static const struct config_schema limit_schema = SCHEMA(limit_keys);
 
@@ -497,19 +438,15 @@ static const struct config_choice access_formats[] = {
 };
 
 static const struct config_key log_keys[] = {
-    {
-        .name = "level",
-        .read = config_read_choice,
-        .offset = offsetof(struct config_draft, head.log_level),
-        .choices = log_levels,
-    },
-    {.name = "access", .read = read_access, .offset = offsetof(struct config_draft, head.access_path)},
-    {
-        .name = "format",
-        .read = config_read_choice,
-        .offset = offsetof(struct config_draft, head.access_format),
-        .choices = access_formats,
-    },
+    {.name = "level",
+     .read = config_read_choice,
+     MEMBER(config_draft, head.log_level),
+     .choices = log_levels},
+    {.name = "access", .read = read_access, MEMBER(config_draft, head.access_path)},
+    {.name = "format",
+     .read = config_read_choice,
+     MEMBER(config_draft, head.access_format),
+     .choices = access_formats},
 };
 static const struct config_schema log_schema = SCHEMA(log_keys);
 
@@ -629,70 +566,47 @@ static const struct config_choice time_wait_modes[] = {
 };
 
 static const struct config_key time_wait_keys[] = {
-    {
-        .name = "mode",
-        .read = config_read_choice,
-        .offset = offsetof(struct config_draft, head.time_wait.mode),
-        .choices = time_wait_modes,
-    },
-    {
-        .name = "two_msl",
-        .read = read_two_msl,
-        .offset = offsetof(struct config_draft, head.time_wait.two_msl_ms),
-        .place = offsetof(struct config_draft, time_wait_places.two_msl),
-    },
+    {.name = "mode",
+     .read = config_read_choice,
+     MEMBER(config_draft, head.time_wait.mode),
+     .choices = time_wait_modes},
+    {.name = "two_msl",
+     .read = read_two_msl,
+     MEMBER(config_draft, head.time_wait.two_msl_ms),
+     PLACE(config_draft, time_wait_places.two_msl)},
     {.name = "interfaces", .read = read_interfaces},
     {.name = "cgroup", .read = read_cgroup},
-    {
-        .name = "tcp_max_tw_buckets",
-        .read = read_buckets,
-        .place = offsetof(struct config_draft, time_wait_places.buckets),
-    },
+    {.name = "tcp_max_tw_buckets", .read = read_buckets, PLACE(config_draft, time_wait_places.buckets)},
 };
 static const struct config_schema time_wait_schema = SCHEMA(time_wait_keys);
 
 static const struct config_key top_keys[] = {
-    {
-        .name = "name",
-        .example = "name: edge",
-        .read = config_read_name,
-        .offset = offsetof(struct config_draft, head.name),
-        .max = IMAGE_NAME_MAX,
-    },
-    {
-        .name = "workers",
-        .read = read_workers,
-        .offset = offsetof(struct config_draft, head.workers),
-        .place = offsetof(struct config_draft, positions.workers),
-        .min = 1,
-        .max = IMAGE_WORKERS_MAX,
-    },
-    {
-        .name = "user",
-        .read = config_read_name,
-        .offset = offsetof(struct config_draft, head.user),
-        .max = IMAGE_NAME_MAX,
-    },
-    {
-        .name = "spin",
-        .read = config_read_microseconds,
-        .offset = offsetof(struct config_draft, head.spin_us),
-        .max = IMAGE_SPIN_MAX_US,
-    },
-    {
-        .name = "watchdog",
-        .read = config_read_duration,
-        .offset = offsetof(struct config_draft, head.watchdog_ms),
-        .min = IMAGE_WATCHDOG_MIN_MS,
-    },
+    {.name = "name",
+     .example = "name: edge",
+     .read = config_read_name,
+     MEMBER(config_draft, head.name),
+     .max = IMAGE_NAME_MAX},
+    {.name = "workers",
+     .read = read_workers,
+     MEMBER(config_draft, head.workers),
+     PLACE(config_draft, positions.workers),
+     .min = 1,
+     .max = IMAGE_WORKERS_MAX},
+    {.name = "user", .read = config_read_name, MEMBER(config_draft, head.user), .max = IMAGE_NAME_MAX},
+    {.name = "spin",
+     .read = config_read_microseconds,
+     MEMBER(config_draft, head.spin_us),
+     .max = IMAGE_SPIN_MAX_US},
+    {.name = "watchdog",
+     .read = config_read_duration,
+     MEMBER(config_draft, head.watchdog_ms),
+     .min = IMAGE_WATCHDOG_MIN_MS},
     {.name = "limits", .read = config_read_mapping, .schema = &limit_schema},
     {.name = "log", .read = config_read_mapping, .schema = &log_schema},
-    {
-        .name = "timeouts",
-        .read = config_read_mapping,
-        .offset = offsetof(struct config_draft, head.timeouts),
-        .schema = &timeout_schema,
-    },
+    {.name = "timeouts",
+     .read = config_read_mapping,
+     MEMBER(config_draft, head.timeouts),
+     .schema = &timeout_schema},
     {.name = "listeners", .example = "listeners: [ ... ]", .read = read_listeners},
     {.name = "pools", .example = "pools: [ ... ]", .read = read_pools},
     {.name = "exporter", .read = read_exporter, .schema = &exporter_schema},

@@ -15,9 +15,9 @@
 enum {
     BUFFER_LARGE_BYTES = 16 * 1024,
     BUFFER_SMALL_BYTES = 2 * 1024,
-    BUFFER_LARGE_STRIDE =
-        BUFFER_LARGE_BYTES + 64, /* a cache line more: small messages at the front of many buffers
-                                                      would else contend for a few sets of the cache */
+    /* A cache line more: small messages at the front of many buffers would else contend for a few sets of the
+     * cache. */
+    BUFFER_LARGE_STRIDE = BUFFER_LARGE_BYTES + 64,
 };
 
 /* One per buffer of the bank. */

@@ -26,9 +26,8 @@ enum {
 struct endpoint {
     uint8_t family; /* enum endpoint_family */
     uint8_t reserved;
-    uint16_t port; /* host order; 0 for unix */
-    uint8_t
-        bytes[ENDPOINT_PATH_MAX + 1]; /* 4 or 16 address bytes in network order, or a NUL-terminated path */
+    uint16_t port;                        /* host order; 0 for unix */
+    uint8_t bytes[ENDPOINT_PATH_MAX + 1]; /* 4 or 16, in network order, or a NUL-terminated path */
 };
 
 _Static_assert(sizeof(struct endpoint) == 112, "endpoint lies in shared memory");

@@ -70,8 +70,7 @@ struct image_timeouts {
 struct image_bind {
     struct endpoint endpoint;
     uint32_t listener; /* index */
-    uint32_t
-        place; /* in every worker's table of listening sockets; set by the supervisor when it publishes */
+    uint32_t place;    /* in every worker's table of listening sockets; set when it is published */
 };
 
 /* What a connection's socket may hold, SO_RCVBUF and SO_SNDBUF of socket(7), in bytes of data; 0: as the kernel tunes
@@ -145,10 +144,9 @@ struct image_time_wait {
 
 struct image {
     uint64_t magic;
-    uint32_t size; /* bytes of the whole block */
-    uint32_t
-        watchdog_ms;     /* a worker whose loop has not turned for so long is killed and replaced; 0: never */
-    uint64_t generation; /* 1 for the configuration Penstock started with, +1 with each reload */
+    uint32_t size;        /* bytes of the whole block */
+    uint32_t watchdog_ms; /* a worker whose loop has not turned for so long is replaced; 0: never */
+    uint64_t generation;  /* 1 for the configuration Penstock started with, +1 with each reload */
     char name[IMAGE_NAME_MAX];
     char user[IMAGE_NAME_MAX];   /* "" keeps the user that started Penstock */
     uint32_t workers;            /* slots; "auto" is resolved to the number of usable CPUs */

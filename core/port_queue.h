@@ -1,11 +1,11 @@
 /*
- * The source ports that one worker has toward one server from one address, and which of them is used next: the one whose
- * last use ended longest ago.
+ * The source ports that one worker has toward one server from one address, and which of them is used next:
+ * the one whose last use ended longest ago.
  *
- * A port is fresh (not used yet), taken, or waits in one of two queues in the order in which its last use ended: `ready`
- * where nothing is left of that, `resting` where TIME_WAIT may be. Who rests is not given out again for PORT_REST_MS, and
- * then only for the caller to look whether it may be used. Taking costs the same however many ports are in use, and so
- * does the answer that there is none.
+ * A port is fresh (not used yet), taken, or waits in one of two queues in the order in which its last use
+ * ended: `ready` where nothing is left of that, `resting` where TIME_WAIT may be. Who rests is not given out
+ * again for PORT_REST_MS, and then only for the caller to look whether it may be used. Taking costs the same
+ * however many ports are in use, and so does the answer that there is none.
  *
  * Pure. The memory, one node for each port that was ever taken, is the caller's.
  */
@@ -21,8 +21,8 @@ enum {
 
 struct port_node {
     uint16_t next; /* in its queue; its own index: taken */
-    uint16_t
-        since; /* the end of its last use, in eighths of a second; may wrap, which costs a rest too many */
+    /* The end of its last use, in eighths of a second; may wrap, which costs a rest too many. */
+    uint16_t since;
 };
 
 struct port_list {
@@ -51,7 +51,8 @@ struct port_node *port_queue_extend(struct port_queue *queue, struct port_node *
 /* Takes the port whose last use ended longest ago. 0: there is none, or none that has rested. */
 uint16_t port_queue_take(struct port_queue *queue, uint64_t now_ms);
 
-/* Gives back a taken port, or never: then it is not given out again. Others are left alone. Into `resting` where it must not be used at once. */
+/* Gives back a taken port, or never: then it is not given out again. Others are left alone. Into `resting`
+ * where it must not be used at once. */
 void port_queue_return(struct port_queue *queue, uint16_t port, bool rests, uint64_t now_ms);
 
 /* Who says whether a tuple that was used lately may be used anew. */

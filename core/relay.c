@@ -340,7 +340,8 @@ static void on_drained(struct session *session, const struct relay_event *event,
     drop_undeliverable(session, event->side, env, actions);
 }
 
-/* Where there is no memory for a zero-copy send, or no way, the session goes on with ordinary ones. True: send again. */
+/* Where there is no memory for a zero-copy send, or no way, the session goes on with ordinary ones. True:
+ * send again. */
 static bool forgo_zero_copy(struct session *session, enum side side, int error)
 {
     uint8_t flag = (uint8_t)(SESSION_ZERO_COPY << side);
@@ -528,8 +529,8 @@ static void conclude(struct session *session, const struct relay_env *env)
     }
 }
 
-/* Buffers that are lent come back when the peer has acknowledged them, or at once by a reset; an orderly close would leave
- * the kernel reading them. */
+/* Buffers that are lent come back when the peer has acknowledged them, or at once by a reset; an orderly
+ * close would leave the kernel reading them. */
 static void plan_closing(struct session *session, struct relay_actions *actions)
 {
     const uint32_t splices = (RELAY_DO_FILL | RELAY_DO_DRAIN) * 3u; /* of both sides */

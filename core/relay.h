@@ -19,9 +19,9 @@ enum relay_event_kind {
     RELAY_CONNECTED,     /* the connect ended: `result` is 0 or -errno, -ECANCELED by us */
     RELAY_RECEIVED,      /* `result` bytes from `side` into `buffer`; `more` while the receive stays armed */
     RELAY_RECEIVE_ENDED, /* the receive on `side` ended: `result` is 0 at EOF, else -errno */
-    RELAY_SENT,     /* the send to `side` ended: `result` is bytes or -errno; `more`: its notice follows */
-    RELAY_RETURNED, /* the kernel reads the buffers of the zero-copy sends in `places` no more */
-    RELAY_POLLED, /* the poll on `side` ended: `result` is 0 or -errno; `more`: there are bytes, and nothing else */
+    RELAY_SENT,      /* the send to `side` ended: `result` is bytes or -errno; `more`: its notice follows */
+    RELAY_RETURNED,  /* the kernel reads the buffers of the zero-copy sends in `places` no more */
+    RELAY_POLLED,    /* the poll on `side` ended: `result` is 0 or -errno; `more`: bytes, and nothing else */
     RELAY_FILLED,    /* the splice from `side` into its pipe: `result` is bytes or -errno */
     RELAY_DRAINED,   /* the splice from the other side's pipe to `side`: `result` is bytes or -errno */
     RELAY_WRITABLE,  /* `side` takes bytes again */
@@ -54,13 +54,12 @@ enum relay_action {
     RELAY_DO_WAIT = 1 << 12,        /* (side) queue the receiver for a buffer */
     RELAY_DO_CONNECT = 1 << 14,     /* connect the server's socket */
     RELAY_DO_CHOOSE = 1 << 15,      /* choose a server; answered by RELAY_CHOSEN or RELAY_NO_SERVER */
-    RELAY_DO_DROP_SERVER =
-        1 << 16,               /* close the server's socket, whose connect failed; before RELAY_DO_CHOOSE */
-    RELAY_DO_FINISH = 1 << 17, /* close both descriptors and free the record */
-    RELAY_DO_FILL = 1 << 18,   /* (side) splice from this side into its pipe, or into one that is lent now */
-    RELAY_DO_DRAIN = 1 << 20,  /* (side) splice the other side's pipe to this side */
-    RELAY_DO_PAUSE = 1 << 22,  /* ask RELAY_TIMED_OUT in RELAY_PORT_PAUSE_MS */
-    RELAY_DO_RESET = 1 << 23,  /* (side) reset the connection, which ends what is lent; may be repeated */
+    RELAY_DO_DROP_SERVER = 1 << 16, /* close the socket whose connect failed; before RELAY_DO_CHOOSE */
+    RELAY_DO_FINISH = 1 << 17,      /* close both descriptors and free the record */
+    RELAY_DO_FILL = 1 << 18,  /* (side) splice from this side into its pipe, or into one that is lent now */
+    RELAY_DO_DRAIN = 1 << 20, /* (side) splice the other side's pipe to this side */
+    RELAY_DO_PAUSE = 1 << 22, /* ask RELAY_TIMED_OUT in RELAY_PORT_PAUSE_MS */
+    RELAY_DO_RESET = 1 << 23, /* (side) reset the connection, which ends what is lent; may be repeated */
 };
 
 struct relay_actions {

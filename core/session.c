@@ -48,8 +48,8 @@ void session_set_phase(struct session *session, enum session_phase phase, uint64
 {
     CHECK(session->phase < SESSION_PHASE_COUNT && step_allowed[session->phase][phase]);
     __atomic_store_n(&session->active_ms, now_ms, __ATOMIC_RELAXED);
-    __atomic_store_n(&session->phase, (uint8_t)phase,
-                     __ATOMIC_RELEASE); /* readers that see it see what was stored before: acquire */
+    /* Readers that see it, acquire, see what was stored before. */
+    __atomic_store_n(&session->phase, (uint8_t)phase, __ATOMIC_RELEASE);
 }
 
 void session_close(struct session *session, enum close_reason reason, bool abort, uint64_t now_ms)

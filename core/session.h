@@ -56,17 +56,17 @@ enum conn_flag {
     CONN_BLOCKED = 1 << 1,      /* the kernel takes no more for this side until it is writable */
     CONN_WAITING = 1 << 2,      /* refused a buffer, in the queue of receivers */
     CONN_DOZING = 1 << 3,       /* idle for long: a POLL instead of a receive */
-    CONN_SMALL = 1 << 6,        /* the receive in flight takes small buffers */
-    CONN_INTERACTIVE = 1 << 8,  /* the last receive left room in its buffer: small messages */
-    CONN_WATCHED = 1 << 7,      /* derived: known to the worker's watch set */
-    CONN_FIN_FIRST = 1 << 5,    /* our FIN went out before the peer's came: TIME_WAIT is on our end */
     CONN_CONNECT_POLL = 1 << 4, /* adopted while connecting: wait for writability before asking again */
+    CONN_FIN_FIRST = 1 << 5,    /* our FIN went out before the peer's came: TIME_WAIT is on our end */
+    CONN_SMALL = 1 << 6,        /* the receive in flight takes small buffers */
+    CONN_WATCHED = 1 << 7,      /* derived: known to the worker's watch set */
+    CONN_INTERACTIVE = 1 << 8,  /* the last receive left room in its buffer: small messages */
     CONN_FULL = 1 << 9,         /* the last receive filled a large buffer */
     CONN_STREAMING = 1 << 10,   /* a stream: polled, and spliced through a pipe instead of received */
     CONN_READABLE = 1 << 11,    /* of a stream: the poll has fired, a splice is due */
     CONN_TRICKLE = 1 << 12,     /* of a stream: the last splice brought little */
-    CONN_NO_PORT = 1 << 14,     /* server: no source port is free, the connect is tried again soon */
     CONN_NONBLOCKING = 1 << 13, /* the socket has been made so, for splice(2) */
+    CONN_NO_PORT = 1 << 14,     /* server: no source port is free, the connect is tried again soon */
 };
 
 enum session_flag {

@@ -52,8 +52,7 @@ static int settle_ring(struct worker *worker, int ring_fd)
     settle_claim(worker);
     session_slab_rebuild(&worker->slab); /* accepts among the completions need free records */
     while (ring_peek(worker->ring, &completion)) {
-        if (completion.result ==
-            -EFAULT) { /* the memory of a process that was killed meanwhile is not to be had */
+        if (completion.result == -EFAULT) { /* the memory of a process that was killed meanwhile */
             completion.result = -ECANCELED;
         }
         if (completion.tag.op >= RING_OP_RECV && suspect_is_poison(worker, completion.tag.index)) {
@@ -190,8 +189,8 @@ static bool is_urgent(const struct worker *worker, const struct session *session
            session->active_ms + LATELY_MS >= worker->slot->beat_ms;
 }
 
-/* After an incarnation that did not live to resume all, another place each time: however short the lives, every session's
- * turn comes. */
+/* After an incarnation that did not live to resume all, another place each time: however short the lives,
+ * every session's turn comes. */
 static uint32_t first_to_resume(const struct worker *worker)
 {
     const struct worker_slot *slot = worker->slot;

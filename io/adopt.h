@@ -10,8 +10,9 @@
  *                   the loop, which already serves the others and accepts, until the queue is empty
  *
  * A session in the queue has nothing in flight, is not in the timer wheel nor in any other queue and is not watched, so
- * nothing comes to it before adopt_resume() does; a stop waits. Its descriptors are its own numbers: all that are not OPEN
- * were checked before the first accept, and an OPEN one has closed none. The queue is derived: a death begins again.
+ * nothing comes to it before adopt_resume() does; a stop waits. Its descriptors are its own numbers: all that
+ * are not OPEN were checked before the first accept, and an OPEN one has closed none. The queue is derived: a
+ * death begins again.
  */
 #ifndef PENSTOCK_IO_ADOPT_H
 #define PENSTOCK_IO_ADOPT_H

@@ -4,8 +4,9 @@
 
 #include <stddef.h>
 
-/* Opens the directory of a cgroup that this process is in: `path`, or "" for its own. The descriptor; -errno: -ENODEV where no
- * cgroup2 file system is mounted, -EPROTO where `path` is none of its directories, -EXDEV where this process is not in it. */
+/* Opens the directory of a cgroup that this process is in: `path`, or "" for its own. The descriptor; -errno:
+ * -ENODEV where no cgroup2 file system is mounted, -EPROTO where `path` is none of its directories, -EXDEV
+ * where this process is not in it. */
 int cgroup_open(const char *path);
 
 #endif

@@ -12,8 +12,8 @@
 
 enum {
     PAUSE_LOG_EVERY_MS = 10000,
-    LEAVE_MS =
-        1000, /* half-open connections get this long to be established: nobody sends a SYN here any more */
+    /* Half-open connections get this long to be established: nobody sends a SYN here any more. */
+    LEAVE_MS = 1000,
 };
 
 uint32_t listener_room(const struct worker *worker)
@@ -95,8 +95,7 @@ static void accept_session(struct worker *worker, const struct worker_listener *
     struct session fresh = {0};
     struct flow_key key;
 
-    if (index ==
-        SESSION_NONE) { /* the limits leave room for what a multishot accept brings; be safe all the same */
+    if (index == SESSION_NONE) { /* the limits leave room for a multishot accept's; be safe all the same */
         sock_abort(fd);
         sock_close(fd);
         return;
@@ -112,8 +111,7 @@ static void accept_session(struct worker *worker, const struct worker_listener *
     fresh.serial = worker->slot->serial++;
     fresh.listener_row = listener->row;
     fresh.pool_row = worker->routes[listener->row].pool_row;
-    fresh.source_family =
-        listener->local ? ENDPOINT_UNIX : ENDPOINT_NONE; /* gone already: no address to be had */
+    fresh.source_family = listener->local ? ENDPOINT_UNIX : ENDPOINT_NONE; /* until its address is known */
     fresh.flags |= listener->local ? SESSION_NEVER_STREAMS : 0;
     struct conn *client = &fresh.conn[SIDE_CLIENT];
     bool zero_copy = worker->routes[listener->row].zero_copy && !listener->local;

@@ -6,7 +6,8 @@
 
 #include "core/image.h"
 
-/* Lines above `level` are dropped; `process` ("supervisor", "worker.3") stands in every line and is kept, not copied. */
+/* Lines above `level` are dropped; `process` ("supervisor", "worker.3") stands in every line and is kept, not
+ * copied. */
 void log_init(enum log_level level, const char *process);
 
 /* A reload may change the level. */

@@ -9,21 +9,22 @@
 /* Applies the completion at the ring's head and consumes it. With worker->adopting it only changes state. */
 void relay_complete(struct worker *worker, const struct ring_completion *completion);
 
-/* A transaction of its own for one event of a session; what follows it outside of transactions is left to the caller. */
+/* A transaction of its own for one event of a session; what follows it outside of transactions is left to the
+ * caller. */
 void relay_transact(struct worker *worker, uint32_t index, const struct relay_event *event);
 
 /* The same, and what follows: timeouts, stop, granted buffers, re-arming. */
 void relay_dispatch(struct worker *worker, uint32_t index, const struct relay_event *event);
 
-/* The same for an event without more to it, and the session's place in the timer wheel if it goes on. Looks first at what
- * a death left lent to the kernel. */
+/* The same for an event without more to it, and the session's place in the timer wheel if it goes on. Looks
+ * first at what a death left lent to the kernel. */
 void relay_revisit(struct worker *worker, uint32_t index, enum relay_event_kind kind);
 
 /* One step within a transaction that has saved the session; for the parts that answer actions. */
 void relay_step_in(struct worker *worker, struct session *session, const struct relay_event *event);
 
-/* Where the flow table owns TIME_WAIT: leaves the flow entry of a side to the publisher, before its socket `fd` is closed;
- * -1: it is gone. */
+/* Where the flow table owns TIME_WAIT: leaves the flow entry of a side to the publisher, before its socket
+ * `fd` is closed; -1: it is gone. */
 void relay_leave_flow(struct worker *worker, const struct session *session, enum side side, int fd);
 
 /* Gives buffers to the receive rings and turns to receivers that wait for one. */
@@ -44,8 +45,8 @@ void relay_expire(struct worker *worker);
 /* Sets the session's place in the timer wheel. */
 void relay_schedule(struct worker *worker, const struct session *session);
 
-/* After an adoption: does what the session needs. What came to it while nobody served it is to be seen before its silence
- * is judged, so no timeout ends it at once. */
+/* After an adoption: does what the session needs. What came to it while nobody served it is to be seen before
+ * its silence is judged, so no timeout ends it at once. */
 void relay_resume(struct worker *worker, uint32_t index);
 
 /* Saves `length` bytes at `address` in the undo log of the current transaction. */

@@ -292,8 +292,8 @@ void ring_cancel(struct ring *ring, struct ring_tag tag)
 {
     struct io_uring_sqe *sqe = submission(ring);
 
-    io_uring_prep_cancel64(sqe, tag_pack(tag),
-                           IORING_ASYNC_CANCEL_ALL); /* accepts of a unix listener share one */
+    /* All: accepts of a unix listener share a tag. */
+    io_uring_prep_cancel64(sqe, tag_pack(tag), IORING_ASYNC_CANCEL_ALL);
     io_uring_sqe_set_data64(sqe, tag_pack((struct ring_tag){.op = RING_OP_NONE}));
 }
 

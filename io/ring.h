@@ -2,9 +2,9 @@
  * One worker's io_uring: submissions by what they do, completions as values.
  *
  * SINGLE_ISSUER | DEFER_TASKRUN: the kernel does nothing for this ring but inside ring_submit(), ring_look() and
- * ring_wait(); TASKRUN_FLAG: the ring's memory says when it has something to do. So
- * when the worker dies the ring is frozen, and its completions can be read by the next incarnation through
- * ring_attach(): what had not completed consumed nothing.
+ * ring_wait(); TASKRUN_FLAG: the ring's memory says when it has something to do. So when the worker dies the ring is
+ * frozen, and its completions can be read by the next incarnation through ring_attach(): what had not completed
+ * consumed nothing.
  *
  * Submissions are private until one of these three; nothing is submitted inside a transaction. The caller
  * keeps ring_space() above what a transaction may submit.

@@ -9,10 +9,9 @@
 
 enum {
     ZERO_COPY_MIN_BYTES = 16 * 1024, /* pinning pages and the notice cost more than copying less than this */
-    ZERO_COPY_SHARES =
-        4, /* parts of a share: one send lends no more, so a late acknowledgement stops no stream */
-    ZERO_COPY_AT_ONCE =
-        1024, /* their notices are beyond the completions reckoned for a session: io/worker.c */
+    /* Parts of a share: one send lends no more, so a late acknowledgement stops no stream. */
+    ZERO_COPY_SHARES = 4,
+    ZERO_COPY_AT_ONCE = 1024, /* their notices come beside the completions of sessions: io/worker.c */
     LENT_LOOK_MAX_MS = 1000,
 };
 

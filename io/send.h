@@ -2,8 +2,9 @@
  * Sends to a side of a session: what of the chain is sent, and how.
  *
  * Where the side's listener or pool asks for it, large sends are zero-copy: the kernel reads the very buffers until the
- * peer has acknowledged them, and says so by a second completion, the notice (core/lent.h). A notice never comes out of a
- * dead worker's ring. What it was about stays lent until its socket has nothing to send any more.
+ * peer has acknowledged them, and says so by a second completion, the notice (core/lent.h). A notice never
+ * comes out of a dead worker's ring. What it was about stays lent until its socket has nothing to send any
+ * more.
  */
 #ifndef PENSTOCK_IO_SEND_H
 #define PENSTOCK_IO_SEND_H

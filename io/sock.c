@@ -167,8 +167,8 @@ int sock_probe(const struct endpoint *endpoint)
 
 int sock_open(const struct endpoint *to)
 {
-    int fd =
-        socket(domain_of(to), SOCK_STREAM, 0); /* blocking: the ring waits, a non-blocking one would fail */
+    /* Blocking: the ring waits, a non-blocking one would fail. */
+    int fd = socket(domain_of(to), SOCK_STREAM, 0);
 
     if (fd < 0) {
         return -errno;

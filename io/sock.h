@@ -16,9 +16,9 @@
 /* Fills `address`; returns its length. */
 socklen_t sock_address(const struct endpoint *endpoint, struct sockaddr_storage *address);
 
-/* A socket that is bound and only has to listen(2). TCP sockets share their port between workers (SO_REUSEPORT); a unix socket's old path is
- * removed if nobody listens there. Options are set here because accepted sockets inherit them. Returns the descriptor
- * or -errno. */
+/* A socket that is bound and only has to listen(2). TCP sockets share their port between workers
+ * (SO_REUSEPORT); a unix socket's old path is removed if nobody listens there. Options are set here because
+ * accepted sockets inherit them. Returns the descriptor or -errno. */
 int sock_bind(const struct endpoint *endpoint);
 
 /* Whether `fd` is a socket that listens at the endpoint. */
@@ -33,11 +33,13 @@ int sock_open(const struct endpoint *to);
 /* Lets the kernel choose the source port of `fd` from [low, high] only; 0, 0 is any. 0 or -errno. */
 int sock_port_window(int fd, uint16_t low, uint16_t high);
 
-/* Binds a socket that is to connect to an address, IPv4 as ::ffff:a.b.c.d, or any where it is zero, and to a port; port 0 is
- * chosen by connect(2). Other sockets may have the same port toward other servers. 0 or -errno. */
+/* Binds a socket that is to connect to an address, IPv4 as ::ffff:a.b.c.d, or any where it is zero, and to a
+ * port; port 0 is chosen by connect(2). Other sockets may have the same port toward other servers. 0 or
+ * -errno. */
 int sock_bind_source(int fd, uint8_t family, const uint8_t address[16], uint16_t port);
 
-/* The address that the kernel would choose for a connection to `to`, IPv4 as ::ffff:a.b.c.d. False: no way leads there. */
+/* The address that the kernel would choose for a connection to `to`, IPv4 as ::ffff:a.b.c.d. False: no way
+ * leads there. */
 bool sock_source_toward(const struct endpoint *to, uint8_t address[16]);
 
 /* 0, or -EADDRNOTAVAIL where the address is not of this machine, or another -errno. */
@@ -58,8 +60,9 @@ void sock_replace(int fd, int by);
  * socket has it. 0, or -errno: -ENOENT where there is none of the name, -EPERM where it needs CAP_NET_ADMIN. */
 int sock_set_congestion(int fd, const char *name);
 
-/* SO_RCVBUF and SO_SNDBUF of a TCP socket: socket(7); the kernel then tunes them no more. Accepted sockets inherit them.
- * 0 gives one that was set before back to the kernel. Before connect(2), which settles the window's scale. 0 or -errno. */
+/* SO_RCVBUF and SO_SNDBUF of a TCP socket: socket(7); the kernel then tunes them no more. Accepted sockets
+ * inherit them. 0 gives one that was set before back to the kernel. Before connect(2), which settles the
+ * window's scale. 0 or -errno. */
 int sock_set_buffers(int fd, const struct image_socket_buffers *buffers);
 
 /* SO_COOKIE: unique among all sockets while the kernel runs. 0 where `fd` is no socket. */
@@ -85,7 +88,8 @@ bool sock_is_closed(int fd);
 /* Makes close() send RST. */
 void sock_abort(int fd);
 
-/* Sends RST at once, where TCP is not closed already. What the kernel was still to send is gone; the descriptor stays. */
+/* Sends RST at once, where TCP is not closed already. What the kernel was still to send is gone; the
+ * descriptor stays. */
 void sock_reset(int fd);
 
 void sock_close(int fd);

@@ -10,8 +10,8 @@
 
 enum {
     QUEUES_INITIAL = 64,
-    EXAMINE_MAX =
-        256, /* ports looked at for one connect: of those that rested too briefly, each once a second */
+    /* Ports looked at for one connect: of those that rested too briefly, each once a second. */
+    EXAMINE_MAX = 256,
     BORROW_TRIES = 4,     /* ports of other workers' parts */
     IDLE_MS = 120000,     /* a queue none of whose ports is taken is dropped after: more than 2MSL */
     UNBINDABLE_MS = 1000, /* an address that this machine does not have is left alone for so long */

@@ -1,10 +1,11 @@
 /*
  * Source ports toward servers: which (address, port) a connection comes from.
  *
- * For each (source address, server, part of the range) that was connected from there is a core/port_queue.h. The range, a
- * pool's `source.ports` or else the host's, is split among the workers; whose part is all in use tries a few ports of the
- * others'. A tuple is chosen only if the flow table says that it may be. What is not known here (connections of other
- * programs, of the incarnation before) the flow table or the kernel says, and that port then rests.
+ * For each (source address, server, part of the range) that was connected from there is a core/port_queue.h.
+ * The range, a pool's `source.ports` or else the host's, is split among the workers; whose part is all in use
+ * tries a few ports of the others'. A tuple is chosen only if the flow table says that it may be. What is not
+ * known here (connections of other programs, of the incarnation before) the flow table or the kernel says,
+ * and that port then rests.
  *
  * All of it is private to the incarnation, and begun anew after a death: which ports rest and which are in use is found
  * out when their turn comes. A queue costs 4 bytes for each port that was ever taken from it and is dropped some time
@@ -52,7 +53,8 @@ bool source_port_take(struct worker *worker, uint32_t session_index, const struc
 
 bool source_port_is_taken(const struct worker *worker, uint32_t session_index);
 
-/* Makes `fd`, which is not bound to a port, connect from what was taken. -errno: it was given back, and another may do. */
+/* Makes `fd`, which is not bound to a port, connect from what was taken. -errno: it was given back, and
+ * another may do. */
 int source_port_apply(struct worker *worker, uint32_t session_index, int fd);
 
 /* The connection stands; `key` is what it turned out to be. */

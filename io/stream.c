@@ -19,8 +19,8 @@ static uint32_t first_of(uint32_t todo)
     return drains != 0 ? drains & -drains : fills & -fills;
 }
 
-/* The steps are asked again after each splice, so one at a time is enough, and a pipe is lent for that alone: a side with
- * a pipe is not asked to fill it. */
+/* The steps are asked again after each splice, so one at a time is enough, and a pipe is lent for that alone:
+ * a side with a pipe is not asked to fill it. */
 void stream_prepare(struct worker *worker, struct session *session, uint32_t todo)
 {
     uint32_t first = first_of(todo);

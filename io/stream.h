@@ -9,7 +9,8 @@
  *
  * and no call has to be announced before it is made.
  *
- * Sockets are made non-blocking when they are first spliced, which io_uring's connect alone could not bear, and stay so.
+ * Sockets are made non-blocking when they are first spliced, which io_uring's connect alone could not bear,
+ * and stay so.
  */
 #ifndef PENSTOCK_IO_STREAM_H
 #define PENSTOCK_IO_STREAM_H
@@ -30,8 +31,8 @@ void stream_take_back(struct worker *worker, uint16_t pipe, uint32_t bytes);
  * step that is undone. */
 void stream_empty(struct worker *worker);
 
-/* After a death: a completion that is applied gives up `conn`'s pipe, PIPE_NONE: it does not; counts what the last splice
- * into it had brought. */
+/* After a death: a completion that is applied gives up `conn`'s pipe, PIPE_NONE: it does not; counts what the
+ * last splice into it had brought. */
 void stream_count(const struct worker *worker, struct conn *conn, uint16_t pipe, uint32_t bytes);
 
 /* After a death: settles what a session's pipes hold. False where the record names a pipe that is not there or is

@@ -174,8 +174,8 @@ static void count_full(struct worker *worker, const struct image_pool *pool,
     }
 }
 
-/* A server, and a source port toward it. Where no source port is free another server is chosen; where none is toward any
- * of those that may be tried, the first: the session waits for one. */
+/* A server, and a source port toward it. Where no source port is free another server is chosen; where none is
+ * toward any of those that may be tried, the first: the session waits for one. */
 static const struct image_server *choose(struct worker *worker, const struct session *session,
                                          const struct image_pool *pool)
 {
@@ -291,8 +291,7 @@ void upstream_connect(struct worker *worker, struct session *session, struct rin
     struct endpoint gone = {.family = ENDPOINT_UNIX, .bytes = "/nonexistent"};
 
     if (to == NULL) {
-        to =
-            &gone; /* a reload took the server away between choosing and connecting: fails, the next is tried */
+        to = &gone; /* taken away by a reload since it was chosen: this fails, the next is tried */
     } else if (to->family != ENDPOINT_UNIX && !give_port(worker, session, to)) {
         relay_step_in(worker, session, &(struct relay_event){.kind = RELAY_NO_PORT, .side = SIDE_SERVER});
         return;

@@ -19,7 +19,8 @@ void upstream_choose(struct worker *worker, struct session *session);
  * RELAY_NO_PORT. */
 void upstream_connect(struct worker *worker, struct session *session, struct ring_tag tag);
 
-/* The server's connection is established, `took_us` after connecting to it began: counts it and claims its flow entry. */
+/* The server's connection is established, `took_us` after connecting to it began: counts it and claims its
+ * flow entry. */
 void upstream_connected(struct worker *worker, struct session *session, uint64_t took_us);
 
 /* The kernel finds the connect's source port taken. */

@@ -205,18 +205,12 @@ static void count_adoption(struct worker *worker, uint64_t started_us, bool firs
     }
 }
 
-int worker_start(struct worker *worker, const struct worker_setup *setup)
+static void init(struct worker *worker, const struct worker_setup *setup)
 {
-    struct worker_slot *slot = region_slot(setup->region, setup->slot);
-    bool first = slot->epoch == 0;
-
-#ifdef PENSTOCK_FAULT_POINTS
-    fault_point_obey(&slot->fault_choice);
-#endif
     memset(worker, 0, sizeof(*worker));
     worker->region = *setup->region;
     worker->slot_index = setup->slot;
-    worker->slot = slot;
+    worker->slot = region_slot(setup->region, setup->slot);
     worker->finishing = SESSION_NONE;
     worker->resetting = SESSION_NONE;
     worker->waiting = (struct wait_queue){.head = SESSION_NONE, .tail = SESSION_NONE};
@@ -228,6 +222,17 @@ int worker_start(struct worker *worker, const struct worker_setup *setup)
     worker->inbox_fd = setup->inbox_fd;
     worker->listener_base = setup->listener_base;
     worker->descriptors_limit = setup->descriptors_limit;
+}
+
+int worker_start(struct worker *worker, const struct worker_setup *setup)
+{
+    struct worker_slot *slot = region_slot(setup->region, setup->slot);
+    bool first = slot->epoch == 0;
+
+#ifdef PENSTOCK_FAULT_POINTS
+    fault_point_obey(&slot->fault_choice);
+#endif
+    init(worker, setup);
     tick(worker);
     uint64_t started_us = worker->now_us;
     slot->pid = (uint32_t)getpid();
@@ -358,13 +363,13 @@ static void drain_gone(struct worker *worker)
 }
 
 /* Follows the supervisor's word. A drain first takes what waits in the accept queues, whose connections are
- * established for their clients, then closes the listening sockets and waits for the sessions to end; a handover leaves them
- * to whoever has the same sockets. */
+ * established for their clients, then closes the listening sockets and waits for the sessions to end; a
+ * handover leaves them to whoever has the same sockets. */
 static void follow_run_state(struct worker *worker)
 {
     const struct region_header *header = worker->region.header;
-    uint32_t state =
-        __atomic_load_n(&header->run_state, __ATOMIC_ACQUIRE); /* pairs with the supervisor's release */
+    /* Pairs with the supervisor's release. */
+    uint32_t state = __atomic_load_n(&header->run_state, __ATOMIC_ACQUIRE);
 
     if (state == RUN_SERVE) {
         return;
@@ -380,7 +385,8 @@ static void follow_run_state(struct worker *worker)
 }
 
 /* All is over, or the slot is no more in the configuration, and the last session has ended. Listening sockets are
- * closed before: a ring is torn down some time after its process has ended, and an accept in it would keep one alive. */
+ * closed before: a ring is torn down some time after its process has ended, and an accept in it would keep
+ * one alive. */
 static bool is_done(const struct worker *worker)
 {
     bool leaves =
@@ -419,7 +425,8 @@ static void sweep_flows(struct worker *worker)
                                                                worker->now_ms, &worker->slot->flow_claim);
 }
 
-/* How much of the time went into work. Most of that is the kernel's, within ring_wait(): only the CPU clock knows it. */
+/* How much of the time went into work. Most of that is the kernel's, within ring_wait(): only the CPU clock
+ * knows it. */
 static void count_busy(struct worker *worker)
 {
     uint64_t span_us = worker->now_us - worker->counted_us;

@@ -20,8 +20,8 @@
 enum {
     WORKER_TXN_SUBMISSIONS = 16, /* what one transaction submits at most */
     WORKER_TICK_MS = 1000,       /* the loop turns at least this often: heartbeat, sweeper */
-    LISTENER_LOCAL_BATCH = 8,    /* accepts submitted at once for a unix listener */
     LEAVE_TURN_MS = 20,          /* and this often while listening sockets are to be closed */
+    LISTENER_LOCAL_BATCH = 8,    /* accepts submitted at once for a unix listener */
     WORKER_RESUME_BATCH = 256,   /* sessions resumed in one turn after an adoption: about a millisecond */
     DESCRIPTORS_SPARE = 32,      /* kept free of sessions: rings, files read now and then */
     WORKER_PAUSE_MS = 100,       /* accepting looks again this long after a limit was reached */
@@ -108,8 +108,7 @@ struct worker {
     int pipe_base; /* io/pipe.h */
     uint16_t pipes[PIPE_COUNT];
     uint32_t pipes_free; /* pipes[0..pipes_free-1] are ready to be lent */
-    uint32_t
-        pipes_full; /* pipes[PIPE_COUNT-pipes_full..PIPE_COUNT-1] were taken back and have to be emptied */
+    uint32_t pipes_full; /* pipes[PIPE_COUNT-pipes_full..PIPE_COUNT-1], taken back, have to be emptied */
 
     struct worker_splices splices;
 

@@ -3,8 +3,8 @@
  * else FAULT_POINT() is nothing.
  *
  * A test writes its choice into the slot of a living worker (worker_slot.fault_choice): `countdown` first, `point`
- * last. The worker that passes the point for the countdown-th time puts `next` in its place, counts the death and ends by
- * SIGKILL, so its successor dies there only if the test says so.
+ * last. The worker that passes the point for the countdown-th time puts `next` in its place, counts the death
+ * and ends by SIGKILL, so its successor dies there only if the test says so.
  */
 #ifndef PENSTOCK_SHM_FAULT_POINT_H
 #define PENSTOCK_SHM_FAULT_POINT_H

@@ -138,7 +138,8 @@ static bool seize(struct flow_table *table, uint32_t index, uint32_t head, uint3
     return swap_head(&table->entries[index], head, head_busy(slot));
 }
 
-/* A BUSY entry is given back. It was of a connection that lived, so no program writes to it but by swapping its head. */
+/* A BUSY entry is given back. It was of a connection that lived, so no program writes to it but by swapping
+ * its head. */
 static void give_back(struct flow_table *table, uint32_t index)
 {
     set_tag(table, index, 0);

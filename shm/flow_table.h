@@ -5,8 +5,8 @@
  * tuple's hash names a group and two of its eight buckets of eight ways; it goes where more room is.
  *
  * Every change begins with a compare-and-swap of the entry's first word. A slot is claimed FREE -> BUSY, filled, made
- * ACTIVE by a release store, and then found by its tag. A lookup reads the tag, then the state (acquire, paired with the
- * release), then the tuple, then the state again.
+ * ACTIVE by a release store, and then found by its tag. A lookup reads the tag, then the state (acquire,
+ * paired with the release), then the tuple, then the state again.
  *
  * Two modes. Where the kernel keeps TIME_WAIT the table only records it. Where the table owns it, BPF programs (io/bpf)
  * work on the same words: an entry whose session ends becomes ORPHANED, and the publisher makes of it what the kernel
@@ -63,8 +63,8 @@ uint32_t flow_table_claim(struct flow_table *table, const struct flow_key *key, 
 /* The entry of the tuple that is ACTIVE or later; FLOW_NONE: none. */
 uint32_t flow_table_find(const struct flow_table *table, const struct flow_key *key);
 
-/* Copies every entry of the tuple that is ACTIVE or later; returns how many. Where the kernel keeps TIME_WAIT an elder one
- * may stand beside a younger. */
+/* Copies every entry of the tuple that is ACTIVE or later; returns how many. Where the kernel keeps TIME_WAIT
+ * an elder one may stand beside a younger. */
 uint32_t flow_table_copy(const struct flow_table *table, const struct flow_key *key,
                          struct flow_entry entries[2 * FLOW_WAYS]);
 
@@ -93,8 +93,8 @@ void flow_table_settle(struct flow_table *table, uint32_t slot, uint32_t *intent
 /* For a table that outlived its workers, all of which are dead: leaves every entry of theirs to the publisher. */
 void flow_table_disown(struct flow_table *table, uint64_t now_ms);
 
-/* Frees what has ended, a bounded number of entries, if `slot` has the lease or can have it. Stores in *intent what it is
- * about to free. Returns in how many milliseconds it is to be called again. */
+/* Frees what has ended, a bounded number of entries, if `slot` has the lease or can have it. Stores in
+ * *intent what it is about to free. Returns in how many milliseconds it is to be called again. */
 uint32_t flow_table_sweep(struct flow_table *table, uint32_t slot, uint64_t now_ms, uint32_t *intent);
 
 /* A walk over the entries that are ACTIVE or later, for readers in other processes. Begins at zero. */

@@ -27,8 +27,9 @@ uint32_t name_rows_max(enum name_kind kind);
 /* The row, or NULL where `row` is none of this kind. */
 struct name_row *region_name(const struct region *region, enum name_kind kind, uint16_t row);
 
-/* Gives every listener, pool and server of `image` its row, the same as before where the name was known. Rows no
- * longer named and without sessions are re-used. 0 or -ENOSPC; then nothing changed that matters. */
+/* Gives every listener, pool and server of `image` its row, the same as before where the name was known. Rows of
+ * servers no longer named and without sessions are re-used, those of listeners and pools never. 0 or -ENOSPC; then
+ * nothing changed that matters. */
 int name_rows_assign(const struct region *region, struct image *image);
 
 #endif

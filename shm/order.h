@@ -13,11 +13,10 @@
 #include "core/admin.h"
 #include "shm/region.h"
 
-/* What was said of the server: core/admin.h. */
+/* What was said of the server: core/admin.h. Relaxed: the word is all there is. */
 static inline uint16_t order_server(const struct region *region, uint16_t row)
 {
-    return __atomic_load_n(&region->header->server_orders[row],
-                           __ATOMIC_RELAXED); /* the word is all there is */
+    return __atomic_load_n(&region->header->server_orders[row], __ATOMIC_RELAXED);
 }
 
 /* Change one half of the word; others may be changing the other. The head must be writable. */

@@ -46,8 +46,8 @@ enum run_state {
     RUN_SERVE = 0,
     RUN_DRAIN = 1, /* accept nothing more, end when the last session has */
     RUN_STOP = 2,  /* end now */
-    RUN_HANDOVER =
-        3, /* somebody else accepts on the same sockets: let go of them now, end when the last session has */
+    /* Somebody else accepts on the same sockets: let go of them now, end when the last session has. */
+    RUN_HANDOVER = 3,
 };
 
 struct region_table_place {
@@ -65,14 +65,13 @@ struct region_time_wait {
     uint32_t reserved;
     uint64_t destroyed; /* of the kernel's own, after they had been published */
     struct time_wait_counters counters;
-    char why[REGION_WHY_MAX]; /* the kernel keeps it */
-    char pins
-        [REGION_PINS_MAX]; /* the directory below which the table is pinned; "": the region's own is used */
+    char why[REGION_WHY_MAX];   /* the kernel keeps it */
+    char pins[REGION_PINS_MAX]; /* the directory the table is pinned in; "": the region's own is used */
 };
 
 /*
- * Written by the supervisor, its end by operators' commands; read by all. What comes after `version` does not change after creation, but for what follows
- * `created_realtime_us`.
+ * Written by the supervisor, its end by operators' commands; read by all. What comes after `version` does not
+ * change after creation, but for what follows `created_realtime_us`.
  *
  * What comes before `segment_bytes` stays where it is in every layout version to come: by these fields a supervisor of
  * another version finds the listening sockets and hands over. So do the values of enum run_state, FD_HEAD and FD_TABLES
@@ -130,9 +129,9 @@ struct region {
     int fds[SEGMENT_COUNT];
     unsigned char *segments[SEGMENT_COUNT];
     struct region_header *header;
-    int flow_fds[REGION_FLOW_MAPS]; /* meaningful only with the next */
-    unsigned char
-        *flow_maps[REGION_FLOW_MAPS]; /* BPF arrays in place of FLOW_TAGS and FLOW_ENTRIES; NULL: none */
+    /* BPF arrays in the place of FLOW_TAGS and FLOW_ENTRIES; NULL: none, and no descriptors. */
+    unsigned char *flow_maps[REGION_FLOW_MAPS];
+    int flow_fds[REGION_FLOW_MAPS];
 };
 
 struct region_shape {
@@ -168,13 +167,13 @@ int region_take_over(struct region *region, const int fds[SEGMENT_COUNT]);
  * 0 or -errno. */
 int region_write_head(const struct region *region, int head_fd);
 
-/* Maps the header of a region of any layout version for writing; only what stays the same in all may be used. 0, -errno, or
- * -EPROTO where it is no region. */
+/* Maps the header of a region of any layout version for writing; only what stays the same in all may be used.
+ * 0, -errno, or -EPROTO where it is no region. */
 int region_map_header(int head_fd, struct region_header **header);
 void region_unmap_header(struct region_header *header);
 
-/* Maps two BPF arrays, of the tags and of the entries, in the place of the region's own flow table; keeps the descriptors.
- * 0 or -errno. */
+/* Maps two BPF arrays, of the tags and of the entries, in the place of the region's own flow table; keeps the
+ * descriptors. 0 or -errno. */
 int region_use_flow_maps(struct region *region, const int fds[REGION_FLOW_MAPS], bool writable);
 
 /* The region's own table again. */

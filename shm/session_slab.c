@@ -112,8 +112,8 @@ bool session_slab_read(const struct region *region, uint32_t slot, uint32_t inde
 static uint32_t high_of(const struct region *region, uint32_t slot)
 {
     uint32_t capacity = region->header->sessions_per_slot;
-    uint32_t high = __atomic_load_n(&region_slot(region, slot)->session_high,
-                                    __ATOMIC_ACQUIRE); /* pairs with session_slab_acquire() */
+    /* Pairs with session_slab_acquire(). */
+    uint32_t high = __atomic_load_n(&region_slot(region, slot)->session_high, __ATOMIC_ACQUIRE);
 
     return high < capacity ? high : capacity;
 }

@@ -7,9 +7,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Copies a record of `bytes` (a multiple of 8, at most SNAPSHOT_BYTES_MAX, 8-aligned) as it was at one moment: two looks
- * in a row have to agree, else it looks again, a bounded number of times. False where they never did. Never makes the
- * writer wait. */
+/* Copies a record of `bytes` (a multiple of 8, at most SNAPSHOT_BYTES_MAX, 8-aligned) as it was at one
+ * moment: two looks in a row have to agree, else it looks again, a bounded number of times. False where they
+ * never did. Never makes the writer wait. */
 bool snapshot_read(void *copy, const void *record, size_t bytes);
 
 enum { SNAPSHOT_BYTES_MAX = 256 };

@@ -100,8 +100,8 @@ struct worker_slot {
     _Alignas(64) uint64_t log_tail; /* written by the logger */
 
     _Alignas(64) uint8_t ring_params[2][SLOT_RING_PARAMS_BYTES];
-    uint32_t ring_buffers[SLOT_CLASSES]
-                         [SLOT_RING_BUFFERS]; /* buffer behind each id of the provided-buffer rings */
+    /* The buffer behind each id of the provided-buffer rings. */
+    uint32_t ring_buffers[SLOT_CLASSES][SLOT_RING_BUFFERS];
 
     struct slot_listener listeners[IMAGE_BINDS_MAX];
 
@@ -166,7 +166,8 @@ static inline struct server_counters *region_server_counters(const struct region
     return region_row(region, TABLE_SERVER_COUNTERS, (uint64_t)slot * IMAGE_SERVERS_MAX + row);
 }
 
-/* How long connecting to a server took. A row's pages are there once it was connected to: look at its connects first. */
+/* How long connecting to a server took. A row's pages are there once it was connected to: look at its
+ * connects first. */
 static inline struct time_histogram *region_connect_times(const struct region *region, uint32_t slot,
                                                           uint16_t row)
 {

@@ -9,6 +9,11 @@
 
   const at = (id) => document.getElementById(id);
 
+  // What the page has several times stands in it once.
+  for (const [part, places] of [["chart", "figure"], ["sessions", "table.sessions"]]) {
+    for (const place of document.querySelectorAll(places)) place.append(at(part).content.cloneNode(true));
+  }
+
   // --- Numbers ---------------------------------------------------------------------------------------------
 
   const count = new Intl.NumberFormat("en");

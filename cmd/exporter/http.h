@@ -1,8 +1,9 @@
 /*
  * The exporter's HTTP server: libmicrohttpd in one thread, a bounded number of visitors, and a bounded time for each.
  *
- * Runs in the exporter process, which reads the region and can change nothing in it. Each connection is for one request and
- * is cut off after HTTP_VISIT_MAX_MS, however slowly it goes. Beyond HTTP_VISITORS_MAX the others wait in the kernel.
+ * Runs in the exporter process, which reads the region and can change nothing in it. Each connection is for
+ * one request and is cut off after HTTP_VISIT_MAX_MS, however slowly it goes. Beyond HTTP_VISITORS_MAX the
+ * others wait in the kernel.
  */
 #ifndef PENSTOCK_CMD_EXPORTER_HTTP_H
 #define PENSTOCK_CMD_EXPORTER_HTTP_H

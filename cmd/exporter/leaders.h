@@ -20,8 +20,8 @@ struct leaders {
 /* Looks at all sessions again, unless that would take more than a tenth of the time. 0 or -ENOMEM. */
 int leaders_read(struct leaders *leaders, const struct region *region);
 
-/* An object of the arrays `bytes`, `age` and `queued`: the largest, the oldest, and those with most bytes that wait for a
- * slow end; LEADERS_MAX at most, as they are now; and a newline. */
+/* An object of the arrays `bytes`, `age` and `queued`: the largest, the oldest, and those with most bytes
+ * that wait for a slow end; LEADERS_MAX at most, as they are now; and a newline. */
 void leaders_print(FILE *out, const struct leaders *leaders, const struct region *region);
 
 #endif

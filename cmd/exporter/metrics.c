@@ -91,6 +91,12 @@ static void end_sample_us(struct metrics *metrics, uint64_t microseconds)
             microseconds / 1000000, microseconds % 1000000);
 }
 
+static void end_labelled(struct metrics *metrics, const char *label, const char *text, uint64_t value)
+{
+    add_label(metrics, label, text);
+    end_sample(metrics, value);
+}
+
 /* A family of one sample without labels. */
 static void print_one(struct metrics *metrics, enum metric_type type, const char *family, const char *help,
                       uint64_t value)
@@ -100,11 +106,47 @@ static void print_one(struct metrics *metrics, enum metric_type type, const char
     end_sample(metrics, value);
 }
 
+static void print_one_us(struct metrics *metrics, enum metric_type type, const char *family, const char *help,
+                         uint64_t microseconds)
+{
+    begin(metrics, type, family, help);
+    begin_sample(metrics);
+    end_sample_us(metrics, microseconds);
+}
+
 static void print_labelled(struct metrics *metrics, const char *label, const char *text, uint64_t value)
 {
     begin_sample(metrics);
-    add_label(metrics, label, text);
-    end_sample(metrics, value);
+    end_labelled(metrics, label, text, value);
+}
+
+/* --- Columns ------------------------------------------------------------------------------------------------ */
+
+/* A family of which every row of a kind has a sample: the member `offset` of the row's struct, `bytes` wide. */
+struct column {
+    enum metric_type type;
+    const char *family, *help;
+    size_t offset, bytes;
+    uint32_t unit_us; /* of a time, which is shown in seconds; 0: a number */
+};
+
+#define MEMBER(row, member) .offset = offsetof(struct row, member), .bytes = sizeof(((struct row *)0)->member)
+
+static void begin_column(struct metrics *metrics, const struct column *column)
+{
+    begin(metrics, column->type, column->family, column->help);
+}
+
+static void end_column(struct metrics *metrics, const struct column *column, const void *row)
+{
+    const void *at = (const char *)row + column->offset;
+    uint64_t value = column->bytes == sizeof(uint32_t) ? *(const uint32_t *)at : *(const uint64_t *)at;
+
+    if (column->unit_us > 0) {
+        end_sample_us(metrics, value * column->unit_us);
+    } else {
+        end_sample(metrics, value);
+    }
 }
 
 /* --- Histograms --------------------------------------------------------------------------------------------- */
@@ -167,104 +209,62 @@ static void print_instance(struct metrics *metrics)
     health_judge(&health, summary);
     begin(metrics, GAUGE, "build_info", "the version that runs");
     print_labelled(metrics, "version", penstock_version(), 1);
-    begin(metrics, GAUGE, "start_time_seconds", "when the instance started, since the epoch");
-    begin_sample(metrics);
-    end_sample_us(metrics, summary->start_time_us);
+    print_one_us(metrics, GAUGE, "start_time_seconds", "when the instance started, since the epoch",
+                 summary->start_time_us);
     print_one(metrics, GAUGE, "healthy", "whether every configured worker serves", health.live);
     print_one(metrics, GAUGE, "ready", "whether it also takes new connections", health.ready);
     print_one(metrics, GAUGE, "draining", "whether it drains or stops", summary->run_state != RUN_SERVE);
     print_one(metrics, GAUGE, "config_generation", "the configuration in use; the first is 1",
               summary->generation);
-    begin(metrics, GAUGE, "config_last_reload_success_timestamp_seconds",
-          "when the configuration in use was taken, since the epoch");
-    begin_sample(metrics);
-    end_sample_us(metrics, summary->taken_time_us);
+    print_one_us(metrics, GAUGE, "config_last_reload_success_timestamp_seconds",
+                 "when the configuration in use was taken, since the epoch", summary->taken_time_us);
     begin(metrics, COUNTER, "reloads", "reloads by outcome");
     print_labelled(metrics, "result", "ok", summary->generation - 1);
     print_labelled(metrics, "result", "failed", summary->reloads_failed);
 }
 
-/* A family with a sample for each worker slot. */
-static void print_per_worker(struct metrics *metrics, enum metric_type type, const char *family,
-                             const char *help, uint64_t (*value)(const struct summary_worker *worker))
+static const struct column worker_columns[] = {
+    {COUNTER, "worker_incarnations", "lives of the worker in its slot", MEMBER(summary_worker, incarnation)},
+    {COUNTER, "worker_deaths", "deaths of the worker that its sessions survived",
+     MEMBER(summary_worker, deaths)},
+    {GAUGE, "worker_sessions", "sessions of the worker", MEMBER(summary_worker, sessions)},
+    {GAUGE, "worker_session_records", "session records ever used, of the worker's slab",
+     MEMBER(summary_worker, records_used)},
+    {GAUGE, "worker_buffer_share_bytes", "what one direction may hold of the buffers",
+     MEMBER(summary_worker, share_bytes)},
+    {GAUGE, "worker_heap_bytes", "private memory allocated by the worker",
+     MEMBER(summary_worker, heap_bytes)},
+    {COUNTER, "worker_completions", "completions the worker's ring brought",
+     MEMBER(summary_worker, completions)},
+    {COUNTER, "worker_busy_seconds",
+     "CPU time the worker spent, the kernel's for it included, but not on spinning",
+     MEMBER(summary_worker, busy_us), .unit_us = 1},
+    {GAUGE, "worker_loop_age_seconds", "time since the worker's loop last turned",
+     MEMBER(summary_worker, beat_age_ms), .unit_us = 1000},
+    {GAUGE, "worker_adoption_seconds", "how long the last adoption of a dead worker's sessions took",
+     MEMBER(summary_worker, adoption_us), .unit_us = 1},
+};
+
+static void begin_worker_sample(struct metrics *metrics, uint32_t slot)
 {
     char number[16];
 
-    begin(metrics, type, family, help);
-    for (uint32_t i = 0; i < metrics->summary->slots; i++) {
-        snprintf(number, sizeof(number), "%u", i);
-        print_labelled(metrics, "worker", number, value(&metrics->summary->worker[i]));
+    snprintf(number, sizeof(number), "%u", slot);
+    begin_sample(metrics);
+    add_label(metrics, "worker", number);
+}
+
+static void print_worker_columns(struct metrics *metrics)
+{
+    const struct summary *summary = metrics->summary;
+
+    for (size_t i = 0; i < sizeof(worker_columns) / sizeof(worker_columns[0]); i++) {
+        begin_column(metrics, &worker_columns[i]);
+        for (uint32_t slot = 0; slot < summary->slots; slot++) {
+            begin_worker_sample(metrics, slot);
+            end_column(metrics, &worker_columns[i], &summary->worker[slot]);
+        }
     }
-}
-
-static uint64_t serving_of(const struct summary_worker *worker)
-{
-    return worker->state == SLOT_SERVING;
-}
-
-static uint64_t incarnation_of(const struct summary_worker *worker)
-{
-    return worker->incarnation;
-}
-
-static uint64_t deaths_of(const struct summary_worker *worker)
-{
-    return worker->deaths;
-}
-
-static uint64_t sessions_of(const struct summary_worker *worker)
-{
-    return worker->sessions;
-}
-
-static uint64_t records_of(const struct summary_worker *worker)
-{
-    return worker->records_used;
-}
-
-static uint64_t share_of(const struct summary_worker *worker)
-{
-    return worker->share_bytes;
-}
-
-static uint64_t heap_of(const struct summary_worker *worker)
-{
-    return worker->heap_bytes;
-}
-
-static uint64_t completions_of(const struct summary_worker *worker)
-{
-    return worker->completions;
-}
-
-/* The same of times, which `value_us` gives in microseconds. */
-static void print_worker_times(struct metrics *metrics, enum metric_type type, const char *family,
-                               const char *help, uint64_t (*value_us)(const struct summary_worker *worker))
-{
-    char number[16];
-
-    begin(metrics, type, family, help);
-    for (uint32_t i = 0; i < metrics->summary->slots; i++) {
-        snprintf(number, sizeof(number), "%u", i);
-        begin_sample(metrics);
-        add_label(metrics, "worker", number);
-        end_sample_us(metrics, value_us(&metrics->summary->worker[i]));
-    }
-}
-
-static uint64_t adoption_us_of(const struct summary_worker *worker)
-{
-    return worker->adoption_us;
-}
-
-static uint64_t busy_us_of(const struct summary_worker *worker)
-{
-    return worker->busy_us;
-}
-
-static uint64_t beat_age_us_of(const struct summary_worker *worker)
-{
-    return worker->beat_age_ms * 1000;
 }
 
 static void print_workers(struct metrics *metrics)
@@ -274,26 +274,12 @@ static void print_workers(struct metrics *metrics)
     print_one(metrics, GAUGE, "workers_configured", "worker slots the configuration asks for",
               summary->workers);
     print_one(metrics, GAUGE, "workers_serving", "workers that serve", summary->serving);
-    print_per_worker(metrics, GAUGE, "worker_serving", "whether the worker serves", serving_of);
-    print_per_worker(metrics, COUNTER, "worker_incarnations", "lives of the worker in its slot",
-                     incarnation_of);
-    print_per_worker(metrics, COUNTER, "worker_deaths", "deaths of the worker that its sessions survived",
-                     deaths_of);
-    print_per_worker(metrics, GAUGE, "worker_sessions", "sessions of the worker", sessions_of);
-    print_per_worker(metrics, GAUGE, "worker_session_records",
-                     "session records ever used, of the worker's slab", records_of);
-    print_per_worker(metrics, GAUGE, "worker_buffer_share_bytes",
-                     "what one direction may hold of the buffers", share_of);
-    print_per_worker(metrics, GAUGE, "worker_heap_bytes", "private memory allocated by the worker", heap_of);
-    print_per_worker(metrics, COUNTER, "worker_completions", "completions the worker's ring brought",
-                     completions_of);
-    print_worker_times(metrics, COUNTER, "worker_busy_seconds",
-                       "CPU time the worker spent, the kernel's for it included, but not on spinning",
-                       busy_us_of);
-    print_worker_times(metrics, GAUGE, "worker_loop_age_seconds", "time since the worker's loop last turned",
-                       beat_age_us_of);
-    print_worker_times(metrics, GAUGE, "worker_adoption_seconds",
-                       "how long the last adoption of a dead worker's sessions took", adoption_us_of);
+    begin(metrics, GAUGE, "worker_serving", "whether the worker serves");
+    for (uint32_t slot = 0; slot < summary->slots; slot++) {
+        begin_worker_sample(metrics, slot);
+        end_sample(metrics, summary->worker[slot].state == SLOT_SERVING);
+    }
+    print_worker_columns(metrics);
     begin(metrics, HISTOGRAM, "adoption_seconds",
           "how long adoptions of dead workers' sessions took, of all workers");
     print_times(metrics, short_times, &(struct labels){0}, &summary->adoptions);
@@ -335,8 +321,7 @@ static void print_listener_closes(struct metrics *metrics)
         for (int i = 1; i < CLOSE_REASON_COUNT; i++) {
             begin_sample(metrics);
             add_label(metrics, "listener", listener_name(metrics, row));
-            add_label(metrics, "reason", close_reason_text(i));
-            end_sample(metrics, metrics->summary->listener[row].closes[i]);
+            end_labelled(metrics, "reason", close_reason_text(i), metrics->summary->listener[row].closes[i]);
         }
     }
 }
@@ -353,30 +338,28 @@ static void print_listener_times(struct metrics *metrics, const char *family, co
     }
 }
 
-static uint64_t queue_length(const struct accept_queue *queue)
-{
-    return queue->length;
-}
-
-static uint64_t queue_limit(const struct accept_queue *queue)
-{
-    return queue->limit;
-}
-
-static uint64_t queue_drops(const struct accept_queue *queue)
-{
-    return queue->drops;
-}
+static const struct column queue_columns[] = {
+    {GAUGE, "listener_accept_queue", "connections that wait in the kernel to be accepted",
+     MEMBER(accept_queue, length)},
+    {GAUGE, "listener_accept_queue_limit", "connections that may wait, on all sockets of the listener",
+     MEMBER(accept_queue, limit)},
+    {COUNTER, "listener_accept_drops",
+     "connections the kernel dropped, as a rule because the accept queue was full",
+     MEMBER(accept_queue, drops)},
+};
 
 /* Listeners of unix sockets only, or that are no longer configured, have none. */
-static void print_queues(struct metrics *metrics, enum metric_type type, const char *family, const char *help,
-                         uint64_t (*value)(const struct accept_queue *queue))
+static void print_queues(struct metrics *metrics)
 {
-    begin(metrics, type, family, help);
-    for (uint32_t row = 0; row < metrics->summary->listener_rows; row++) {
-        const struct accept_queue *queue = &metrics->summary->queue[row];
-        if (queue->sockets > 0) {
-            print_labelled(metrics, "listener", listener_name(metrics, row), value(queue));
+    for (size_t i = 0; i < sizeof(queue_columns) / sizeof(queue_columns[0]); i++) {
+        begin_column(metrics, &queue_columns[i]);
+        for (uint32_t row = 0; row < metrics->summary->listener_rows; row++) {
+            const struct accept_queue *queue = &metrics->summary->queue[row];
+            if (queue->sockets > 0) {
+                begin_sample(metrics);
+                add_label(metrics, "listener", listener_name(metrics, row));
+                end_column(metrics, &queue_columns[i], queue);
+            }
         }
     }
 }
@@ -394,12 +377,7 @@ static void print_listeners(struct metrics *metrics)
         print_labelled(metrics, "listener", listener_name(metrics, row), summary->listener[row].accepted);
     }
     print_listener_closes(metrics);
-    print_queues(metrics, GAUGE, "listener_accept_queue",
-                 "connections that wait in the kernel to be accepted", queue_length);
-    print_queues(metrics, GAUGE, "listener_accept_queue_limit",
-                 "connections that may wait, on all sockets of the listener", queue_limit);
-    print_queues(metrics, COUNTER, "listener_accept_drops",
-                 "connections the kernel dropped, as a rule because the accept queue was full", queue_drops);
+    print_queues(metrics);
     print_listener_times(metrics, "first_byte_seconds", "from accepting a session to the server's first byte",
                          short_times, offsetof(struct listener_counters, first_bytes));
     print_listener_times(metrics, "session_duration_seconds", "how long ended sessions lasted", long_times,
@@ -457,11 +435,9 @@ static void print_time_wait(struct metrics *metrics)
     begin(metrics, GAUGE, "time_wait_info", "who keeps TIME_WAIT, and why the kernel does where it does");
     begin_sample(metrics);
     add_label(metrics, "mode", time_wait_mode_text(view));
-    add_label(metrics, "why", view->why);
-    end_sample(metrics, 1);
-    begin(metrics, GAUGE, "time_wait_two_msl_seconds", "how long an entry stays in TIME_WAIT");
-    begin_sample(metrics);
-    end_sample_us(metrics, (uint64_t)view->two_msl_ms * 1000);
+    end_labelled(metrics, "why", view->why, 1);
+    print_one_us(metrics, GAUGE, "time_wait_two_msl_seconds", "how long an entry stays in TIME_WAIT",
+                 (uint64_t)view->two_msl_ms * 1000);
     print_one(metrics, GAUGE, "time_wait_interfaces", "interfaces on which TIME_WAIT is answered for",
               view->interfaces);
     print_one(metrics, COUNTER, "time_wait_kernel_destroyed",
@@ -490,17 +466,14 @@ static void print_flows(struct metrics *metrics)
               summary->flow_capacity);
     print_one(metrics, GAUGE, "flow_entries_expired", "entries whose time is over, for the sweeper to free",
               summary->flows_expired);
-    begin(metrics, GAUGE, "flow_sweep_lag_seconds",
-          "for how long the time of the first of them has been over");
-    begin_sample(metrics);
-    end_sample_us(metrics, summary->sweep_lag_ms * 1000);
+    print_one_us(metrics, GAUGE, "flow_sweep_lag_seconds",
+                 "for how long the time of the first of them has been over", summary->sweep_lag_ms * 1000);
     print_one(metrics, COUNTER, "flow_sweep_rounds", "rounds of the sweeper through the flow table",
               summary->time_wait.sweep_rounds);
     print_one(metrics, COUNTER, "flow_sweep_freed", "entries that the sweeper freed",
               summary->time_wait.sweep_freed);
-    begin(metrics, GAUGE, "flow_sweep_round_seconds", "how long the sweeper's last round took");
-    begin_sample(metrics);
-    end_sample_us(metrics, (uint64_t)summary->time_wait.sweep_round_ms * 1000);
+    print_one_us(metrics, GAUGE, "flow_sweep_round_seconds", "how long the sweeper's last round took",
+                 (uint64_t)summary->time_wait.sweep_round_ms * 1000);
 }
 
 /* What workers count, but for the bytes of ended sessions: received_bytes has those and more. */
@@ -520,51 +493,43 @@ static void print_stats(struct metrics *metrics)
 #undef SLOT_STAT
 }
 
-static uint64_t server_sessions_of(const struct server_counters *server)
+static const struct column server_columns[] = {
+    {GAUGE, "server_sessions", "sessions of the server", MEMBER(server_counters, sessions)},
+    {COUNTER, "server_connects", "connections to the server that were established",
+     MEMBER(server_counters, connects)},
+    {COUNTER, "server_connect_failures", "connections to the server that failed",
+     MEMBER(server_counters, failures)},
+    {COUNTER, "server_redispatches", "sessions another server took over since connecting to this one failed",
+     MEMBER(server_counters, redispatches)},
+    {COUNTER, "server_ports_exhausted",
+     "times the server was passed over because no source port was free towards it",
+     MEMBER(server_counters, ports_exhausted)},
+    {COUNTER, "server_sent_bytes", "bytes sent to the server, of ended sessions",
+     MEMBER(server_counters, bytes_to)},
+    {COUNTER, "server_received_bytes", "bytes received from the server, of ended sessions",
+     MEMBER(server_counters, bytes_from)},
+};
+
+static const struct name_row *server_name(const struct metrics *metrics, uint32_t row)
 {
-    return server->sessions;
+    return region_name(metrics->region, NAME_SERVER, (uint16_t)row);
 }
 
-static uint64_t connects_of(const struct server_counters *server)
+static void begin_server_sample(struct metrics *metrics, uint32_t row)
 {
-    return server->connects;
+    begin_sample(metrics);
+    add_label(metrics, "pool", server_name(metrics, row)->pool);
+    add_label(metrics, "server", server_name(metrics, row)->name);
 }
 
-static uint64_t failures_of(const struct server_counters *server)
+static void print_server_columns(struct metrics *metrics)
 {
-    return server->failures;
-}
-
-static uint64_t redispatches_of(const struct server_counters *server)
-{
-    return server->redispatches;
-}
-
-static uint64_t ports_exhausted_of(const struct server_counters *server)
-{
-    return server->ports_exhausted;
-}
-
-static uint64_t bytes_to(const struct server_counters *server)
-{
-    return server->bytes_to;
-}
-
-static uint64_t bytes_from(const struct server_counters *server)
-{
-    return server->bytes_from;
-}
-
-static void print_per_server(struct metrics *metrics, enum metric_type type, const char *family,
-                             const char *help, uint64_t (*value)(const struct server_counters *server))
-{
-    begin(metrics, type, family, help);
-    for (uint32_t row = 0; row < metrics->summary->server_rows; row++) {
-        const struct name_row *name = region_name(metrics->region, NAME_SERVER, (uint16_t)row);
-        begin_sample(metrics);
-        add_label(metrics, "pool", name->pool);
-        add_label(metrics, "server", name->name);
-        end_sample(metrics, value(&metrics->summary->server[row]));
+    for (size_t i = 0; i < sizeof(server_columns) / sizeof(server_columns[0]); i++) {
+        begin_column(metrics, &server_columns[i]);
+        for (uint32_t row = 0; row < metrics->summary->server_rows; row++) {
+            begin_server_sample(metrics, row);
+            end_column(metrics, &server_columns[i], &metrics->summary->server[row]);
+        }
     }
 }
 
@@ -572,7 +537,7 @@ static void print_connect_times(struct metrics *metrics)
 {
     begin(metrics, HISTOGRAM, "server_connect_seconds", "how long connecting to the server took");
     for (uint32_t row = 0; row < metrics->summary->server_rows; row++) {
-        const struct name_row *name = region_name(metrics->region, NAME_SERVER, (uint16_t)row);
+        const struct name_row *name = server_name(metrics, row);
         print_times(metrics, short_times,
                     &(struct labels){.name = {"pool", "server"}, .value = {name->pool, name->name}},
                     &metrics->summary->connect_times[row]);
@@ -584,19 +549,11 @@ static void print_source_ports(struct metrics *metrics)
     begin(metrics, GAUGE, "server_source_ports",
           "source ports in use towards the server's address, by the state of their connection");
     for (uint32_t row = 0; row < metrics->summary->server_rows; row++) {
-        const struct name_row *name = region_name(metrics->region, NAME_SERVER, (uint16_t)row);
-        const struct source_ports *ports = &metrics->summary->ports[row];
-        const struct {
-            enum flow_state state;
-            uint64_t count;
-        } samples[] = {{FLOW_ACTIVE, ports->active}, {FLOW_TIME_WAIT, ports->time_wait}};
-        for (size_t i = 0; i < sizeof(samples) / sizeof(samples[0]); i++) {
-            begin_sample(metrics);
-            add_label(metrics, "pool", name->pool);
-            add_label(metrics, "server", name->name);
-            add_label(metrics, "state", flow_state_text(samples[i].state));
-            end_sample(metrics, samples[i].count);
-        }
+        const struct ports_used *ports = &metrics->summary->ports[row];
+        begin_server_sample(metrics, row);
+        end_labelled(metrics, "state", flow_state_text(FLOW_ACTIVE), ports->active);
+        begin_server_sample(metrics, row);
+        end_labelled(metrics, "state", flow_state_text(FLOW_TIME_WAIT), ports->time_wait);
     }
 }
 
@@ -609,28 +566,29 @@ static const char *address_text(const uint8_t address[16], char text[INET6_ADDRS
     return inet_ntop(v4 ? AF_INET : AF_INET6, address + (v4 ? sizeof(mapped) : 0), text, INET6_ADDRSTRLEN);
 }
 
+static void begin_pair_sample(struct metrics *metrics, const struct source_pair *pair)
+{
+    char text[INET6_ADDRSTRLEN];
+
+    begin_sample(metrics);
+    add_label(metrics, "source", address_text(pair->source, text));
+    add_label(metrics, "server", server_name(metrics, pair->server)->name);
+}
+
 static void print_source_pairs(struct metrics *metrics)
 {
     const struct source_pairs *pairs = &metrics->summary->source_pairs;
-    char text[INET6_ADDRSTRLEN];
 
     begin(
         metrics, GAUGE, "source_ports",
-        "ports of a source address in use towards a server's, by the state of their connection; where there are "
-        "any");
+        "ports of a source address in use towards a server's, by the state of their connection; where there "
+        "are any");
     for (uint32_t i = 0; i < pairs->count; i++) {
         const struct source_pair *pair = &pairs->pairs[i];
-        const struct {
-            enum flow_state state;
-            uint64_t count;
-        } samples[] = {{FLOW_ACTIVE, pair->used.active}, {FLOW_TIME_WAIT, pair->used.time_wait}};
-        for (size_t k = 0; k < sizeof(samples) / sizeof(samples[0]); k++) {
-            begin_sample(metrics);
-            add_label(metrics, "source", address_text(pair->source, text));
-            add_label(metrics, "server", region_name(metrics->region, NAME_SERVER, pair->server)->name);
-            add_label(metrics, "state", flow_state_text(samples[k].state));
-            end_sample(metrics, samples[k].count);
-        }
+        begin_pair_sample(metrics, pair);
+        end_labelled(metrics, "state", flow_state_text(FLOW_ACTIVE), pair->used.active);
+        begin_pair_sample(metrics, pair);
+        end_labelled(metrics, "state", flow_state_text(FLOW_TIME_WAIT), pair->used.time_wait);
     }
 }
 
@@ -639,13 +597,10 @@ static void print_server_states(struct metrics *metrics)
 {
     begin(metrics, GAUGE, "server_state", "1 for the state that the operator has given the server, else 0");
     for (uint32_t row = 0; row < metrics->summary->server_rows; row++) {
-        const struct name_row *name = region_name(metrics->region, NAME_SERVER, (uint16_t)row);
+        enum admin_state given = admin_state_of(metrics->summary->server_orders[row]);
         for (int state = 0; state < ADMIN_STATE_COUNT; state++) {
-            begin_sample(metrics);
-            add_label(metrics, "pool", name->pool);
-            add_label(metrics, "server", name->name);
-            add_label(metrics, "state", admin_state_text((enum admin_state)state));
-            end_sample(metrics, (int)admin_state_of(metrics->summary->server_orders[row]) == state);
+            begin_server_sample(metrics, row);
+            end_labelled(metrics, "state", admin_state_text((enum admin_state)state), (int)given == state);
         }
     }
 }
@@ -653,21 +608,7 @@ static void print_server_states(struct metrics *metrics)
 static void print_servers(struct metrics *metrics)
 {
     print_server_states(metrics);
-    print_per_server(metrics, GAUGE, "server_sessions", "sessions of the server", server_sessions_of);
-    print_per_server(metrics, COUNTER, "server_connects", "connections to the server that were established",
-                     connects_of);
-    print_per_server(metrics, COUNTER, "server_connect_failures", "connections to the server that failed",
-                     failures_of);
-    print_per_server(metrics, COUNTER, "server_redispatches",
-                     "sessions another server took over since connecting to this one failed",
-                     redispatches_of);
-    print_per_server(metrics, COUNTER, "server_ports_exhausted",
-                     "times the server was passed over because no source port was free towards it",
-                     ports_exhausted_of);
-    print_per_server(metrics, COUNTER, "server_sent_bytes", "bytes sent to the server, of ended sessions",
-                     bytes_to);
-    print_per_server(metrics, COUNTER, "server_received_bytes",
-                     "bytes received from the server, of ended sessions", bytes_from);
+    print_server_columns(metrics);
     print_connect_times(metrics);
     print_source_ports(metrics);
     print_source_pairs(metrics);

@@ -1,8 +1,8 @@
 /*
  * The exporter: a process of its own that shows what the instance does, over HTTP.
  *
- * It is forked by the supervisor, gives up all rights, and can only read the region; it is restarted if it dies and ends
- * with its supervisor. Nothing waits for it.
+ * It is forked by the supervisor, gives up all rights, and can only read the region; it is restarted if it
+ * dies and ends with its supervisor. Nothing waits for it.
  */
 #ifndef PENSTOCK_CMD_EXPORTER_PROCESS_H
 #define PENSTOCK_CMD_EXPORTER_PROCESS_H

@@ -21,8 +21,8 @@ struct closes {
 uint16_t closes_listen(const struct closes *closes);
 const char *closes_server(const struct closes *closes);
 
-/* Begins to lose ACKs, and starts the connections, one after the other, in a process of its own, whose exit status is 0 when all
- * is well. Penstock listens at bed.port. */
+/* Begins to lose ACKs, and starts the connections, one after the other, in a process of its own, whose exit
+ * status is 0 when all is well. Penstock listens at bed.port. */
 pid_t closes_start(const struct closes *closes);
 
 /* Waits until every FIN is answered; says what happened. */

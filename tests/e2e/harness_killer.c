@@ -92,6 +92,23 @@ void killer_kill_all(struct killer *killer)
     }
 }
 
+void killer_stop_reading(const struct net_pair *pair, size_t bytes)
+{
+    const size_t step = 3 << 20;
+    pid_t writer = net_write_behind(pair->server, 9, bytes);
+    size_t done = 0;
+
+    for (unsigned deaths = 1; done < bytes; deaths++) {
+        size_t next = bytes - done < step ? bytes - done : step;
+        net_read_pattern_from(pair->client, 9, done, next);
+        done += next;
+        bed_pause_ms(20); /* what is on its way stands still */
+        cr_assert_eq(kill(penstock_worker(0), SIGKILL), 0);
+        WAIT_UNTIL(penstock_number("workers.0.incarnation") == deaths + 1);
+    }
+    cr_assert_eq(bed_wait(writer), 0);
+}
+
 void killer_expect_all_back(const struct killer *killer)
 {
     WAIT_UNTIL(penstock_number("sessions") == 0);

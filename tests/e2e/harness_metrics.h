@@ -1,5 +1,6 @@
 /*
- * A strict reader of metrics, in Prometheus' text format and in OpenMetrics: what a scraper would refuse fails the test.
+ * A strict reader of metrics, in Prometheus' text format and in OpenMetrics: what a scraper would refuse
+ * fails the test.
  */
 #ifndef PENSTOCK_TESTS_E2E_HARNESS_METRICS_H
 #define PENSTOCK_TESTS_E2E_HARNESS_METRICS_H

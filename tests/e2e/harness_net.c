@@ -108,10 +108,8 @@ struct net_pair net_pair(int listener)
 
 void net_exchange(const struct net_pair *pair)
 {
-    net_write_text(pair->client, "question");
-    net_read_text(pair->server, "question");
-    net_write_text(pair->server, "answer");
-    net_read_text(pair->client, "answer");
+    net_pass(pair->client, pair->server, "question");
+    net_pass(pair->server, pair->client, "answer");
 }
 
 void net_exchange_all(const struct net_pair *pairs, unsigned count)
@@ -131,12 +129,25 @@ void net_exchange_new(int listener, unsigned count)
     }
 }
 
+void net_end(const struct net_pair *pair)
+{
+    net_half_close(pair->client);
+    net_expect_eof(pair->server);
+    net_half_close(pair->server);
+    net_expect_eof(pair->client);
+}
+
+void net_close(const struct net_pair *pair)
+{
+    close(pair->client);
+    net_expect_eof(pair->server);
+    close(pair->server);
+}
+
 void net_close_all(const struct net_pair *pairs, unsigned count)
 {
     for (unsigned i = 0; i < count; i++) {
-        close(pairs[i].client);
-        net_expect_eof(pairs[i].server);
-        close(pairs[i].server);
+        net_close(&pairs[i]);
     }
 }
 
@@ -172,6 +183,12 @@ void net_read_text(int fd, const char *text)
     net_read(fd, got, length);
     got[length] = '\0';
     cr_assert_str_eq(got, text);
+}
+
+void net_pass(int from, int to, const char *text)
+{
+    net_write_text(from, text);
+    net_read_text(to, text);
 }
 
 /* Errors are told by errno, a wrong byte by EBADMSG. */
@@ -253,6 +270,29 @@ pid_t net_write_behind(int fd, uint64_t seed, size_t length)
 pid_t net_read_behind(int fd, uint64_t seed, size_t length)
 {
     return behind(read_pattern, fd, seed, length);
+}
+
+void net_stream(int from, int to, uint64_t seed, size_t length)
+{
+    pid_t writer = net_write_behind(from, seed, length);
+
+    net_read_pattern(to, seed, length);
+    cr_assert_eq(bed_wait(writer), 0);
+}
+
+void net_stream_both_ways(const struct net_pair *pair, size_t length)
+{
+    pid_t others[] = {
+        net_write_behind(pair->client, 1, length),
+        net_write_behind(pair->server, 2, length),
+        net_read_behind(pair->client, 2, length),
+    };
+
+    net_read_pattern(pair->server, 1, length);
+    for (int i = 0; i < 3; i++) {
+        cr_assert_eq(bed_wait(others[i]), 0,
+                     "process %d of client's writer, server's writer, client's reader", i);
+    }
 }
 
 void net_half_close(int fd)

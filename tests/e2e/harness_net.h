@@ -46,7 +46,11 @@ void net_exchange(const struct net_pair *pair);
 void net_exchange_all(const struct net_pair *pairs, unsigned count);
 void net_exchange_new(int listener, unsigned count);
 
-/* Closes each client, sees its server's end, and closes that. */
+/* The client's end, then the server's: each is seen at the other. */
+void net_end(const struct net_pair *pair);
+
+/* Closes the client, sees its server's end, and closes that; of each. */
+void net_close(const struct net_pair *pair);
 void net_close_all(const struct net_pair *pairs, unsigned count);
 
 void net_write(int fd, const void *data, size_t length);
@@ -57,10 +61,17 @@ void net_write_pattern(int fd, uint64_t seed, size_t length);
 void net_read_pattern(int fd, uint64_t seed, size_t length);
 void net_read_pattern_from(int fd, uint64_t seed, size_t position, size_t length);
 
+/* A text from one end to the other. */
+void net_pass(int from, int to, const char *text);
+
 /* The same in a process of its own, so that the test can do something meanwhile: that process has all of the test's
  * sockets open until it ends. Its exit status is 0 if all went well. */
 pid_t net_write_behind(int fd, uint64_t seed, size_t length);
 pid_t net_read_behind(int fd, uint64_t seed, size_t length);
+
+/* A stream from one end to the other; one each way at once. */
+void net_stream(int from, int to, uint64_t seed, size_t length);
+void net_stream_both_ways(const struct net_pair *pair, size_t length);
 
 void net_half_close(int fd);
 void net_reset(int fd);

@@ -23,7 +23,8 @@ static const char * or (const char *given, const char *otherwise)
     return given != NULL ? given : otherwise;
 }
 
-/* Where a machine lets it, TIME_WAIT would be owned: on interfaces that are not a test's own, and longer than it lasts. */
+/* Where a machine lets it, TIME_WAIT would be owned: on interfaces that are not a test's own, and longer than
+ * it lasts. */
 static const char *time_wait_of(const struct penstock_config *config)
 {
     return strstr(or (config->more, ""), "time_wait:") != NULL ? "" : "\ntime_wait: { mode: kernel }\n";
@@ -116,6 +117,17 @@ void penstock_start_to(uint16_t server_port)
     penstock_start(&(struct penstock_config){.servers = bed_format("127.0.0.1:%u", server_port)});
 }
 
+int penstock_start_to_test(const struct penstock_config *config)
+{
+    struct penstock_config own = config != NULL ? *config : (struct penstock_config){0};
+    uint16_t port;
+    int listener = net_listen(&port, 64);
+
+    own.servers = bed_format("127.0.0.1:%u", port);
+    penstock_start(&own);
+    return listener;
+}
+
 int penstock_stop(int signal)
 {
     pid_t members[2 * WORKERS_MAX] = {0};
@@ -170,12 +182,32 @@ uint64_t penstock_number(const char *path)
     return json_number(penstock_status(), path);
 }
 
+void penstock_expect_end(const char *reason)
+{
+    WAIT_UNTIL(penstock_number("sessions") == 0);
+    cr_assert_eq(penstock_number(bed_format("closes.%s", reason)), 1, "%s", penstock_status());
+    WAIT_UNTIL(strstr(penstock_access_log(), bed_format(" %s ", reason)) != NULL);
+    bed_end();
+}
+
+void penstock_end_session(const struct net_pair *pair)
+{
+    net_end(pair);
+    penstock_expect_end("client_closed");
+}
+
 int penstock_reload(void)
 {
     struct bed_process process;
     const char *argv[] = {bed_penstock_path(), "reload", "-c", bed_path("penstock.yaml"), NULL};
 
     return bed_run(argv, &process);
+}
+
+void penstock_reload_with(const struct penstock_config *config)
+{
+    penstock_configure(config);
+    cr_assert_eq(penstock_reload(), 0, "%s", penstock_log());
 }
 
 int penstock_upgrade(void)

@@ -8,6 +8,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "tests/e2e/harness_net.h"
+
 enum { WORKERS_MAX = 8 };
 
 /* Parts of the file, NULL for the defaults. One listener `in`, one pool `app`. */
@@ -35,6 +37,10 @@ void penstock_start(const struct penstock_config *config);
 
 /* The same with one server, a port of this machine, and the default configuration. */
 void penstock_start_to(uint16_t server_port);
+
+/* The same with the test itself as the one server, on the listening socket that is returned. `config` says the rest;
+ * NULL: the defaults. */
+int penstock_start_to_test(const struct penstock_config *config);
 
 /* Puts a copy of a program where the instance's is, as a package manager would; from here on that one is started. */
 void penstock_install(const char *from);
@@ -66,8 +72,17 @@ const char *penstock_status(void);
 /* One number of it. */
 uint64_t penstock_number(const char *path);
 
+/* Waits for the end of the one session there was; its reason, and its line in the access log. Ends the bed. */
+void penstock_expect_end(const char *reason);
+
+/* The same, of a session that the client closes first. */
+void penstock_end_session(const struct net_pair *pair);
+
 /* `penstock reload -c` with the file as it is now; the exit status. */
 int penstock_reload(void);
+
+/* Writes the file and reloads, which must succeed. */
+void penstock_reload_with(const struct penstock_config *config);
 
 /* `penstock upgrade`; the exit status. */
 int penstock_upgrade(void);

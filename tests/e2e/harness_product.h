@@ -1,6 +1,6 @@
 /*
- * Penstock itself in the lab: started in the server's namespace and the test's cgroup, with a BPF file system and a /run of the
- * test's own. Where that can be had it owns TIME_WAIT.
+ * Penstock itself in the lab: started in the server's namespace and the test's cgroup, with a BPF file system
+ * and a /run of the test's own. Where that can be had it owns TIME_WAIT.
  */
 #ifndef PENSTOCK_TESTS_E2E_HARNESS_PRODUCT_H
 #define PENSTOCK_TESTS_E2E_HARNESS_PRODUCT_H
@@ -14,8 +14,8 @@
 /* Of a pinned table that must not be small: 10,000 entries are no load for it. */
 #define PRODUCT_LIMITS "sessions: 2000, buffers: 64MiB, flows: 30000"
 
-/* lab_begin(), and what Penstock needs to own TIME_WAIT; the test listens at 127.0.0.1, bed.port is one of LAB_SERVER and
- * LAB_SERVER6. */
+/* lab_begin(), and what Penstock needs to own TIME_WAIT; the test listens at 127.0.0.1, bed.port is one of
+ * LAB_SERVER and LAB_SERVER6. */
 void product_begin(void);
 void product_fini(void);
 

@@ -44,6 +44,16 @@ const char *origin_stop(const struct origin *origin)
     return json;
 }
 
+void origin_expect_unharmed(const struct origin *origin, uint64_t bytes)
+{
+    const char *figures = origin_stop(origin);
+
+    cr_assert_eq(json_number(figures, "mismatches"), 0, "%s", figures);
+    cr_assert_eq(json_number(figures, "short"), 0, "%s", figures);
+    cr_assert_eq(json_number(figures, "resets"), 0, "%s", figures);
+    cr_assert_eq(json_number(figures, "bytes_received"), bytes, "%s", figures);
+}
+
 struct bed_process load_start(const char *arguments)
 {
     const char *argv[ARGUMENTS_MAX + 6] = {bed_bench_path("load")};
@@ -104,4 +114,15 @@ void load_totals_expect(const struct load_totals *totals)
         json_number(status, "closes.client_closed") + json_number(status, "closes.server_closed");
     cr_assert_eq(closed, totals->opened, "%s", status);
     cr_assert_eq(json_number(status, "stats.damaged"), 0, "%s", status);
+}
+
+struct load_totals loads_expect(const struct bed_process *loads, unsigned count)
+{
+    struct load_totals totals = {0};
+
+    for (unsigned i = 0; i < count; i++) {
+        load_totals_add(&totals, load_finish(&loads[i]));
+    }
+    load_totals_expect(&totals);
+    return totals;
 }

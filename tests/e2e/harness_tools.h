@@ -20,6 +20,9 @@ struct origin origin_start_at(const char *mode, const char *address);
 /* Ends it; its totals as JSON. */
 const char *origin_stop(const struct origin *origin);
 
+/* Ends it: no byte was wrong or missing, nobody was reset, and it received so many bytes. */
+void origin_expect_unharmed(const struct origin *origin, uint64_t bytes);
+
 /* Starts load with arguments separated by blanks; --connect (bed.port, unless given) and --json are added. */
 struct bed_process load_start(const char *arguments);
 
@@ -40,5 +43,8 @@ void load_totals_add(struct load_totals *totals, const char *figures);
 
 /* Waits for the sessions' end; then status says the same as the loads, to the byte. */
 void load_totals_expect(const struct load_totals *totals);
+
+/* The same of loads that run, whose end it waits for first. */
+struct load_totals loads_expect(const struct bed_process *loads, unsigned count);
 
 #endif

@@ -1,5 +1,6 @@
-/* What comes to the peer of a lab, in a test's hands: loses ACKs of FINs, counts RSTs. Of one port's connections: at the other end
- * of a proxy's session nobody is in TIME_WAIT, and a late ACK of its kernel's may be followed by a RST. */
+/* What comes to the peer of a lab, in a test's hands: loses ACKs of FINs, counts RSTs. Of one port's
+ * connections: at the other end of a proxy's session nobody is in TIME_WAIT, and a late ACK of its kernel's
+ * may be followed by a RST. */
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
 #include <linux/ip.h>

@@ -54,13 +54,9 @@ Test(accounting, line_tells_all_of_a_session)
     penstock_start_to(port);
     struct net_pair pair = net_pair(listener);
     uint16_t source = net_local_port(pair.client);
-    net_write_text(pair.client, "0123456789");
-    net_read_text(pair.server, "0123456789");
-    net_write_text(pair.server, "abc");
-    net_read_text(pair.client, "abc");
-    close(pair.client);
-    net_expect_eof(pair.server);
-    close(pair.server);
+    net_pass(pair.client, pair.server, "0123456789");
+    net_pass(pair.server, pair.client, "abc");
+    net_close(&pair);
     WAIT_UNTIL(bed_count_lines(bed_path("access.log")) == 1);
     parse_line(&line, penstock_access_log());
     cr_assert_str_eq(line.source, bed_format("127.0.0.1:%u", source));

@@ -12,36 +12,18 @@ static int listener;
 
 static void begin(void)
 {
-    uint16_t port;
-
     bed_begin();
-    listener = net_listen(&port, 64);
-    penstock_start_to(port);
+    listener = penstock_start_to_test(NULL);
 }
 
 TestSuite(close, .init = begin, .fini = bed_fini, .timeout = 60);
-
-static void expect_end(const char *reason)
-{
-    WAIT_UNTIL(penstock_number("sessions") == 0);
-    cr_assert_eq(penstock_number(bed_format("closes.%s", reason)), 1);
-    WAIT_UNTIL(strstr(penstock_access_log(), bed_format(" %s ", reason)) != NULL);
-    bed_end();
-}
 
 Test(close, client_first)
 {
     struct net_pair pair = net_pair(listener);
 
-    net_write_text(pair.client, "request");
-    net_read_text(pair.server, "request");
-    net_write_text(pair.server, "answer");
-    net_read_text(pair.client, "answer");
-    net_half_close(pair.client);
-    net_expect_eof(pair.server);
-    net_half_close(pair.server);
-    net_expect_eof(pair.client);
-    expect_end("client_closed");
+    net_exchange(&pair);
+    penstock_end_session(&pair);
 }
 
 Test(close, server_first)
@@ -54,7 +36,7 @@ Test(close, server_first)
     net_expect_eof(pair.client);
     net_half_close(pair.client);
     net_expect_eof(pair.server);
-    expect_end("server_closed");
+    penstock_expect_end("server_closed");
 }
 
 Test(close, both_at_once)
@@ -78,10 +60,8 @@ Test(close, without_a_byte)
 {
     struct net_pair pair = net_pair(listener);
 
-    close(pair.client);
-    net_expect_eof(pair.server);
-    close(pair.server);
-    expect_end("client_closed");
+    net_close(&pair);
+    penstock_expect_end("client_closed");
 }
 
 Test(close, server_sends_on_after_the_clients_end)
@@ -90,13 +70,11 @@ Test(close, server_sends_on_after_the_clients_end)
 
     net_half_close(pair.client);
     net_expect_eof(pair.server);
-    pid_t writer = net_write_behind(pair.server, 3, MEGABYTE);
-    net_read_pattern(pair.client, 3, MEGABYTE);
-    cr_assert_eq(bed_wait(writer), 0);
+    net_stream(pair.server, pair.client, 3, MEGABYTE);
     cr_assert(net_is_quiet(pair.client));
     net_half_close(pair.server);
     net_expect_eof(pair.client);
-    expect_end("client_closed");
+    penstock_expect_end("client_closed");
 }
 
 Test(close, client_sends_on_after_the_servers_end)
@@ -105,11 +83,9 @@ Test(close, client_sends_on_after_the_servers_end)
 
     net_half_close(pair.server);
     net_expect_eof(pair.client);
-    pid_t writer = net_write_behind(pair.client, 4, MEGABYTE);
-    net_read_pattern(pair.server, 4, MEGABYTE);
-    cr_assert_eq(bed_wait(writer), 0);
+    net_stream(pair.client, pair.server, 4, MEGABYTE);
     cr_assert(net_is_quiet(pair.server));
     net_half_close(pair.client);
     net_expect_eof(pair.server);
-    expect_end("server_closed");
+    penstock_expect_end("server_closed");
 }

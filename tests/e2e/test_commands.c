@@ -67,8 +67,7 @@ Test(commands, sessions_that_are_chosen)
 {
     start();
     struct net_pair pair = net_pair(listener);
-    net_write_text(pair.client, "hello");
-    net_read_text(pair.server, "hello");
+    net_pass(pair.client, pair.server, "hello");
     WAIT_UNTIL(json_find(run("sessions", "--json", NULL, 0), "0") != NULL &&
                json_number(run("sessions", "--json", NULL, 0), "0.client_bytes") == 5);
     const char *source = bed_format("127.0.0.1:%u", net_local_port(pair.client));

@@ -15,11 +15,8 @@ static void serve_some(int listener)
 {
     for (int i = 0; i < SESSIONS; i++) {
         struct net_pair pair = net_pair(listener);
-        net_write_text(pair.client, "question");
-        net_read_text(pair.server, "question");
-        close(pair.client);
-        net_expect_eof(pair.server);
-        close(pair.server);
+        net_pass(pair.client, pair.server, "question");
+        net_close(&pair);
     }
     WAIT_UNTIL(penstock_number("sessions") == 0);
     cr_assert_eq(penstock_number("closes.client_closed"), SESSIONS);
@@ -153,8 +150,7 @@ Test(connect, bytes_sent_before_are_not_lost)
 
     net_read_pattern(server, 5, MEGABYTE);
     cr_assert_eq(bed_wait(writer), 0);
-    net_write_text(server, "thanks");
-    net_read_text(waiting.client, "thanks");
+    net_pass(server, waiting.client, "thanks");
     bed_end();
 }
 
@@ -171,9 +167,7 @@ Test(connect, end_sent_before_is_passed_on)
     close(server);
     net_read_text(waiting.client, "thanks");
     net_expect_eof(waiting.client);
-    WAIT_UNTIL(penstock_number("sessions") == 0);
-    cr_assert_eq(penstock_number("closes.client_closed"), 1);
-    bed_end();
+    penstock_expect_end("client_closed");
 }
 
 Test(connect, client_that_left_before)
@@ -186,9 +180,7 @@ Test(connect, client_that_left_before)
     net_read_text(server, "too late");
     net_expect_eof(server);
     close(server);
-    WAIT_UNTIL(penstock_number("sessions") == 0);
-    cr_assert_eq(penstock_number("closes.client_closed"), 1);
-    bed_end();
+    penstock_expect_end("client_closed");
 }
 
 Test(connect, client_that_reset_before)
@@ -198,7 +190,5 @@ Test(connect, client_that_reset_before)
     net_reset(waiting.client);
     int server = let_in(&waiting);
     net_expect_reset(server);
-    WAIT_UNTIL(penstock_number("sessions") == 0);
-    cr_assert_eq(penstock_number("closes.client_reset"), 1);
-    bed_end();
+    penstock_expect_end("client_reset");
 }

@@ -15,11 +15,8 @@ static struct net_pair pairs[SESSIONS];
 
 static void begin(void)
 {
-    uint16_t port;
-
     bed_begin();
-    listener = net_listen(&port, 64);
-    penstock_start_to(port);
+    listener = penstock_start_to_test(NULL);
     for (int i = 0; i < SESSIONS; i++) {
         pairs[i] = net_pair(listener);
     }
@@ -38,8 +35,7 @@ static void kill_workers(int signal)
                penstock_number("workers.1.incarnation") == 2);
     cr_assert_eq(penstock_number("sessions"), SESSIONS);
     struct net_pair new = net_pair(listener); /* accepted as before */
-    net_write_text(new.client, "new");
-    net_read_text(new.server, "new");
+    net_pass(new.client, new.server, "new");
     close(new.client);
     close(new.server);
     net_close_all(pairs, SESSIONS);
@@ -123,8 +119,7 @@ Test(death, of_the_supervisor)
     bed.penstock = 0;
     net_exchange_all(pairs, SESSIONS);
     struct net_pair new = net_pair(listener);
-    net_write_text(new.client, "new");
-    net_read_text(new.server, "new");
+    net_pass(new.client, new.server, "new");
     net_close_all(pairs, SESSIONS);
     bed_end();
 }

@@ -73,7 +73,6 @@ static void expect_counts(double opened, uint16_t server_port)
 Test(exporter, a_scrape_during_load_agrees_with_it)
 {
     struct origin origin = origin_start("auto");
-    struct load_totals totals = {0};
     double accepted = 0;
     unsigned scrapes = 0;
 
@@ -90,8 +89,7 @@ Test(exporter, a_scrape_during_load_agrees_with_it)
         bed_release(texts);
         bed_pause_ms(20);
     }
-    load_totals_add(&totals, load_finish(&load));
-    load_totals_expect(&totals);
+    struct load_totals totals = loads_expect(&load, 1);
     cr_expect_eq(metric("penstock_accepted_total"), totals.opened);
     cr_expect_eq(metric("penstock_connects_total"), totals.opened);
     cr_expect_eq(metric("penstock_received_bytes_total{side=\"client\"}"), totals.bytes_up);
@@ -149,7 +147,6 @@ Test(exporter, what_workers_did_is_counted_over_their_lives)
 Test(exporter, histograms_are_exact_while_workers_die)
 {
     struct origin origin = origin_start("auto");
-    struct load_totals totals = {0};
 
     start(origin.port, "");
     struct bed_process load = load_start("streams --connections 20 --seconds 3 --max-bytes 100K");
@@ -158,8 +155,7 @@ Test(exporter, histograms_are_exact_while_workers_die)
         cr_assert_eq(kill(worker, SIGKILL), 0);
         WAIT_UNTIL(penstock_worker(i % 2) != worker && http_status(port, "/healthz") == 200);
     }
-    load_totals_add(&totals, load_finish(&load));
-    load_totals_expect(&totals);
+    struct load_totals totals = loads_expect(&load, 1);
     expect_counts(totals.opened, origin.port);
     cr_expect_eq(metric("penstock_adoption_seconds_count"), 20);
     bed_end();
@@ -229,8 +225,7 @@ Test(exporter, answers_what_it_is_asked)
 
     start(server_port, "");
     struct net_pair pair = net_pair(listener);
-    net_write_text(pair.client, "hello");
-    net_read_text(pair.server, "hello");
+    net_pass(pair.client, pair.server, "hello");
     WAIT_UNTIL(metric("penstock_sessions{phase=\"open\"}") == 1);
 
     struct http_answer answer =
@@ -382,7 +377,6 @@ Test(exporter, shows_a_drain_to_its_end)
 Test(exporter, comes_back_and_traffic_never_knows)
 {
     struct origin origin = origin_start("auto");
-    struct load_totals totals = {0};
 
     start(origin.port, "");
     struct bed_process load = load_start("streams --connections 10 --seconds 4 --max-bytes 1M");
@@ -393,8 +387,7 @@ Test(exporter, comes_back_and_traffic_never_knows)
         cr_expect_eq(http_get(port, "/healthz", NULL).status, 200, "who asks waits");
         cr_expect_neq(exporter_pid(), pid);
     }
-    load_totals_add(&totals, load_finish(&load));
-    load_totals_expect(&totals);
+    struct load_totals totals = loads_expect(&load, 1);
     cr_expect_eq(metric("penstock_accepted_total"), totals.opened);
     bed_end();
 }
@@ -526,7 +519,6 @@ Test(exporter, a_thousand_scrapes_at_once_are_served_within_its_limits)
 {
     static struct crowd crowd;
     struct origin origin = origin_start("auto");
-    struct load_totals totals = {0};
     unsigned most = 0;
 
     start(origin.port, "");
@@ -547,8 +539,7 @@ Test(exporter, a_thousand_scrapes_at_once_are_served_within_its_limits)
 #endif
     fprintf(stderr, "exporter: %u scrapes, at most %u descriptors, %lu KiB at most\n", SCRAPES, most,
             (unsigned long)bed_proc_status(pid, "VmHWM"));
-    load_totals_add(&totals, load_finish(&load));
-    load_totals_expect(&totals);
+    (void)loads_expect(&load, 1);
     cr_expect_eq(exporter_pid(), pid);
     bed_end();
 }

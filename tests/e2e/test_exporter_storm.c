@@ -1,5 +1,5 @@
-/* The exporter among visitors that mean harm, several at a time and for as long as there is load: it stays what it is, within
- * its limits, and traffic never knows. */
+/* The exporter among visitors that mean harm, several at a time and for as long as there is load: it stays
+ * what it is, within its limits, and traffic never knows. */
 #include <arpa/inet.h>
 #include <signal.h>
 #include <stdio.h>

@@ -31,9 +31,7 @@ static void serve(void)
     struct net_pair pair = net_pair(product_listener());
 
     net_exchange(&pair);
-    close(pair.client);
-    net_expect_eof(pair.server);
-    close(pair.server);
+    net_close(&pair);
 }
 
 /* Mode auto serves all the same, mode owned does not start, and nothing is left behind. */

@@ -40,8 +40,7 @@ static void set_up(void)
     map_region();
     for (int i = 0; i < SESSIONS; i++) {
         pairs[i] = net_pair(listener);
-        net_write_text(pairs[i].client, "hello");
-        net_read_text(pairs[i].server, "hello");
+        net_pass(pairs[i].client, pairs[i].server, "hello");
     }
 }
 
@@ -67,10 +66,7 @@ static void expect_only_the_bad_one_is_reset(void)
     net_expect_reset(pairs[BAD].server);
     for (int i = 0; i < SESSIONS; i++) {
         if (i != BAD) {
-            net_write_text(pairs[i].client, "still here");
-            net_read_text(pairs[i].server, "still here");
-            net_write_text(pairs[i].server, "so am I");
-            net_read_text(pairs[i].client, "so am I");
+            net_exchange(&pairs[i]);
         }
     }
     WAIT_UNTIL(penstock_number("sessions") == SESSIONS - 1);
@@ -121,8 +117,7 @@ Test(fault, a_worker_that_hangs_is_replaced)
     pid_t worker = penstock_worker(0);
 
     cr_assert_eq(kill(worker, SIGSTOP), 0);
-    net_write_text(pairs[0].client, "is anybody there?");
-    net_read_text(pairs[0].server, "is anybody there?");
+    net_pass(pairs[0].client, pairs[0].server, "is anybody there?");
     cr_assert(strstr(penstock_log(), bed_format("event=worker_hangs slot=0 pid=%d", worker)) != NULL);
     cr_assert_neq(penstock_worker(0), worker);
     cr_assert_eq(penstock_number("workers.0.deaths"), 1);
@@ -144,8 +139,7 @@ Test(fault, kills_from_outside_are_nobodys)
     }
     cr_assert_eq(slot->suspect.faults, 0);
     for (int i = 0; i < SESSIONS; i++) {
-        net_write_text(pairs[i].client, "still here");
-        net_read_text(pairs[i].server, "still here");
+        net_pass(pairs[i].client, pairs[i].server, "still here");
     }
     bed_end();
 }

@@ -57,9 +57,7 @@ static void serve_all(int listener, const int *clients, int *servers, unsigned s
     for (unsigned i = 0; i < CLIENTS; i++) {
         struct net_pair pair = {clients[i], servers[i]};
         net_exchange(&pair);
-        close(pair.client);
-        net_expect_eof(pair.server);
-        close(pair.server);
+        net_close(&pair);
         if (served < CLIENTS) {
             servers[served++] = net_accept(listener);
         }

@@ -54,8 +54,7 @@ Test(listen, unix_file_of_one_that_died_is_replaced)
     penstock_start(&config);
     int client = net_connect_to(address);
     int server = net_accept(listener);
-    net_write_text(client, "again");
-    net_read_text(server, "again");
+    net_pass(client, server, "again");
     bed_end();
 }
 
@@ -79,10 +78,8 @@ Test(listen, unix_with_a_stopped_worker)
     for (int i = 0; i < SESSIONS; i++) {
         int client = net_connect_to(address);
         int server = net_accept(listener);
-        net_write_text(client, "hello");
-        net_read_text(server, "hello");
-        net_write_text(server, "hello yourself");
-        net_read_text(client, "hello yourself");
+        net_pass(client, server, "hello");
+        net_pass(server, client, "hello yourself");
     }
     cr_assert_eq(penstock_number("workers.1.sessions"), SESSIONS);
     cr_assert_eq(kill(stopped, SIGCONT), 0);

@@ -24,8 +24,7 @@ static void start(uint16_t port, const char *log)
 
 static void reload(uint16_t port, const char *log)
 {
-    penstock_configure(&(struct penstock_config){.servers = bed_format("127.0.0.1:%u", port), .log = log});
-    cr_assert_eq(penstock_reload(), 0, "%s", penstock_log());
+    penstock_reload_with(&(struct penstock_config){.servers = bed_format("127.0.0.1:%u", port), .log = log});
 }
 
 /* "question" up, "answer" down, closed by the client, whose port it returns. */
@@ -34,13 +33,8 @@ static uint16_t hold_session(int listener)
     struct net_pair pair = net_pair(listener);
     uint16_t source = net_local_port(pair.client);
 
-    net_write_text(pair.client, "question");
-    net_read_text(pair.server, "question");
-    net_write_text(pair.server, "answer");
-    net_read_text(pair.client, "answer");
-    close(pair.client);
-    net_expect_eof(pair.server);
-    close(pair.server);
+    net_exchange(&pair);
+    net_close(&pair);
     return source;
 }
 
@@ -134,15 +128,12 @@ static void limit_files(pid_t pid, rlim_t bytes)
 Test(log, lines_wait_for_room)
 {
     enum { SESSIONS = 50 };
-    uint16_t port;
-    int listener = net_listen(&port, 64);
-
-    penstock_start(&(struct penstock_config){
-        .servers = bed_format("127.0.0.1:%u", port),
+    int listener = penstock_start_to_test(&(struct penstock_config){
         .log = bed_format("access: %s, format: json", bed_path("access.log")),
         .before_exec = survive_full_files,
     });
     pid_t logger = bed_child_named(bed.penstock, "logger");
+
     limit_files(logger, 4000); /* more than standard error needs */
     for (int i = 0; i < SESSIONS; i++) {
         (void)hold_session(listener);

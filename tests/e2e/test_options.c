@@ -87,8 +87,7 @@ static uint16_t peer_port(int fd)
 
 static void expect(const struct net_pair *pair, uint16_t server_port, const char *client, const char *server)
 {
-    net_write_text(pair->client, "question");
-    net_read_text(pair->server, "question");
+    net_pass(pair->client, pair->server, "question");
     cr_assert(runs(bed.port, net_local_port(pair->client), client), "to the client: not %s", client);
     cr_assert(runs(peer_port(pair->server), server_port, server), "to the server: not %s", server);
 }
@@ -124,13 +123,11 @@ Test(options, congestion_control_of_listener_and_pool)
     struct net_pair first = net_pair(listener);
     expect(&first, port, other, inherited);
     config = config_of(port, NULL, other);
-    penstock_configure(&config);
-    cr_assert_eq(penstock_reload(), 0, "%s", penstock_log());
+    penstock_reload_with(&config);
     struct net_pair second = net_pair(listener);
     expect(&second, port, inherited, other);
     config = config_of(port, other, other);
-    penstock_configure(&config);
-    cr_assert_eq(penstock_reload(), 0, "%s", penstock_log());
+    penstock_reload_with(&config);
     struct net_pair third = net_pair(listener);
     expect(&third, port, other, other);
     expect(&second, port, inherited, other);
@@ -186,8 +183,7 @@ Test(options, congestion_control_that_does_not_exist)
 static void expect_buffers(const struct net_pair *pair, uint16_t server_port, const char *client,
                            const char *server)
 {
-    net_write_text(pair->client, "question");
-    net_read_text(pair->server, "question");
+    net_pass(pair->client, pair->server, "question");
     const char *text = socket_text(bed.port, net_local_port(pair->client));
     cr_expect((strstr(text, client) != NULL), "to the client: not %s: %s", client, text);
     text = socket_text(peer_port(pair->server), server_port);
@@ -209,14 +205,12 @@ Test(options, socket_buffers_of_listener_and_pool)
     expect_buffers(&first, port, ",tb49152,", ",tb32768,");
     config.listener = "receive_buffer: 40KiB";
     config.pool = "receive_buffer: 30KiB";
-    penstock_configure(&config);
-    cr_assert_eq(penstock_reload(), 0, "%s", penstock_log());
+    penstock_reload_with(&config);
     struct net_pair second = net_pair(listener);
     expect_buffers(&second, port, ",rb81920,", ",rb61440,");
     config.listener = NULL;
     config.pool = NULL;
-    penstock_configure(&config);
-    cr_assert_eq(penstock_reload(), 0, "%s", penstock_log());
+    penstock_reload_with(&config);
     struct net_pair third = net_pair(listener);
     net_exchange(&third);
     const char *text = socket_text(bed.port, net_local_port(third.client));
@@ -246,9 +240,8 @@ static uint64_t cpu_ns(pid_t process)
 
 static void configure_spin(uint16_t port, const char *line)
 {
-    penstock_configure(
+    penstock_reload_with(
         &(struct penstock_config){.workers = 1, .servers = bed_format("127.0.0.1:%u", port), .more = line});
-    cr_assert_eq(penstock_reload(), 0, "%s", penstock_log());
 }
 
 Test(options, a_worker_that_spins_sleeps_only_when_idle)

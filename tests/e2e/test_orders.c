@@ -19,11 +19,7 @@ static struct net_pair pairs[SESSIONS];
 
 static void start(unsigned workers)
 {
-    uint16_t port;
-
-    listener = net_listen(&port, 64);
-    penstock_start(
-        &(struct penstock_config){.servers = bed_format("127.0.0.1:%u", port), .workers = workers});
+    listener = penstock_start_to_test(&(struct penstock_config){.workers = workers});
     for (int i = 0; i < SESSIONS; i++) {
         pairs[i] = net_pair(listener);
     }
@@ -50,22 +46,14 @@ static const char *run(int expected, const char *const words[WORDS_MAX])
     return bed_read_file(expected == 0 ? process.out : process.err);
 }
 
-static void exchange(const struct net_pair *pair)
-{
-    net_write_text(pair->client, "question");
-    net_read_text(pair->server, "question");
-    net_write_text(pair->server, "answer");
-    net_read_text(pair->client, "answer");
-}
-
 /* All but the killed ones. */
 static void expect_unharmed(int from)
 {
     for (int i = from; i < SESSIONS; i++) {
-        exchange(&pairs[i]);
+        net_exchange(&pairs[i]);
     }
     struct net_pair fresh = net_pair(listener);
-    exchange(&fresh);
+    net_exchange(&fresh);
     close(fresh.client);
     close(fresh.server);
 }

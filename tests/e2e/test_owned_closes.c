@@ -1,4 +1,5 @@
-/* Many closes through Penstock, half of the final ACKs lost: FINs come again, and no RST answers, whatever befalls Penstock. */
+/* Many closes through Penstock, half of the final ACKs lost: FINs come again, and no RST answers, whatever
+ * befalls Penstock. */
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>

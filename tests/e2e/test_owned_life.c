@@ -1,4 +1,5 @@
-/* TIME_WAIT that Penstock owns outlives its processes: whoever dies or is replaced, entries live on and are answered. */
+/* TIME_WAIT that Penstock owns outlives its processes: whoever dies or is replaced, entries live on and are
+ * answered. */
 #include <linux/capability.h>
 #include <signal.h>
 #include <stdlib.h>

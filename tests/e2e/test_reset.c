@@ -20,23 +20,12 @@ static int listener;
 
 static void begin(void)
 {
-    uint16_t port;
-
     bed_begin();
-    listener = net_listen(&port, 64);
-    penstock_start_to(port);
+    listener = penstock_start_to_test(NULL);
 }
 
 TestSuite(reset, .init = begin, .fini = bed_fini, .timeout = 60);
 TestSuite(urgent, .init = begin, .fini = bed_fini, .timeout = 60);
-
-static void expect_end(const char *reason)
-{
-    WAIT_UNTIL(penstock_number("sessions") == 0);
-    cr_assert_eq(penstock_number(bed_format("closes.%s", reason)), 1, "%s", penstock_status());
-    WAIT_UNTIL(strstr(penstock_access_log(), bed_format(" %s ", reason)) != NULL);
-    bed_end();
-}
 
 Test(reset, of_the_client)
 {
@@ -46,7 +35,7 @@ Test(reset, of_the_client)
     net_reset(pair.client);
     net_read_pattern(pair.server, 1, BEFORE_RESET_BYTES);
     net_expect_reset(pair.server);
-    expect_end("client_reset");
+    penstock_expect_end("client_reset");
 }
 
 Test(reset, of_the_server)
@@ -57,7 +46,7 @@ Test(reset, of_the_server)
     net_reset(pair.server);
     net_read_pattern(pair.client, 2, BEFORE_RESET_BYTES);
     net_expect_reset(pair.client);
-    expect_end("server_reset");
+    penstock_expect_end("server_reset");
 }
 
 static bool all_acknowledged(int fd)
@@ -79,7 +68,7 @@ Test(reset, of_the_server_behind_a_slow_client)
     bed_pause_ms(300);
     net_read_pattern(pair.client, 3, BEYOND_WINDOW_BYTES);
     net_expect_reset(pair.client);
-    expect_end("server_reset");
+    penstock_expect_end("server_reset");
 }
 
 /* The other side's bytes, too, got through before. */
@@ -88,14 +77,11 @@ Test(reset, amid_an_exchange)
     struct net_pair pair = net_pair(listener);
 
     for (int i = 0; i < 100; i++) {
-        net_write_text(pair.client, "question");
-        net_read_text(pair.server, "question");
-        net_write_text(pair.server, "answer");
-        net_read_text(pair.client, "answer");
+        net_exchange(&pair);
     }
     net_reset(pair.client);
     net_expect_reset(pair.server);
-    expect_end("client_reset");
+    penstock_expect_end("client_reset");
 }
 
 Test(reset, of_the_client_after_the_servers_end)
@@ -104,11 +90,10 @@ Test(reset, of_the_client_after_the_servers_end)
 
     net_half_close(pair.server);
     net_expect_eof(pair.client);
-    net_write_text(pair.client, "last words");
-    net_read_text(pair.server, "last words");
+    net_pass(pair.client, pair.server, "last words");
     net_reset(pair.client);
     net_expect_reset(pair.server);
-    expect_end("client_reset");
+    penstock_expect_end("client_reset");
 }
 
 Test(reset, of_the_server_after_the_clients_end)
@@ -117,11 +102,10 @@ Test(reset, of_the_server_after_the_clients_end)
 
     net_half_close(pair.client);
     net_expect_eof(pair.server);
-    net_write_text(pair.server, "last words");
-    net_read_text(pair.client, "last words");
+    net_pass(pair.server, pair.client, "last words");
     net_reset(pair.server);
     net_expect_reset(pair.client);
-    expect_end("server_reset");
+    penstock_expect_end("server_reset");
 }
 
 /* A server that closes with bytes unread resets by that. */
@@ -133,7 +117,7 @@ Test(reset, by_closing_with_bytes_unread)
     WAIT_UNTIL(!net_is_quiet(pair.server));
     close(pair.server);
     net_expect_reset(pair.client);
-    expect_end("server_reset");
+    penstock_expect_end("server_reset");
 }
 
 static void exchange_urgent(int from, int to)
@@ -160,11 +144,7 @@ Test(urgent, bytes_keep_their_place)
 
     exchange_urgent(pair.client, pair.server);
     exchange_urgent(pair.server, pair.client);
-    net_half_close(pair.client);
-    net_expect_eof(pair.server);
-    net_half_close(pair.server);
-    net_expect_eof(pair.client);
-    expect_end("client_closed");
+    penstock_end_session(&pair);
 }
 
 Test(urgent, byte_as_the_last_one)
@@ -179,5 +159,5 @@ Test(urgent, byte_as_the_last_one)
     net_half_close(pair.server);
     net_read_text(pair.client, "bc");
     net_expect_eof(pair.client);
-    expect_end("client_closed");
+    penstock_expect_end("client_closed");
 }

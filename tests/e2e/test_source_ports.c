@@ -341,8 +341,7 @@ Test(source_ports, a_death_forgets_no_port_that_is_in_use)
         net_reset(pairs[3].server);
         net_expect_reset(pairs[3].client);
         int server = net_accept(listener);
-        net_write_text(client, "at last");
-        net_read_text(server, "at last");
+        net_pass(client, server, "at last");
         cr_assert_eq(penstock_stop(SIGINT), 0);
         for (int k = 0; k < PORTS; k++) {
             close(pairs[k].client);

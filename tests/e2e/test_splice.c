@@ -46,66 +46,36 @@ static struct net_pair begin_pair(void)
     return net_pair(listener);
 }
 
-static void end_pair(const struct net_pair *pair)
-{
-    net_half_close(pair->client);
-    net_expect_eof(pair->server);
-    net_half_close(pair->server);
-    net_expect_eof(pair->client);
-    WAIT_UNTIL(penstock_number("sessions") == 0);
-    cr_assert_eq(penstock_number("closes.client_closed"), 1, "%s", penstock_status());
-    bed_end();
-}
-
 static uint64_t spliced_bytes(void)
 {
     return penstock_number("stats.spliced_bytes");
-}
-
-/* A stream from one end to the other, verified. */
-static void bulk(int from, int to, uint64_t seed, size_t length)
-{
-    pid_t writer = net_write_behind(from, seed, length);
-
-    net_read_pattern(to, seed, length);
-    cr_assert_eq(bed_wait(writer), 0);
 }
 
 Test(splice, bulk_is_not_copied)
 {
     struct net_pair pair = begin_pair();
 
-    bulk(pair.server, pair.client, 1, BULK_BYTES);
-    bulk(pair.client, pair.server, 2, BULK_BYTES);
+    net_stream(pair.server, pair.client, 1, BULK_BYTES);
+    net_stream(pair.client, pair.server, 2, BULK_BYTES);
     uint64_t spliced = spliced_bytes();
     cr_assert(spliced > BULK_BYTES && spliced <= 2 * BULK_BYTES, "%lu spliced", (unsigned long)spliced);
     cr_assert_eq(penstock_number("client_bytes"), BULK_BYTES);
     cr_assert_eq(penstock_number("server_bytes"), BULK_BYTES);
-    end_pair(&pair);
+    penstock_end_session(&pair);
 }
 
 Test(splice, both_directions_at_once_then_half_closes)
 {
     struct net_pair pair = begin_pair();
-    pid_t others[] = {
-        net_write_behind(pair.client, 1, BULK_BYTES),
-        net_write_behind(pair.server, 2, BULK_BYTES),
-        net_read_behind(pair.client, 2, BULK_BYTES),
-    };
 
-    net_read_pattern(pair.server, 1, BULK_BYTES);
-    for (int i = 0; i < 3; i++) {
-        cr_assert_eq(bed_wait(others[i]), 0, "process %d", i);
-    }
+    net_stream_both_ways(&pair, BULK_BYTES);
     net_half_close(pair.client);
     net_expect_eof(pair.server);
-    bulk(pair.server, pair.client, 3, BULK_BYTES); /* the other direction goes on */
+    net_stream(pair.server, pair.client, 3, BULK_BYTES); /* the other direction goes on */
     net_half_close(pair.server);
     net_expect_eof(pair.client);
     cr_assert_gt(spliced_bytes(), BULK_BYTES);
-    WAIT_UNTIL(penstock_number("sessions") == 0);
-    cr_assert_eq(penstock_number("closes.client_closed"), 1, "%s", penstock_status());
-    bed_end();
+    penstock_expect_end("client_closed");
 }
 
 /* The end comes right behind the last byte, while there is much in buffers and in the pipe. */
@@ -142,7 +112,7 @@ Test(splice, urgent_bytes_in_the_middle)
     }
     cr_assert_eq(bed_wait(reader), 0);
     cr_assert_gt(spliced_bytes(), 0);
-    end_pair(&pair);
+    penstock_end_session(&pair);
 }
 
 Test(splice, a_reset_in_the_middle_is_passed_on)
@@ -196,7 +166,7 @@ Test(splice, a_slow_reader_that_gets_fast)
     net_read_pattern_from(pair.client, 8, done, BULK_BYTES - done);
     cr_assert_eq(bed_wait(writer), 0);
     cr_assert_gt(spliced_bytes(), 0);
-    end_pair(&pair);
+    penstock_end_session(&pair);
 }
 
 /* --- Many ------------------------------------------------------------------------------------------------- */
@@ -305,14 +275,13 @@ Test(splice, more_slow_streams_than_pipes)
 Test(splice, many_paces_at_once)
 {
     struct origin origin = origin_start("auto");
-    struct load_totals totals = {0};
 
     penstock_start(
         &(struct penstock_config){.servers = bed_format("127.0.0.1:%u", origin.port), .workers = 1});
-    load_totals_add(&totals,
-                    load_run("streams --connections 120 --seconds 4 --max-bytes 8M --slow-readers 60 "
-                             "--slow-origin 30 --early-fin 20 --late-fin 20"));
-    load_totals_expect(&totals);
+    struct bed_process load =
+        load_start("streams --connections 120 --seconds 4 --max-bytes 8M --slow-readers 60 "
+                   "--slow-origin 30 --early-fin 20 --late-fin 20");
+    (void)loads_expect(&load, 1);
     cr_assert_gt(spliced_bytes(), 0);
     bed_end();
 }
@@ -325,8 +294,8 @@ Test(splice, small_messages_after_bulk_are_received_again)
 
     for (uint64_t round = 0; round < 3; round++) {
         uint64_t before = spliced_bytes();
-        bulk(pair.server, pair.client, round, BULK_BYTES);
-        bulk(pair.client, pair.server, round, BULK_BYTES);
+        net_stream(pair.server, pair.client, round, BULK_BYTES);
+        net_stream(pair.client, pair.server, round, BULK_BYTES);
         cr_assert_gt(spliced_bytes(), before);
         for (int i = 0; i < 10; i++) {
             net_exchange(&pair);
@@ -337,7 +306,7 @@ Test(splice, small_messages_after_bulk_are_received_again)
         }
         cr_assert_eq(spliced_bytes(), after);
     }
-    end_pair(&pair);
+    penstock_end_session(&pair);
 }
 
 static void expect_unspliced(const char *bind, const char *server)
@@ -369,7 +338,6 @@ Test(splice, never_to_a_unix_socket)
 Test(splice, workers_die_in_the_middle)
 {
     struct origin origin = origin_start("auto");
-    struct load_totals totals = {0};
     struct killer killer;
 
     penstock_start_to(origin.port);
@@ -377,8 +345,7 @@ Test(splice, workers_die_in_the_middle)
     struct bed_process load =
         load_start("streams --connections 16 --seconds 4 --max-bytes 64M --slow-readers 20 --slow-origin 20");
     killer_run(&killer, KILLS, 30, 120, 0);
-    load_totals_add(&totals, load_finish(&load));
-    load_totals_expect(&totals);
+    (void)loads_expect(&load, 1);
     cr_assert_gt(spliced_bytes(), 0);
     killer_expect_all_back(&killer);
     bed_end();
@@ -388,19 +355,9 @@ Test(splice, workers_die_in_the_middle)
 Test(splice, a_worker_dies_with_full_pipes)
 {
     struct net_pair pair = begin_pair();
-    pid_t writer = net_write_behind(pair.server, 9, BULK_BYTES);
-    size_t done = 0;
 
-    for (unsigned deaths = 1; done < BULK_BYTES; deaths++) {
-        size_t next = BULK_BYTES - done < 3 * MIB ? BULK_BYTES - done : 3 * MIB;
-        net_read_pattern_from(pair.client, 9, done, next);
-        done += next;
-        bed_pause_ms(20); /* what is on its way stands still */
-        cr_assert_eq(kill(penstock_worker(0), SIGKILL), 0);
-        WAIT_UNTIL(penstock_number("workers.0.incarnation") == deaths + 1);
-    }
-    cr_assert_eq(bed_wait(writer), 0);
+    killer_stop_reading(&pair, BULK_BYTES);
     cr_assert_gt(spliced_bytes(), 0);
     cr_assert_eq(penstock_number("server_bytes"), BULK_BYTES);
-    end_pair(&pair);
+    penstock_end_session(&pair);
 }

@@ -130,8 +130,7 @@ Test(start, name_of_an_instance_that_died_is_free)
     bed.port = bed_reserve_port("127.0.0.1");
     penstock_start_to(port);
     struct net_pair pair = net_pair(listener);
-    net_write_text(pair.client, "again");
-    net_read_text(pair.server, "again");
+    net_pass(pair.client, pair.server, "again");
     bed_end();
 }
 

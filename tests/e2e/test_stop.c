@@ -21,19 +21,15 @@ static bool connects(uint16_t port)
 
 Test(stop, drain_lets_sessions_finish)
 {
-    uint16_t port;
-    int listener = net_listen(&port, 64);
-
-    penstock_start_to(port);
+    int listener = penstock_start_to_test(NULL);
     struct net_pair first = net_pair(listener);
     struct net_pair second = net_pair(listener);
+
     cr_assert_eq(kill(bed.penstock, SIGTERM), 0);
     WAIT_UNTIL(strstr(penstock_log(), "event=draining") != NULL);
     cr_assert(!connects(bed.port));
     net_exchange(&first);
-    close(first.client);
-    net_expect_eof(first.server);
-    close(first.server);
+    net_close(&first);
     net_exchange(&second);
     cr_assert_eq(kill(bed.penstock, 0), 0);
     close(second.server);
@@ -65,12 +61,9 @@ Test(stop, drain_loses_no_connection)
 
 Test(stop, drain_has_an_end)
 {
-    uint16_t port;
-    int listener = net_listen(&port, 64);
-
-    penstock_start(
-        &(struct penstock_config){.servers = bed_format("127.0.0.1:%u", port), .timeouts = "drain: 200ms"});
+    int listener = penstock_start_to_test(&(struct penstock_config){.timeouts = "drain: 200ms"});
     struct net_pair pair = net_pair(listener);
+
     net_exchange(&pair);
     cr_assert_eq(penstock_stop(SIGTERM), 0);
     net_expect_reset(pair.client);
@@ -81,11 +74,9 @@ Test(stop, drain_has_an_end)
 
 static void stop_at_once(int signal)
 {
-    uint16_t port;
-    int listener = net_listen(&port, 64);
-
-    penstock_start_to(port);
+    int listener = penstock_start_to_test(NULL);
     struct net_pair pair = net_pair(listener);
+
     net_exchange(&pair);
     cr_assert_eq(penstock_stop(signal), 0);
     net_expect_reset(pair.client);
@@ -132,11 +123,9 @@ Test(stop, and_start_again_and_again)
 
 Test(stop, second_signal_ends_a_drain)
 {
-    uint16_t port;
-    int listener = net_listen(&port, 64);
-
-    penstock_start_to(port);
+    int listener = penstock_start_to_test(NULL);
     struct net_pair pair = net_pair(listener);
+
     cr_assert_eq(kill(bed.penstock, SIGTERM), 0);
     WAIT_UNTIL(strstr(penstock_log(), "event=draining") != NULL);
     cr_assert_eq(penstock_stop(SIGTERM), 0);

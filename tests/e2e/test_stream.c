@@ -19,40 +19,19 @@ BED_SUITE(stream, 120);
 
 static struct net_pair begin_pair(void)
 {
-    uint16_t port;
-    int listener = net_listen(&port, 64);
+    int listener = penstock_start_to_test(NULL);
 
-    penstock_start_to(port);
     return net_pair(listener);
-}
-
-static void end_pair(const struct net_pair *pair)
-{
-    net_half_close(pair->client);
-    net_expect_eof(pair->server);
-    net_half_close(pair->server);
-    net_expect_eof(pair->client);
-    WAIT_UNTIL(penstock_number("sessions") == 0);
-    bed_end();
 }
 
 Test(stream, long_ones_both_ways_at_once)
 {
     struct net_pair pair = begin_pair();
-    pid_t others[] = {
-        net_write_behind(pair.client, 1, LONG_BYTES),
-        net_write_behind(pair.server, 2, LONG_BYTES),
-        net_read_behind(pair.client, 2, LONG_BYTES),
-    };
 
-    net_read_pattern(pair.server, 1, LONG_BYTES);
-    for (int i = 0; i < 3; i++) {
-        cr_assert_eq(bed_wait(others[i]), 0,
-                     "process %d of client's writer, server's writer, client's reader", i);
-    }
+    net_stream_both_ways(&pair, LONG_BYTES);
     cr_assert_eq(penstock_number("client_bytes"), LONG_BYTES);
     cr_assert_eq(penstock_number("server_bytes"), LONG_BYTES);
-    end_pair(&pair);
+    penstock_end_session(&pair);
 }
 
 static void write_tiny(int fd, uint64_t seed)
@@ -75,7 +54,7 @@ Test(stream, writes_of_one_byte)
     reader = net_read_behind(pair.client, 4, TINY_WRITES);
     write_tiny(pair.server, 4);
     cr_assert_eq(bed_wait(reader), 0);
-    end_pair(&pair);
+    penstock_end_session(&pair);
 }
 
 /* One chunk every 62 ms is 1 MiB a second; the writer has all the time more than the kernel takes. */
@@ -102,7 +81,7 @@ Test(stream, slow_reader_holds_a_bounded_share)
     }
     cr_assert_eq(bed_wait(writer), 0);
     WAIT_UNTIL(penstock_number("buffer_lent_bytes") == idle_lent);
-    end_pair(&pair);
+    penstock_end_session(&pair);
 }
 
 /* Hundreds that never read want more than the bank has: others are served meanwhile, and the bank's size holds. */

@@ -53,10 +53,7 @@ static struct net_pair pairs[SESSIONS];
 
 static void start(void)
 {
-    uint16_t port;
-
-    listener = net_listen(&port, 64);
-    penstock_start_to(port);
+    listener = penstock_start_to_test(NULL);
     for (int i = 0; i < SESSIONS; i++) {
         pairs[i] = net_pair(listener);
     }
@@ -66,6 +63,15 @@ static void close_all(void)
 {
     net_close_all(pairs, SESSIONS);
     WAIT_UNTIL(penstock_number("sessions") == 0);
+}
+
+/* Old sessions go on, new ones come; and the end. */
+static void expect_service(void)
+{
+    net_exchange_all(pairs, SESSIONS);
+    net_exchange_new(listener, SESSIONS);
+    close_all();
+    bed_end();
 }
 
 /* Nothing is restarted; all the supervisor is for works as before. */
@@ -108,10 +114,7 @@ Test(takeover, again_and_again)
         penstock_start_again();
         net_exchange(&pairs[i % SESSIONS]);
     }
-    net_exchange_all(pairs, SESSIONS);
-    net_exchange_new(listener, SESSIONS);
-    close_all();
-    bed_end();
+    expect_service();
 }
 
 /* A keeper that dies while there is no supervisor is replaced when there is one. */
@@ -127,10 +130,7 @@ Test(takeover, of_a_worker_without_keeper)
     net_exchange_all(pairs, SESSIONS);
     cr_assert_eq(kill(penstock_worker(0), SIGKILL), 0);
     WAIT_UNTIL(penstock_number("workers.0.incarnation") == 3);
-    net_exchange_all(pairs, SESSIONS);
-    net_exchange_new(listener, SESSIONS);
-    close_all();
-    bed_end();
+    expect_service();
 }
 
 /* All of a slot is dead: it begins anew, with sockets of its own. */
@@ -227,10 +227,7 @@ Test(takeover, keeps_what_runs_where_the_file_cannot_be_followed)
         .servers = "127.0.0.1:1", .bind = bed_format("127.0.0.1:%u, 127.0.0.1:%u", bed.port, taken)});
     penstock_start_again();
     cr_assert(strstr(penstock_log(), "event=reload_failed") != NULL, "%s", penstock_log());
-    net_exchange_all(pairs, SESSIONS);
-    net_exchange_new(listener, SESSIONS);
-    close_all();
-    bed_end();
+    expect_service();
 }
 
 Test(takeover, carries_a_drain_on)
@@ -266,10 +263,7 @@ Test(takeover, in_the_middle_of_reloads)
         penstock_start_again();
         net_exchange(&pairs[i % SESSIONS]);
     }
-    net_exchange_all(pairs, SESSIONS);
-    net_exchange_new(listener, SESSIONS);
-    close_all();
-    bed_end();
+    expect_service();
 }
 
 /* Somebody else may not look at the keepers: those serve on, nothing is begun beside them. */

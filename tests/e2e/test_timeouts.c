@@ -10,23 +10,17 @@ BED_SUITE(timeouts, 60);
 
 static struct net_pair begin_pair(const char *timeouts)
 {
-    uint16_t port;
-    int listener = net_listen(&port, 64);
-
-    penstock_start(
-        &(struct penstock_config){.servers = bed_format("127.0.0.1:%u", port), .timeouts = timeouts});
+    int listener = penstock_start_to_test(&(struct penstock_config){.timeouts = timeouts});
     struct net_pair pair = net_pair(listener);
-    net_write_text(pair.client, "hello");
-    net_read_text(pair.server, "hello");
+
+    net_pass(pair.client, pair.server, "hello");
     return pair;
 }
 
 static void expect_end(const char *reason)
 {
-    WAIT_UNTIL(penstock_number("sessions") == 0);
-    cr_assert_eq(penstock_number(bed_format("closes.%s", reason)), 1);
     WAIT_UNTIL(strstr(penstock_access_log(), bed_format(" 5 0 %s ", reason)) != NULL);
-    bed_end();
+    penstock_expect_end(reason);
 }
 
 Test(timeouts, idle)
@@ -61,15 +55,11 @@ Test(timeouts, half_closed_by_the_server)
 /* An open session lives by `idle` alone, and the pool's own value wins over the others. */
 Test(timeouts, of_the_pool_win)
 {
-    uint16_t port;
-    int listener = net_listen(&port, 64);
-
-    penstock_start(&(struct penstock_config){.servers = bed_format("127.0.0.1:%u", port),
-                                             .timeouts = "idle: 1h, half_closed: 1h",
-                                             .pool = "timeouts: { idle: 200ms }"});
+    int listener = penstock_start_to_test(&(struct penstock_config){.timeouts = "idle: 1h, half_closed: 1h",
+                                                                    .pool = "timeouts: { idle: 200ms }"});
     struct net_pair pair = net_pair(listener);
-    net_write_text(pair.client, "hello");
-    net_read_text(pair.server, "hello");
+
+    net_pass(pair.client, pair.server, "hello");
     net_expect_eof(pair.client);
     net_expect_eof(pair.server);
     expect_end("idle_timeout");
@@ -82,16 +72,9 @@ Test(timeouts, silence_for_long_costs_nothing)
 
     bed_pause_ms(6000);
     for (int i = 0; i < 3; i++) {
-        net_write_text(pair.server, "still there?");
-        net_read_text(pair.client, "still there?");
-        net_write_text(pair.client, "yes");
-        net_read_text(pair.server, "yes");
+        net_pass(pair.server, pair.client, "still there?");
+        net_pass(pair.client, pair.server, "yes");
     }
     bed_pause_ms(6000);
-    net_half_close(pair.client);
-    net_expect_eof(pair.server);
-    close(pair.server);
-    net_expect_eof(pair.client);
-    WAIT_UNTIL(penstock_number("closes.client_closed") == 1);
-    bed_end();
+    penstock_end_session(&pair);
 }

@@ -1,4 +1,5 @@
-/* Another program takes the place of the one that runs: no connection is lost, and one that is no good changes nothing. */
+/* Another program takes the place of the one that runs: no connection is lost, and one that is no good
+ * changes nothing. */
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -186,9 +187,7 @@ Test(upgrade, to_another_layout_reopens_both_logs)
     cr_assert_eq(kill(bed.penstock, SIGUSR1), 0);
     WAIT_UNTIL(access(bed_path("access.log"), F_OK) == 0);
     for (unsigned i = 0; i < SESSIONS; i++) {
-        close(pairs[i].client);
-        net_expect_eof(pairs[i].server);
-        close(pairs[i].server);
+        net_close(&pairs[i]);
         WAIT_UNTIL(bed_count_lines(bed_path("access.log")) + bed_count_lines(bed_path("access.log.1")) ==
                    i + 1);
     }

@@ -12,8 +12,7 @@
 #include "tests/e2e/harness_tools.h"
 
 enum {
-    MIB = 1 << 20,
-    BULK_BYTES = 32 * MIB,
+    BULK_BYTES = 32 << 20,
     KILLS = 30,
 };
 
@@ -53,35 +52,16 @@ static void expect_zero_copy(void)
     cr_assert_leq(copied, sends);
 }
 
-static void end_pair(const struct net_pair *pair)
-{
-    net_half_close(pair->client);
-    net_expect_eof(pair->server);
-    net_half_close(pair->server);
-    net_expect_eof(pair->client);
-    WAIT_UNTIL(penstock_number("sessions") == 0);
-    cr_assert_eq(penstock_number("closes.client_closed"), 1, "%s", penstock_status());
-    bed_end();
-}
-
 Test(zero_copy, bulk_both_ways)
 {
     struct net_pair pair = begin_pair();
     uint64_t idle_lent = penstock_number("buffer_lent_bytes");
-    pid_t others[] = {
-        net_write_behind(pair.client, 1, BULK_BYTES),
-        net_write_behind(pair.server, 2, BULK_BYTES),
-        net_read_behind(pair.client, 2, BULK_BYTES),
-    };
 
-    net_read_pattern(pair.server, 1, BULK_BYTES);
-    for (int i = 0; i < 3; i++) {
-        cr_assert_eq(bed_wait(others[i]), 0, "process %d", i);
-    }
+    net_stream_both_ways(&pair, BULK_BYTES);
     expect_zero_copy();
     cr_assert_eq(penstock_number("stats.spliced_bytes"), 0);
     WAIT_UNTIL(penstock_number("buffer_lent_bytes") == idle_lent);
-    end_pair(&pair);
+    penstock_end_session(&pair);
 }
 
 Test(zero_copy, small_messages_are_copied)
@@ -89,30 +69,21 @@ Test(zero_copy, small_messages_are_copied)
     struct net_pair pair = begin_pair();
 
     for (int i = 0; i < 100; i++) {
-        net_write_text(pair.client, "question");
-        net_read_text(pair.server, "question");
-        net_write_text(pair.server, "answer");
-        net_read_text(pair.client, "answer");
+        net_exchange(&pair);
     }
     cr_assert_eq(penstock_number("stats.zero_copy_sends"), 0);
-    end_pair(&pair);
+    penstock_end_session(&pair);
 }
 
 /* The other direction streams as ever. */
 Test(zero_copy, of_a_listener_alone_is_one_way)
 {
-    uint16_t port;
-
-    listener = net_listen(&port, 64);
-    penstock_start(&(struct penstock_config){
-        .servers = bed_format("127.0.0.1:%u", port), .workers = 1, .listener = "zero_copy: true"});
+    listener = penstock_start_to_test(&(struct penstock_config){.workers = 1, .listener = "zero_copy: true"});
     struct net_pair pair = net_pair(listener);
-    pid_t writer = net_write_behind(pair.client, 1, BULK_BYTES);
-    net_read_pattern(pair.server, 1, BULK_BYTES);
-    cr_assert_eq(bed_wait(writer), 0);
+    net_stream(pair.client, pair.server, 1, BULK_BYTES);
     cr_assert_eq(penstock_number("stats.zero_copy_sends"), 0);
     cr_assert_gt(penstock_number("stats.spliced_bytes"), 0);
-    end_pair(&pair);
+    penstock_end_session(&pair);
 }
 
 /* A session keeps what was configured when it came. */
@@ -124,16 +95,11 @@ Test(zero_copy, follows_a_reload)
     const char *servers = bed_format("127.0.0.1:%u", port);
     start(servers, 1);
     struct net_pair first = net_pair(listener);
-    penstock_configure(&(struct penstock_config){.servers = servers, .workers = 1});
-    cr_assert_eq(penstock_reload(), 0, "%s", penstock_log());
+    penstock_reload_with(&(struct penstock_config){.servers = servers, .workers = 1});
     struct net_pair second = net_pair(listener);
-    pid_t writer = net_write_behind(second.server, 1, BULK_BYTES);
-    net_read_pattern(second.client, 1, BULK_BYTES);
-    cr_assert_eq(bed_wait(writer), 0);
+    net_stream(second.server, second.client, 1, BULK_BYTES);
     cr_assert_eq(penstock_number("stats.zero_copy_sends"), 0);
-    writer = net_write_behind(first.server, 2, BULK_BYTES);
-    net_read_pattern(first.client, 2, BULK_BYTES);
-    cr_assert_eq(bed_wait(writer), 0);
+    net_stream(first.server, first.client, 2, BULK_BYTES);
     expect_zero_copy();
     bed_end();
 }
@@ -156,11 +122,7 @@ Test(zero_copy, of_one_who_reads_nothing_can_be_stopped)
 
 Test(zero_copy, of_one_who_reads_nothing_times_out)
 {
-    uint16_t port;
-
-    listener = net_listen(&port, 64);
-    penstock_start(&(struct penstock_config){
-        .servers = bed_format("127.0.0.1:%u", port),
+    listener = penstock_start_to_test(&(struct penstock_config){
         .workers = 1,
         .listener = "zero_copy: true",
         .timeouts = "idle: 1s",
@@ -179,13 +141,12 @@ Test(zero_copy, of_one_who_reads_nothing_times_out)
 Test(zero_copy, many_paces_at_once)
 {
     struct origin origin = origin_start("auto");
-    struct load_totals totals = {0};
 
     start(bed_format("127.0.0.1:%u", origin.port), 1);
-    load_totals_add(&totals,
-                    load_run("streams --connections 120 --seconds 4 --max-bytes 8M --slow-readers 60 "
-                             "--slow-origin 30 --early-fin 20 --late-fin 20"));
-    load_totals_expect(&totals);
+    struct bed_process load =
+        load_start("streams --connections 120 --seconds 4 --max-bytes 8M --slow-readers 60 "
+                   "--slow-origin 30 --early-fin 20 --late-fin 20");
+    (void)loads_expect(&load, 1);
     expect_zero_copy();
     bed_end();
 }
@@ -195,7 +156,6 @@ Test(zero_copy, many_paces_at_once)
 Test(zero_copy, workers_die_in_the_middle)
 {
     struct origin origin = origin_start("auto");
-    struct load_totals totals = {0};
     struct killer killer;
 
     start(bed_format("127.0.0.1:%u", origin.port), 2);
@@ -203,8 +163,7 @@ Test(zero_copy, workers_die_in_the_middle)
     struct bed_process load =
         load_start("streams --connections 16 --seconds 4 --max-bytes 64M --slow-readers 20 --slow-origin 20");
     killer_run(&killer, KILLS, 30, 120, 0);
-    load_totals_add(&totals, load_finish(&load));
-    load_totals_expect(&totals);
+    (void)loads_expect(&load, 1);
     expect_zero_copy();
     killer_expect_all_back(&killer);
     bed_end();
@@ -214,19 +173,9 @@ Test(zero_copy, workers_die_in_the_middle)
 Test(zero_copy, a_worker_dies_while_the_reader_stands_still)
 {
     struct net_pair pair = begin_pair();
-    pid_t writer = net_write_behind(pair.server, 9, BULK_BYTES);
-    size_t done = 0;
 
-    for (unsigned deaths = 1; done < BULK_BYTES; deaths++) {
-        size_t next = BULK_BYTES - done < 3 * MIB ? BULK_BYTES - done : 3 * MIB;
-        net_read_pattern_from(pair.client, 9, done, next);
-        done += next;
-        bed_pause_ms(20); /* what is on its way stands still */
-        cr_assert_eq(kill(penstock_worker(0), SIGKILL), 0);
-        WAIT_UNTIL(penstock_number("workers.0.incarnation") == deaths + 1);
-    }
-    cr_assert_eq(bed_wait(writer), 0);
+    killer_stop_reading(&pair, BULK_BYTES);
     expect_zero_copy();
     cr_assert_eq(penstock_number("server_bytes"), BULK_BYTES);
-    end_pair(&pair);
+    penstock_end_session(&pair);
 }

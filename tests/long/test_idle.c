@@ -36,7 +36,6 @@ static void hold(bool kills)
 {
     struct origin origins[2] = {origin_start("auto"), origin_start("auto")};
     struct bed_process loads[2];
-    struct load_totals totals = {0};
     struct killer killer;
 
     penstock_start(&(struct penstock_config){
@@ -58,10 +57,7 @@ static void hold(bool kills)
     if (kills) {
         killer_run(&killer, 0, 500, 2000, loads[0].pid);
     }
-    for (int i = 0; i < 2; i++) {
-        load_totals_add(&totals, load_finish(&loads[i]));
-    }
-    load_totals_expect(&totals);
+    (void)loads_expect(loads, 2);
     killer_expect_all_back(&killer);
     bed_end();
 }
@@ -92,7 +88,6 @@ Test(long_idle, all_workers_at_once)
 {
     struct origin origin = origin_start("auto");
     struct bed_process loads[2];
-    struct load_totals totals = {0};
     struct killer killer;
 
     penstock_start(&(struct penstock_config){.servers = bed_format("127.0.0.1:%u", origin.port),
@@ -106,10 +101,7 @@ Test(long_idle, all_workers_at_once)
         bed_pause_ms(3000);
         killer_kill_all(&killer);
     }
-    for (int i = 0; i < 2; i++) {
-        load_totals_add(&totals, load_finish(&loads[i]));
-    }
-    load_totals_expect(&totals);
+    (void)loads_expect(loads, 2);
     killer_expect_all_back(&killer);
     cr_assert_eq(json_number(origin_stop(&origin), "mismatches"), 0);
     bed_end();

@@ -15,7 +15,6 @@ BED_SUITE(long_streams, 600);
 static void run_many(unsigned kill_min_ms, unsigned kill_max_ms)
 {
     struct origin origin = origin_start("auto");
-    struct load_totals totals = {0};
     struct killer killer;
 
     penstock_start(&(struct penstock_config){.servers = bed_format("127.0.0.1:%u", origin.port),
@@ -27,13 +26,9 @@ static void run_many(unsigned kill_min_ms, unsigned kill_max_ms)
         killer_run(&killer, 0, kill_min_ms, kill_max_ms, load.pid);
         cr_assert_gt(killer.kills, 100);
     }
-    load_totals_add(&totals, load_finish(&load));
-    load_totals_expect(&totals);
+    struct load_totals totals = loads_expect(&load, 1);
     killer_expect_all_back(&killer);
-    const char *figures = origin_stop(&origin);
-    cr_assert_eq(json_number(figures, "mismatches"), 0, "%s", figures);
-    cr_assert_eq(json_number(figures, "short"), 0, "%s", figures);
-    cr_assert_eq(json_number(figures, "bytes_received"), totals.bytes_up, "%s", figures);
+    origin_expect_unharmed(&origin, totals.bytes_up);
     bed_end();
 }
 
@@ -63,10 +58,7 @@ static void run_gigabyte(struct net_pair pair, struct killer *killer)
     for (int i = 0; i < 4; i++) {
         cr_assert_eq(bed_wait(others[i]), 0, "process %d of two writers and two readers", i);
     }
-    net_half_close(pair.client);
-    net_expect_eof(pair.server);
-    net_half_close(pair.server);
-    net_expect_eof(pair.client);
+    net_end(&pair);
     WAIT_UNTIL(penstock_number("sessions") == 0);
     cr_assert_eq(penstock_number("client_bytes"), GIGABYTE);
     cr_assert_eq(penstock_number("server_bytes"), GIGABYTE);
@@ -75,20 +67,16 @@ static void run_gigabyte(struct net_pair pair, struct killer *killer)
 
 Test(long_streams, gigabyte_each_way)
 {
-    uint16_t port;
-    int listener = net_listen(&port, 64);
+    int listener = penstock_start_to_test(NULL);
 
-    penstock_start_to(port);
     run_gigabyte(net_pair(listener), NULL);
 }
 
 Test(long_streams, gigabyte_each_way_under_kills)
 {
-    uint16_t port;
     struct killer killer;
-    int listener = net_listen(&port, 64);
+    int listener = penstock_start_to_test(NULL);
 
-    penstock_start_to(port);
     killer_begin(&killer, 2);
     run_gigabyte(net_pair(listener), &killer);
 }
@@ -96,17 +84,15 @@ Test(long_streams, gigabyte_each_way_under_kills)
 Test(long_streams, gigabytes_through_unix_sockets)
 {
     struct origin origin;
-    struct load_totals totals = {0};
     const char *server = bed_format("unix:%s/server.sock", bed.dir);
     const char *client = bed_format("unix:%s/client.sock", bed.dir);
 
     origin = origin_start_at("auto", server);
     penstock_start(&(struct penstock_config){.servers = bed_format("\"%s\"", server),
                                              .bind = bed_format("\"%s\"", client)});
-    load_totals_add(
-        &totals,
-        load_run(bed_format("streams --connect %s --connections 50 --count 400 --max-bytes 100M", client)));
-    load_totals_expect(&totals);
+    struct bed_process load =
+        load_start(bed_format("streams --connect %s --connections 50 --count 400 --max-bytes 100M", client));
+    (void)loads_expect(&load, 1);
     cr_assert_eq(json_number(origin_stop(&origin), "mismatches"), 0);
     bed_end();
 }

@@ -1,6 +1,6 @@
 /*
- * All views of an instance say the same, and what the loads did: status, its twin of the exporter, metrics, the lists of
- * sessions, the access log; with twenty thousand idle sessions, under load, kills and reloads.
+ * All views of an instance say the same, and what the loads did: status, its twin of the exporter, metrics,
+ * the lists of sessions, the access log; with twenty thousand idle sessions, under load, kills and reloads.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -259,8 +259,7 @@ static void reload(const struct origin *origins, unsigned turn)
     size_t texts = bed_mark();
     struct penstock_config config = config_of_turn(origins, turn);
 
-    penstock_configure(&config);
-    cr_assert_eq(penstock_reload(), 0, "%s", penstock_log());
+    penstock_reload_with(&config);
     bed_release(texts);
 }
 

@@ -20,8 +20,8 @@ static struct image *image_make(const char *text)
     return image;
 }
 
-/* What suffices exactly: 8000 * 2 / 4 + 320 descriptors, 4 * 2 * 1.4 MiB of rings, 64 MiB, and 8000 sessions of 256 bytes
- * with 26,666 flow entries of 65. */
+/* What suffices exactly: 8000 * 2 / 4 + 320 descriptors, 4 * 2 * 1.4 MiB of rings, 64 MiB, and 8000 sessions
+ * of 256 bytes with 26,666 flow entries of 65. */
 static const struct machine_facts enough = {
     .nofile_limit = 4320,
     .memlock_bytes = 4 * 2 * 1468006,

@@ -1,6 +1,7 @@
 /*
- * A bed for the relay's step, in the place of io/: it sets in-flight bits for what the step asks for, lends buffers, and
- * after every step checks what must always hold (verify() in bed.c). One session; failing is a failed assertion.
+ * A bed for the relay's step, in the place of io/: it sets in-flight bits for what the step asks for, lends
+ * buffers, and after every step checks what must always hold (verify() in bed.c). One session; failing is a
+ * failed assertion.
  */
 #ifndef PENSTOCK_TESTS_UNIT_CORE_BED_H
 #define PENSTOCK_TESTS_UNIT_CORE_BED_H

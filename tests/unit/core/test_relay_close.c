@@ -172,8 +172,8 @@ static bool playable(char letter)
     }
 }
 
-/* Every script of up to `depth` further letters: bed_step() checks each prefix. A session that has not finished then must
- * finish when the kernel is done with all that is in flight. */
+/* Every script of up to `depth` further letters: bed_step() checks each prefix. A session that has not
+ * finished then must finish when the kernel is done with all that is in flight. */
 static uint32_t play_all(unsigned depth)
 {
     static const char letters[] = "dDeErRsSxXbBwW~";
