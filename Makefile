@@ -289,14 +289,13 @@ run: deps
 	@if [ -x bench/demo.sh ]; then bench/demo.sh $(BUILD); else echo "run: nothing there yet (bench/demo.sh)"; fi
 
 # ROUNDS=5 SECONDS_EACH=2 KEEP=DIR: bench/run.sh
-# What transactions and the shared descriptor table cost.
-bench-price: deps
-	@$(MAKE) all
-	@bench/price.sh $(BUILD)
-
 bench bench-quick: deps deps-bench
 	@$(MAKE) all
 	@bench/run.sh $(BUILD) $(if $(filter %-quick,$@),--quick)
+
+bench-price: deps
+	@$(MAKE) all
+	@bench/price.sh $(BUILD)
 
 # SAMPLES=30 KEEP=DIR: bench/pauses.sh
 .PHONY: bench-pauses
@@ -363,6 +362,7 @@ help:
 	@echo 'make tidy            layering, layout, format, static analysis'
 	@echo 'make fmt             format the source'
 	@echo 'make bench           the comparison with HAProxy and nginx, to bench/RESULTS.md; bench-quick: a minute, prints only'
+	@echo 'make bench-price     what transactions and the shared descriptor table cost'
 	@echo 'make bench-pauses    how long a client waits for kills, reloads, upgrades'
 	@echo 'make bench-scale     100,000 sessions at once: memory, CPU, adoption, to bench/SCALING.md'
 	@echo 'make bench-scrapes   of that only what scrapes do to traffic; prints only'

@@ -126,7 +126,8 @@ static void print_labelled(struct metrics *metrics, const char *label, const cha
 struct column {
     enum metric_type type;
     const char *family, *help;
-    size_t offset, bytes;
+    size_t offset;
+    uint32_t bytes;
     uint32_t unit_us; /* of a time, which is shown in seconds; 0: a number */
 };
 
