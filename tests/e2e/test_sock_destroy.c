@@ -145,17 +145,6 @@ static void expect_listens(const struct place *place)
     close(pair.server);
 }
 
-/* Minisockets of the namespace. */
-static int minisockets(void)
-{
-    size_t texts = bed_mark();
-    const char *text = strstr(bed_read_file("/proc/net/sockstat"), " tw ");
-    int count = text != NULL ? atoi(text + 4) : -1;
-
-    bed_release(texts);
-    return count;
-}
-
 /* --- Ends of connections --- */
 
 struct ending {
@@ -246,13 +235,14 @@ static void destroy_many(const struct place *place, const struct ending *ending)
     static int others[MANY];
 
     end_many(place, ending, keys, others, MANY);
-    int there = minisockets();
+    int there = net_minisockets();
     cr_expect_gt(there, MANY * 9 / 10);
     double begun = now_us();
     int destroyed = sock_destroy_tuples(&destroy, keys, MANY);
     double took = now_us() - begun;
     cr_expect_eq(destroyed, there, "%s, %s: %d", place->route->name, ending->name, destroyed);
-    cr_expect_eq(minisockets(), 0, "%s, %s: %d left", place->route->name, ending->name, minisockets());
+    cr_expect_eq(net_minisockets(), 0, "%s, %s: %d left", place->route->name, ending->name,
+                 net_minisockets());
     cr_expect_eq(sock_destroy_tuples(&destroy, keys, MANY), 0);
     printf("%s, %s: %.2f us each\n", place->route->name, ending->name, took / MANY);
     close_others(others, MANY);
@@ -281,7 +271,7 @@ Test(sock_destroy, spares_a_listener_whose_time_wait_has_gone)
         struct place place = listen_at(&routes[i]);
         int other;
         struct flow_key key = end_one(connect_from(&place, 0), &endings[0], &other);
-        WAIT_UNTIL(minisockets() == 1);
+        WAIT_UNTIL(net_minisockets() == 1);
         cr_expect_eq(sock_destroy_tuples(&destroy, &key, 1), 1);
         cr_expect_eq(sock_destroy_tuples(&destroy, &key, 1), 0);
         expect_listens(&place);
@@ -330,7 +320,7 @@ Test(sock_destroy, spares_an_orphan_that_is_a_whole_socket)
     net_expect_eof(pair.client);
     cr_expect_eq(sock_destroy_tuples(&destroy, &key, 1), 0);
     close(pair.client);
-    WAIT_UNTIL(minisockets() == 1); /* it saw the FIN */
+    WAIT_UNTIL(net_minisockets() == 1); /* it saw the FIN */
     cr_expect_eq(sock_destroy_tuples(&destroy, &key, 1), 1);
     bed_end();
 }
@@ -391,7 +381,7 @@ Test(sock_destroy, refuses_the_listener_where_time_wait_went_meanwhile)
         struct place place = listen_at(&routes[i]);
         int other;
         struct flow_key key = end_one(connect_from(&place, 0), &endings[0], &other);
-        WAIT_UNTIL(minisockets() == 1);
+        WAIT_UNTIL(net_minisockets() == 1);
         cr_assert_eq(sock_destroy_find(&destroy, &key, 1, &found), 1);
         again = found;
         cr_assert_eq(sock_destroy_found(&destroy, &again), 1);
@@ -409,7 +399,7 @@ static void reconnect_meanwhile(const struct place *place)
     int other;
     struct flow_key key = end_one(connect_from(place, 0), &endings[0], &other);
 
-    WAIT_UNTIL(minisockets() == 1);
+    WAIT_UNTIL(net_minisockets() == 1);
     cr_assert_eq(sock_destroy_find(&destroy, &key, 1, &found), 1);
     struct net_pair pair = connect_from(place, key.remote_port);
     struct flow_key same = key_of(pair.server);
@@ -418,9 +408,9 @@ static void reconnect_meanwhile(const struct place *place)
     expect_exchange(&pair);
     expect_listens(place);
     (void)end_one(pair, &endings[0], &other);
-    WAIT_UNTIL(minisockets() == 1);
+    WAIT_UNTIL(net_minisockets() == 1);
     cr_expect_eq(sock_destroy_found(&destroy, &found), 0);
-    cr_expect_eq(minisockets(), 1, "another connection's");
+    cr_expect_eq(net_minisockets(), 1, "another connection's");
     cr_expect_eq(sock_destroy_tuples(&destroy, &key, 1), 1);
 }
 
@@ -444,7 +434,7 @@ Test(sock_destroy, refuses_an_outgoing_connection_that_has_the_tuple_meanwhile)
         struct place place = listen_at(&routes[i]);
         int other;
         struct flow_key key = end_one(connect_from(&place, 0), &endings[2], &other);
-        WAIT_UNTIL(minisockets() == 1);
+        WAIT_UNTIL(net_minisockets() == 1);
         cr_assert_eq(sock_destroy_find(&destroy, &key, 1, &found), 1);
         again = found;
         cr_assert_eq(sock_destroy_found(&destroy, &again), 1);
@@ -466,7 +456,7 @@ Test(sock_destroy, of_a_bare_tuple_would_end_the_listener)
     int other;
     struct flow_key key = end_one(connect_from(&place, 0), &endings[0], &other);
 
-    WAIT_UNTIL(minisockets() == 1);
+    WAIT_UNTIL(net_minisockets() == 1);
     cr_assert_eq(sock_destroy_find(&destroy, &key, 1, &found), 1);
     memset(found.requests[0].wanted.id.idiag_cookie, 0xff, sizeof(found.requests[0].wanted.id.idiag_cookie));
     cr_expect_eq(sock_destroy_found(&destroy, &found), 1);
@@ -501,9 +491,9 @@ Test(sock_destroy, of_all_that_are_ours)
         net_half_close(living[i].client);
     }
     cr_expect_eq(sock_destroy_all(&destroy, has_port, &places[1].port), ENDINGS * FEW);
-    cr_expect_eq(minisockets(), (ROUTES - 1) * ENDINGS * FEW);
+    cr_expect_eq(net_minisockets(), (ROUTES - 1) * ENDINGS * FEW);
     cr_expect_eq(sock_destroy_all(&destroy, has_port, &any), (ROUTES - 1) * ENDINGS * FEW);
-    cr_expect_eq(minisockets(), 0);
+    cr_expect_eq(net_minisockets(), 0);
     for (unsigned i = 0; i < ROUTES; i++) {
         net_write_text(living[i].server, "answer");
         net_read_text(living[i].client, "answer");
@@ -524,9 +514,9 @@ Test(sock_destroy, says_that_answers_were_lost)
     end_many(&place, &endings[0], keys, others, FEW);
     cr_assert_eq(setsockopt(destroy.fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes)), 0);
     cr_expect_eq(sock_destroy_tuples(&destroy, keys, FEW), -ENOBUFS);
-    cr_expect_gt(minisockets(), 0);
+    cr_expect_gt(net_minisockets(), 0);
     cr_expect_eq(sock_destroy_all(&destroy, has_port, &any), FEW);
-    cr_expect_eq(minisockets(), 0);
+    cr_expect_eq(net_minisockets(), 0);
     expect_listens(&place);
     bed_end();
 }
@@ -539,10 +529,10 @@ Test(sock_destroy, of_an_interface_finds_them_only_among_all)
 
     cr_assert_eq(setsockopt(place.listener, SOL_SOCKET, SO_BINDTODEVICE, "lo", 2), 0);
     struct flow_key key = end_one(connect_from(&place, 0), &endings[0], &other);
-    WAIT_UNTIL(minisockets() == 1);
+    WAIT_UNTIL(net_minisockets() == 1);
     cr_expect_eq(sock_destroy_tuples(&destroy, &key, 1), 0);
     cr_expect_eq(sock_destroy_all(&destroy, has_port, &any), 1);
-    cr_expect_eq(minisockets(), 0);
+    cr_expect_eq(net_minisockets(), 0);
     expect_listens(&place);
     bed_end();
 }
