@@ -16,7 +16,7 @@
 #include "tests/e2e/harness_lab.h"
 #include "tests/e2e/harness_net.h"
 
-enum { MANY = 2000, FEW = 300 };
+enum { MANY = 2000, FEW = 300, FIRST_PORT = 20000 };
 
 /* Where somebody listens, and where a client connects to. */
 struct route {
@@ -85,20 +85,29 @@ static void resolve(const char *host, uint16_t port, struct address *address)
     bed_release(texts);
 }
 
-/* From this port, 0: any. */
+/* To this port; 0: the next that no connection of the test had, for the kernel may choose one whose TIME_WAIT is counted on. */
+static void bind_to(int fd, const char *host, uint16_t port)
+{
+    static uint16_t last = FIRST_PORT - 1;
+    struct address from;
+    int on = 1;
+    int result;
+
+    cr_assert_eq(setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)), 0);
+    do {
+        resolve(host, port != 0 ? port : ++last, &from);
+        result = bind(fd, &from.any, from.length);
+    } while (result != 0 && errno == EADDRINUSE && port == 0);
+    cr_assert_eq(result, 0, "%s", strerror(errno));
+}
+
 static struct net_pair connect_from(const struct place *place, uint16_t port)
 {
-    struct address from;
     struct address to;
-    int on = 1;
 
-    resolve(place->route->connect, port, &from);
     resolve(place->route->connect, place->port, &to);
     struct net_pair pair = {.client = socket(to.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0)};
-    if (port != 0) {
-        cr_assert_eq(setsockopt(pair.client, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)), 0);
-        cr_assert_eq(bind(pair.client, &from.any, from.length), 0, "%s", strerror(errno));
-    }
+    bind_to(pair.client, place->route->connect, port);
     cr_assert_eq(connect(pair.client, &to.any, to.length), 0, "%s", strerror(errno));
     pair.server = net_accept(place->listener);
     return pair;
