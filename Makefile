@@ -84,7 +84,7 @@ NOT_BUILT    = cmd/main.c $(if $(BPF),io/time_wait_absent.c,io/time_wait.c io/ti
 LIB_SRCS    := $(filter-out $(NOT_BUILT),$(foreach d,$(LAYERS),$(call sources,$d)))
 BENCH_MAINS := $(wildcard bench/origin.c bench/load.c bench/floor.c bench/connects.c $(if $(BPF),bench/responder.c))
 BENCH_SRCS  := $(filter-out $(BENCH_MAINS) bench/responder.c,$(wildcard bench/*.c))
-BPF_TESTS   := tests/e2e/test_time_wait% tests/e2e/test_owned% $(addprefix tests/e2e/harness_,owned.c closes.c waiting.c)
+BPF_TESTS   := tests/e2e/test_time_wait% tests/e2e/test_owned% tests/long/test_owned% $(addprefix tests/e2e/harness_,owned.c closes.c waiting.c)
 HARNESS     := $(filter-out $(if $(BPF),,$(BPF_TESTS)),$(wildcard tests/e2e/harness*.c))
 
 # Only one module's unit tests: make check-unit UNIT=shm
@@ -95,7 +95,7 @@ UNIT_SRCS   += $(if $(UNIT_SRCS),$(if $(filter thread,$(SANITIZE)),tests/criteri
 E2E_SRCS    := $(filter-out %.bpf.c $(if $(BPF),,$(BPF_TESTS)),$(wildcard tests/e2e/*.c))
 FAULTS_SRCS := $(wildcard tests/faults/*.c)
 CHAOS_SRCS  := $(wildcard tests/chaos/*.c)
-LONG_SRCS   := $(wildcard tests/long/*.c)
+LONG_SRCS   := $(filter-out $(if $(BPF),,$(BPF_TESTS)),$(wildcard tests/long/*.c))
 FUZZ_SRCS   := $(wildcard tests/fuzz/fuzz_*.c)
 TEST_SRCS   = $(UNIT_SRCS) | $(E2E_SRCS) | $(FAULTS_SRCS) | $(CHAOS_SRCS) | $(LONG_SRCS) | $(SIM_SRCS)
 

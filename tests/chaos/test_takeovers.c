@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include <sys/wait.h>
 
 #include "bench/rng.h"
 #include "tests/e2e/harness.h"
@@ -41,13 +40,6 @@ static void begin(unsigned seconds)
                                      seconds));
     loads[1] = load_start(bed_format("connect --connections 4 --seconds %u", seconds));
     loads[2] = load_start(bed_format("idle --connections 200 --seconds %u --touch --verify", seconds));
-}
-
-static bool has_ended(pid_t pid)
-{
-    siginfo_t info = {0};
-
-    return waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid == pid;
 }
 
 /* The slot's worker serves, and is a keeper's. */
@@ -103,7 +95,7 @@ Test(takeovers, of_everybody)
     unsigned strikes = 0;
 
     begin(10);
-    while (!has_ended(loads[2].pid)) {
+    while (!bed_has_ended(loads[2].pid)) {
         settle();
         strike();
         strikes++;
@@ -137,6 +129,6 @@ Test(takeovers, by_upgrades)
         cr_assert_eq(kill(bed.penstock, SIGUSR2), 0);
         WAIT_UNTIL(penstock_number("upgrades") == i);
     }
-    cr_assert(!has_ended(loads[2].pid), "the load was to last as long");
+    cr_assert(!bed_has_ended(loads[2].pid), "the load was to last as long");
     expect_unharmed();
 }

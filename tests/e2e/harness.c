@@ -265,6 +265,13 @@ int bed_wait(pid_t pid)
     return WIFEXITED(status) ? WEXITSTATUS(status) : 256 + WTERMSIG(status);
 }
 
+bool bed_has_ended(pid_t pid)
+{
+    siginfo_t info = {0};
+
+    return waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid == pid;
+}
+
 int bed_run(const char *const *argv, struct bed_process *process)
 {
     *process = bed_spawn(argv, NULL);

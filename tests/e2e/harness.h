@@ -100,6 +100,9 @@ struct bed_process bed_spawn(const char *const *argv, bool (*before_exec)(void))
 /* Waits until the process ends. Its exit status, or 256 + the signal. */
 int bed_wait(pid_t pid);
 
+/* Whether it would return at once. */
+bool bed_has_ended(pid_t pid);
+
 /* Runs a program to its end. */
 int bed_run(const char *const *argv, struct bed_process *process);
 

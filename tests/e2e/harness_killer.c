@@ -1,12 +1,10 @@
 #include "tests/e2e/harness_killer.h"
 
-#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include <sys/wait.h>
 #include <time.h>
 
 #include "tests/e2e/harness_json.h"
@@ -55,14 +53,6 @@ static void kill_one(struct killer *killer, unsigned slot)
     }
 }
 
-static bool has_ended(pid_t pid)
-{
-    siginfo_t info = {0};
-
-    return pid != 0 && waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
-           info.si_pid == pid;
-}
-
 static void pause_us(uint64_t us)
 {
     struct timespec pause = {.tv_sec = (time_t)(us / 1000000), .tv_nsec = (long)(us % 1000000) * 1000};
@@ -74,7 +64,7 @@ void killer_run(struct killer *killer, unsigned count, unsigned min_ms, unsigned
 {
     unsigned before = killer->kills;
 
-    while ((count == 0 || killer->kills - before < count) && !has_ended(until)) {
+    while ((count == 0 || killer->kills - before < count) && (until == 0 || !bed_has_ended(until))) {
         unsigned slot = (unsigned)rng_below(&killer->rng, killer->workers);
         pause_us(min_ms * 1000 + rng_below(&killer->rng, (uint64_t)(max_ms - min_ms) * 1000));
         kill_one(killer, slot);

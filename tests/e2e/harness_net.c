@@ -347,3 +347,30 @@ bool net_isolate(void)
     close(fd);
     return true;
 }
+
+int net_minisockets(void)
+{
+    size_t texts = bed_mark();
+    const char *text = strstr(bed_read_file("/proc/net/sockstat"), " tw ");
+
+    cr_assert_not_null(text);
+    bed_release(texts);
+    return (int)strtol(text + 4, NULL, 10);
+}
+
+/* Two lines, each after the group: names, and values in the same order. */
+uint64_t net_counter(const char *group, const char *name)
+{
+    size_t texts = bed_mark();
+    const char *path = strcmp(group, "Tcp") == 0 ? "/proc/net/snmp" : "/proc/net/netstat";
+    const char *names = strstr(bed_read_file(path), bed_format("%s:", group));
+    const char *values = names != NULL ? strstr(names + 1, bed_format("\n%s:", group)) : NULL;
+    const char *found = values != NULL ? strstr(names, bed_format(" %s ", name)) : NULL;
+
+    cr_assert(found != NULL && found < values, "%s %s", group, name);
+    for (const char *at = names; at < found; at++) {
+        values = *at == ' ' ? strchr(values, ' ') + 1 : values;
+    }
+    bed_release(texts);
+    return strtoull(strchr(values, ' '), NULL, 10);
+}

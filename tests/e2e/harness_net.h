@@ -81,6 +81,12 @@ void net_expect_reset(int fd);
 /* Nothing to read, no end, no error. */
 bool net_is_quiet(int fd);
 
+/* What the kernel keeps in TIME_WAIT, or in FIN_WAIT2 that nobody holds, in the namespace that the test is in. */
+int net_minisockets(void);
+
+/* One of its counters: "Tcp", "OutRsts"; "TcpExt", "TCPSynRetrans". */
+uint64_t net_counter(const char *group, const char *name);
+
 /* A new network namespace with its loopback interface up and no route elsewhere. False without the privilege. */
 bool net_isolate(void);
 

@@ -3,15 +3,18 @@
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
+#include <dirent.h>
 #include <errno.h>
 #include <net/if.h>
 #include <sched.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include "core/session.h"
 #include "io/interface.h"
+#include "io/sock.h"
 #include "tests/e2e/harness.h"
 
 struct owned owned = {.native = {-1, -1}};
@@ -197,6 +200,17 @@ uint32_t owned_claim(const struct flow_key *key)
     return index;
 }
 
+uint32_t owned_end_pair(struct net_pair pair, struct flow_key *key)
+{
+    cr_assert(sock_flow_key(pair.server, key));
+    uint32_t index = owned_claim(key);
+    flow_table_orphan(&owned.table, index, OWNED_SLOT, bed_now_ms());
+    close(pair.server);
+    net_expect_eof(pair.client);
+    close(pair.client);
+    return index;
+}
+
 uint32_t owned_count_entries(void)
 {
     struct flow_walk walk = {0};
@@ -236,4 +250,21 @@ struct time_wait_counters owned_counters(void)
         time_wait_count(owned.time_wait, &counters);
     }
     return counters;
+}
+
+uint64_t owned_map_bytes(pid_t pid)
+{
+    DIR *directory = opendir(bed_format("/proc/%d/fdinfo", pid));
+    uint64_t bytes = 0;
+
+    cr_assert_not_null(directory);
+    for (struct dirent *file = readdir(directory); file != NULL; file = readdir(directory)) {
+        size_t mark = bed_mark();
+        const char *path = bed_format("/proc/%d/fdinfo/%s", pid, file->d_name);
+        const char *line = file->d_name[0] != '.' ? strstr(bed_read_file(path), "memlock:") : NULL;
+        bytes += line != NULL ? strtoull(line + strlen("memlock:"), NULL, 10) : 0;
+        bed_release(mark);
+    }
+    closedir(directory);
+    return bytes;
 }

@@ -5,9 +5,12 @@
 #ifndef PENSTOCK_TESTS_E2E_HARNESS_OWNED_H
 #define PENSTOCK_TESTS_E2E_HARNESS_OWNED_H
 
+#include <sys/types.h>
+
 #include "io/time_wait.h"
 #include "io/time_wait_attach.h"
 #include "tests/e2e/harness_lab.h"
+#include "tests/e2e/harness_net.h"
 
 struct owned {
     struct time_wait *time_wait;
@@ -50,7 +53,13 @@ struct flow_entry owned_entry(const struct lab_peer *peer);
 enum { OWNED_SLOT = 3, OWNED_SESSION = 77 };
 uint32_t owned_claim(const struct flow_key *key);
 
+/* The accepted end of a connection of the test's claims its entry and closes, then the other. Returns index and tuple. */
+uint32_t owned_end_pair(struct net_pair pair, struct flow_key *key);
+
 uint32_t owned_count_entries(void);
 struct time_wait_counters owned_counters(void);
+
+/* What the kernel counts for the maps that a process has open. */
+uint64_t owned_map_bytes(pid_t pid);
 
 #endif

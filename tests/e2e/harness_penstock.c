@@ -227,3 +227,24 @@ pid_t penstock_keeper(unsigned slot)
 {
     return (pid_t)bed_proc_status(penstock_worker(slot), "PPid");
 }
+
+/* Without the pages of files, whose share falls and rises with whoever else has the C library mapped. */
+static uint64_t pss_kib(pid_t pid)
+{
+    const char *rollup = bed_read_file(bed_format("/proc/%d/smaps_rollup", pid));
+    const char *anonymous = strstr(rollup, "\nPss_Anon:");
+    const char *shared = strstr(rollup, "\nPss_Shmem:");
+
+    cr_assert(anonymous != NULL && shared != NULL);
+    return strtoull(strchr(anonymous, ':') + 1, NULL, 10) + strtoull(strchr(shared, ':') + 1, NULL, 10);
+}
+
+uint64_t penstock_memory_kib(unsigned workers)
+{
+    uint64_t sum = pss_kib(bed.penstock) + pss_kib(bed_child_named(bed.penstock, "logger"));
+
+    for (unsigned slot = 0; slot < workers; slot++) {
+        sum += pss_kib(penstock_keeper(slot)) + pss_kib(penstock_worker(slot));
+    }
+    return sum;
+}

@@ -90,4 +90,7 @@ int penstock_upgrade(void);
 pid_t penstock_worker(unsigned slot);
 pid_t penstock_keeper(unsigned slot);
 
+/* User memory of all its processes; shared pages count once. */
+uint64_t penstock_memory_kib(unsigned workers);
+
 #endif

@@ -19,26 +19,6 @@ enum {
     TIMES = 12
 }; /* a slot of the table rests for a while once it was released: there are 16 for a tuple */
 
-/* A number of /proc/net/netstat of the test's namespace. */
-static uint64_t netstat(const char *name)
-{
-    const char *names = strstr(bed_read_file("/proc/net/netstat"), "TcpExt:");
-    const char *values = names != NULL ? strstr(names + 1, "TcpExt:") : NULL;
-    unsigned column = 0;
-    char *rest = NULL;
-
-    cr_assert_not_null(values);
-    const char *found = strstr(names, bed_format(" %s ", name));
-    cr_assert(found != NULL && found < values, "%s", name);
-    for (const char *at = names; at <= found; at++) {
-        column += *at == ' ';
-    }
-    for (; column > 1; column--) {
-        values = strchr(values, ' ') + 1;
-    }
-    return strtoull(strchr(values, ' '), &rest, 10);
-}
-
 /* --- The peer connects again --- */
 
 static void expect_syn_answered(bool ipv6, bool timestamps, const char *time_wait)
@@ -112,9 +92,9 @@ static int connect_from(uint16_t port)
 static uint64_t syns_again(void)
 {
     lab_enter_peer();
-    uint64_t peers = netstat("TCPSynRetrans");
+    uint64_t peers = net_counter("TcpExt", "TCPSynRetrans");
     lab_enter_server();
-    return peers + netstat("TCPSynRetrans");
+    return peers + net_counter("TcpExt", "TCPSynRetrans");
 }
 
 static void await_quiet(uint64_t published)

@@ -1,15 +1,14 @@
 /* Many closes through Penstock, half of the final ACKs lost: FINs come again, and no RST answers, whatever
  * befalls Penstock. */
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 
 #include "tests/e2e/harness.h"
 #include "tests/e2e/harness_closes.h"
 #include "tests/e2e/harness_json.h"
 #include "tests/e2e/harness_killer.h"
 #include "tests/e2e/harness_lab.h"
+#include "tests/e2e/harness_net.h"
 #include "tests/e2e/harness_owned.h"
 #include "tests/e2e/harness_product.h"
 
@@ -34,15 +33,6 @@ static pid_t start(const struct closes *closes, const char *time_wait)
     return closes_start(closes);
 }
 
-/* TIME_WAITs that the kernel has in the test's namespace. */
-static uint64_t kernels_own(void)
-{
-    const char *tw = strstr(bed_read_file("/proc/net/sockstat"), " tw ");
-
-    cr_assert_not_null(tw);
-    return strtoull(tw + 4, NULL, 10);
-}
-
 static void finish(const struct closes *closes, pid_t pid)
 {
     struct closes_result result = closes_finish(closes, pid);
@@ -54,7 +44,7 @@ static void finish(const struct closes *closes, pid_t pid)
     cr_expect_eq(counters.published, closes->count);
     cr_expect_eq(counters.insert_failures, 0);
     cr_expect_gt(counters.acks, closes->count / 2);
-    WAIT_UNTIL(kernels_own() == 0); /* they would last longer */
+    WAIT_UNTIL(net_minisockets() == 0); /* they would last longer */
     product_stop("--now");
     product_expect_gone();
     bed_end();
@@ -123,20 +113,13 @@ Test(owned_closes, of_servers_while_workers_die)
     close_while_workers_die((struct closes){.count = CLOSES, .of_servers = true}, NO_BUCKETS);
 }
 
-static bool runs(pid_t pid)
-{
-    siginfo_t info = {0};
-
-    return waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid == 0;
-}
-
 /* A reload, an upgrade, a death of the supervisor, and again. */
 static void close_across_changes(struct closes closes, const char *time_wait)
 {
     pid_t pid = start(&closes, time_wait);
     unsigned rounds = 0;
 
-    while (runs(pid)) {
+    while (!bed_has_ended(pid)) {
         size_t texts = bed_mark();
         cr_assert_eq(penstock_reload(), 0, "%s", penstock_log());
         cr_assert_eq(penstock_upgrade(), 0, "%s", penstock_log());

@@ -17,7 +17,7 @@
 #include "tests/e2e/harness_lab.h"
 #include "tests/e2e/harness_net.h"
 
-enum { MANY = 2000, FEW = 300 };
+enum { MANY = 2000, FEW = 300, FIRST_PORT = 20000 };
 
 /* Where somebody listens, and where a client connects to. */
 struct route {
@@ -86,20 +86,29 @@ static void resolve(const char *host, uint16_t port, struct address *address)
     bed_release(texts);
 }
 
-/* From this port, 0: any. */
+/* To this port; 0: the next that no connection of the test had, for the kernel may choose one whose TIME_WAIT is counted on. */
+static void bind_to(int fd, const char *host, uint16_t port)
+{
+    static uint16_t last = FIRST_PORT - 1;
+    struct address from;
+    int on = 1;
+    int result;
+
+    cr_assert_eq(setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)), 0);
+    do {
+        resolve(host, port != 0 ? port : ++last, &from);
+        result = bind(fd, &from.any, from.length);
+    } while (result != 0 && errno == EADDRINUSE && port == 0);
+    cr_assert_eq(result, 0, "%s", strerror(errno));
+}
+
 static struct net_pair connect_from(const struct place *place, uint16_t port)
 {
-    struct address from;
     struct address to;
-    int on = 1;
 
-    resolve(place->route->connect, port, &from);
     resolve(place->route->connect, place->port, &to);
     struct net_pair pair = {.client = socket(to.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0)};
-    if (port != 0) {
-        cr_assert_eq(setsockopt(pair.client, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)), 0);
-        cr_assert_eq(bind(pair.client, &from.any, from.length), 0, "%s", strerror(errno));
-    }
+    bind_to(pair.client, place->route->connect, port);
     cr_assert_eq(connect(pair.client, &to.any, to.length), 0, "%s", strerror(errno));
     pair.server = net_accept(place->listener);
     return pair;
@@ -148,17 +157,6 @@ static void expect_listens(const struct place *place)
     close(pair.server);
 }
 
-/* Minisockets of the namespace. */
-static int minisockets(void)
-{
-    size_t texts = bed_mark();
-    const char *text = strstr(bed_read_file("/proc/net/sockstat"), " tw ");
-    int count = text != NULL ? atoi(text + 4) : -1;
-
-    bed_release(texts);
-    return count;
-}
-
 /* --- Ends of connections --- */
 
 struct ending {
@@ -199,7 +197,7 @@ static struct flow_key end_alone(const struct place *place, const struct ending 
     int other;
     struct flow_key key = end_one(connect_from(place, 0), ending, &other);
 
-    WAIT_UNTIL(minisockets() == 1);
+    WAIT_UNTIL(net_minisockets() == 1);
     return key;
 }
 
@@ -259,13 +257,14 @@ static void destroy_many(const struct place *place, const struct ending *ending)
     static int others[MANY];
 
     end_many(place, ending, keys, others, MANY);
-    int there = minisockets();
+    int there = net_minisockets();
     cr_expect_gt(there, MANY * 9 / 10);
     double begun = now_us();
     int destroyed = sock_destroy_tuples(&destroy, keys, MANY);
     double took = now_us() - begun;
     cr_expect_eq(destroyed, there, "%s, %s: %d", place->route->name, ending->name, destroyed);
-    cr_expect_eq(minisockets(), 0, "%s, %s: %d left", place->route->name, ending->name, minisockets());
+    cr_expect_eq(net_minisockets(), 0, "%s, %s: %d left", place->route->name, ending->name,
+                 net_minisockets());
     cr_expect_eq(sock_destroy_tuples(&destroy, keys, MANY), 0);
     printf("%s, %s: %.2f us each\n", place->route->name, ending->name, took / MANY);
     close_others(others, MANY);
@@ -327,7 +326,7 @@ Test(sock_destroy, spares_an_orphan_that_is_a_whole_socket)
     net_expect_eof(pair.client);
     cr_expect_eq(sock_destroy_tuples(&destroy, &key, 1), 0);
     close(pair.client);
-    WAIT_UNTIL(minisockets() == 1); /* it saw the FIN */
+    WAIT_UNTIL(net_minisockets() == 1); /* it saw the FIN */
     cr_expect_eq(sock_destroy_tuples(&destroy, &key, 1), 1);
     bed_end();
 }
@@ -407,9 +406,9 @@ TEST_EVERY_ROUTE(refuses_a_connection_that_has_the_tuple_meanwhile)
     expect_listens(place);
     int other;
     (void)end_one(pair, &endings[0], &other);
-    WAIT_UNTIL(minisockets() == 1);
+    WAIT_UNTIL(net_minisockets() == 1);
     cr_expect_eq(sock_destroy_found(&destroy, &found), 0);
-    cr_expect_eq(minisockets(), 1, "another connection's");
+    cr_expect_eq(net_minisockets(), 1, "another connection's");
     cr_expect_eq(sock_destroy_tuples(&destroy, &key, 1), 1);
 }
 
@@ -470,14 +469,14 @@ Test(sock_destroy, of_all_that_are_ours)
         }
         net_half_close(living[i].client);
     }
-    int there = minisockets();
+    int there = net_minisockets();
     cr_expect_gt(there, ROUTES * ENDINGS * FEW * 9 / 10);
     int destroyed = sock_destroy_all(&destroy, has_port, &places[1].port);
     cr_expect_gt(destroyed, ENDINGS * FEW * 9 / 10);
     cr_expect_leq(destroyed, ENDINGS * FEW);
-    cr_expect_eq(minisockets(), there - destroyed);
+    cr_expect_eq(net_minisockets(), there - destroyed);
     cr_expect_eq(sock_destroy_all(&destroy, has_port, &any), there - destroyed);
-    cr_expect_eq(minisockets(), 0);
+    cr_expect_eq(net_minisockets(), 0);
     for (unsigned i = 0; i < ROUTES; i++) {
         net_pass(living[i].server, living[i].client, "answer");
         expect_listens(&places[i]);
@@ -497,9 +496,9 @@ Test(sock_destroy, says_that_answers_were_lost)
     end_many(&place, &endings[0], keys, others, FEW);
     cr_assert_eq(setsockopt(destroy.fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes)), 0);
     cr_expect_eq(sock_destroy_tuples(&destroy, keys, FEW), -ENOBUFS);
-    cr_expect_gt(minisockets(), 0);
+    cr_expect_gt(net_minisockets(), 0);
     cr_expect_eq(sock_destroy_all(&destroy, has_port, &any), FEW);
-    cr_expect_eq(minisockets(), 0);
+    cr_expect_eq(net_minisockets(), 0);
     expect_listens(&place);
     bed_end();
 }
@@ -512,10 +511,10 @@ Test(sock_destroy, of_an_interface_finds_them_only_among_all)
 
     cr_assert_eq(setsockopt(place.listener, SOL_SOCKET, SO_BINDTODEVICE, "lo", 2), 0);
     struct flow_key key = end_one(connect_from(&place, 0), &endings[0], &other);
-    WAIT_UNTIL(minisockets() == 1);
+    WAIT_UNTIL(net_minisockets() == 1);
     cr_expect_eq(sock_destroy_tuples(&destroy, &key, 1), 0);
     cr_expect_eq(sock_destroy_all(&destroy, has_port, &any), 1);
-    cr_expect_eq(minisockets(), 0);
+    cr_expect_eq(net_minisockets(), 0);
     expect_listens(&place);
     bed_end();
 }

@@ -1,6 +1,5 @@
 /* Entries that a worker claimed, as their connections end; and what the kernel keeps beside them. */
 #include <arpa/inet.h>
-#include <dirent.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -284,25 +283,6 @@ static void *sweep_run(void *argument)
     return NULL;
 }
 
-/* What the kernel counts for the maps of this process. */
-static uint64_t map_bytes(void)
-{
-    DIR *directory = opendir("/proc/self/fdinfo");
-    uint64_t bytes = 0;
-
-    for (struct dirent *file = readdir(directory); file != NULL; file = readdir(directory)) {
-        size_t mark = bed_mark();
-        const char *path = bed_format("/proc/self/fdinfo/%s", file->d_name);
-        const char *line = access(path, R_OK) == 0 && file->d_name[0] != '.'
-                               ? strstr(bed_read_file(path), "memlock:")
-                               : NULL;
-        bytes += line != NULL ? strtoull(line + strlen("memlock:"), NULL, 10) : 0;
-        bed_release(mark);
-    }
-    closedir(directory);
-    return bytes;
-}
-
 /* A connection through the loopback interface that the server, who has claimed its entry, closes first. */
 static void connect_and_close(int listener, const struct sockaddr_in *server, uint32_t n)
 {
@@ -314,12 +294,7 @@ static void connect_and_close(int listener, const struct sockaddr_in *server, ui
     cr_assert_eq(setsockopt(client, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &late, sizeof(late)), 0);
     cr_assert_eq(bind(client, (struct sockaddr *)&from, sizeof(from)), 0);
     cr_assert_eq(connect(client, (const struct sockaddr *)server, sizeof(*server)), 0);
-    int accepted = net_accept(listener);
-    cr_assert(sock_flow_key(accepted, &key));
-    flow_table_orphan(&owned.table, owned_claim(&key), OWNED_SLOT, bed_now_ms());
-    close(accepted);
-    net_expect_eof(client);
-    close(client);
+    (void)owned_end_pair((struct net_pair){.client = client, .server = net_accept(listener)}, &key);
 }
 
 static void close_many(void)
@@ -382,7 +357,7 @@ Test(time_wait_claims, a_million_come_and_go)
     shape.two_msl_ms = SHORT_TWO_MSL_MS;
     owned_begin(&shape);
     owned_answer("lo");
-    uint64_t bytes = map_bytes();
+    uint64_t bytes = owned_map_bytes(getpid());
     cr_assert_gt(bytes, (uint64_t)GROUPS * FLOW_GROUP * sizeof(struct flow_entry));
     cr_assert_eq(pthread_create(&sweeper, NULL, sweep_run, NULL), 0);
     close_many();
@@ -397,6 +372,6 @@ Test(time_wait_claims, a_million_come_and_go)
     cr_expect_eq(counters.published, CLOSED);
     cr_expect_gt(counters.fins, 0);
     cr_expect_eq(owned.sweep.freed, MILLION - counters.reopened - taken);
-    cr_expect_eq(map_bytes(), bytes);
+    cr_expect_eq(owned_map_bytes(getpid()), bytes);
     end();
 }

@@ -26,28 +26,6 @@ enum {
 
 BED_SUITE(long_bounds, 300);
 
-/* Without the pages of files, whose share falls and rises with whoever else has the C library mapped. */
-static uint64_t pss_kib(pid_t pid)
-{
-    const char *rollup = bed_read_file(bed_format("/proc/%d/smaps_rollup", pid));
-    const char *anonymous = strstr(rollup, "\nPss_Anon:");
-    const char *shared = strstr(rollup, "\nPss_Shmem:");
-
-    cr_assert(anonymous != NULL && shared != NULL);
-    return strtoull(strchr(anonymous, ':') + 1, NULL, 10) + strtoull(strchr(shared, ':') + 1, NULL, 10);
-}
-
-/* All of the instance's processes; shared pages count once. */
-static uint64_t memory_kib(unsigned workers)
-{
-    uint64_t sum = pss_kib(bed.penstock) + pss_kib(bed_child_named(bed.penstock, "logger"));
-
-    for (unsigned slot = 0; slot < workers; slot++) {
-        sum += pss_kib(penstock_keeper(slot)) + pss_kib(penstock_worker(slot));
-    }
-    return sum;
-}
-
 static void require_descriptors(void)
 {
     struct rlimit limit;
@@ -68,13 +46,13 @@ Test(long_bounds, user_memory_of_an_idle_session)
         .workers = 2,
     });
     bed_pause_ms(1500); /* the first second's housekeeping */
-    uint64_t before = memory_kib(2);
+    uint64_t before = penstock_memory_kib(2);
     struct bed_process load = load_start(bed_format(
         "idle --touch --connections %d --open-rate 4000 --seconds 10 --source-range 127.0.0.10-127.0.0.13",
         IDLE_SESSIONS));
     WAIT_UNTIL(penstock_number("phases.open") == IDLE_SESSIONS);
     bed_pause_ms(1500);
-    uint64_t bytes = (memory_kib(2) - before) * 1024 / IDLE_SESSIONS;
+    uint64_t bytes = (penstock_memory_kib(2) - before) * 1024 / IDLE_SESSIONS;
     fprintf(stderr, "long_bounds: %lu bytes of user memory an idle session\n", (unsigned long)bytes);
     cr_assert_leq(bytes, IDLE_BYTES_MAX);
     load_finish(&load);
