@@ -1,6 +1,6 @@
 /*
- * Reads a packet as tcx ingress or XDP has it: Ethernet, no VLAN tag (those come again on the VLAN's own interface), IPv4
- * with options or IPv6 with extension headers, TCP.
+ * Reads a packet as tcx or XDP has it: no VLAN tag (those come again on the VLAN's own interface), IPv4 with options or
+ * IPv6 with extension headers, TCP.
  */
 #ifndef PENSTOCK_IO_BPF_PACKET_BPF_H
 #define PENSTOCK_IO_BPF_PACKET_BPF_H
@@ -68,13 +68,13 @@ static __always_inline bool parse_ipv4(const struct frame *frame, struct packet 
         struct iphdr ip;
     } header = {0};
 
-    if (frame_load(frame, ETH_HLEN, &header.ip, sizeof(header.ip)) != 0 || header.ip.version != 4 ||
+    if (frame_load(frame, frame->ip_at, &header.ip, sizeof(header.ip)) != 0 || header.ip.version != 4 ||
         header.ip.ihl < 5 || header.ip.protocol != PROTOCOL_TCP) {
         return false;
     }
     uint32_t options = header.ip.ihl * 4 - sizeof(header.ip);
     if (options > 0 && options <= IPV4_HEADER_MAX - sizeof(header.ip) &&
-        frame_load(frame, ETH_HLEN + sizeof(header.ip), header.bytes + sizeof(header.ip), options) != 0) {
+        frame_load(frame, frame->ip_at + sizeof(header.ip), header.bytes + sizeof(header.ip), options) != 0) {
         return false;
     }
     uint16_t fragment = bpf_ntohs(header.ip.frag_off);
@@ -85,8 +85,8 @@ static __always_inline bool parse_ipv4(const struct frame *frame, struct packet 
     packet->tuple.quads[2] = packet->tuple.quads[6] = bpf_htonl(0xffff);
     packet->tuple.quads[3] = header.ip.saddr;
     packet->tuple.quads[7] = header.ip.daddr;
-    packet->tcp_at = ETH_HLEN + header.ip.ihl * 4;
-    packet->end = packet_end(frame, ETH_HLEN, bpf_ntohs(header.ip.tot_len));
+    packet->tcp_at = frame->ip_at + header.ip.ihl * 4;
+    packet->end = packet_end(frame, frame->ip_at, bpf_ntohs(header.ip.tot_len));
     return true;
 }
 
@@ -129,11 +129,11 @@ static __always_inline bool parse_ipv6(const struct frame *frame, struct packet 
 {
     struct ipv6hdr ip;
 
-    if (frame_load(frame, ETH_HLEN, &ip, sizeof(ip)) != 0 || ip.version != 6) {
+    if (frame_load(frame, frame->ip_at, &ip, sizeof(ip)) != 0 || ip.version != 6) {
         return false;
     }
     uint8_t next = ip.nexthdr;
-    packet->tcp_at = ETH_HLEN + sizeof(ip);
+    packet->tcp_at = frame->ip_at + sizeof(ip);
     for (int i = 0; i < IPV6_EXTENSIONS_MAX && next != PROTOCOL_TCP; i++) {
         if (!skip_extension(frame, packet, &next)) {
             return false;
@@ -143,7 +143,7 @@ static __always_inline bool parse_ipv6(const struct frame *frame, struct packet 
         packet->tuple.quads[i] = ip.saddr.in6_u.u6_addr32[i];
         packet->tuple.quads[4 + i] = ip.daddr.in6_u.u6_addr32[i];
     }
-    packet->end = packet_end(frame, ETH_HLEN + sizeof(ip), bpf_ntohs(ip.payload_len));
+    packet->end = packet_end(frame, frame->ip_at + sizeof(ip), bpf_ntohs(ip.payload_len));
     return next == PROTOCOL_TCP;
 }
 

@@ -34,6 +34,16 @@ enum {
 void lab_begin(void);
 void lab_fini(void);
 
+/* An interface of bare IP packets in the veth's place, with its name and addresses: the hand-made peer is at its other end,
+ * and no kernel. */
+void lab_go_bare(void);
+
+/* Such an interface: what is written to the descriptor it receives. It goes when that is closed. */
+int lab_open_tun(const char *name);
+
+/* The same that stays, and claims to be of this kind of hardware (ARPHRD_...). Up, with an address. */
+void lab_add_tun(const char *name, int hardware);
+
 /* Whose sockets the next ones are. */
 void lab_enter_server(void);
 void lab_enter_peer(void);
@@ -108,7 +118,7 @@ struct lab_answer {
     uint32_t ts_value;
     uint32_t ts_echo;
     bool checksums_right;
-    bool addressed; /* from the server's MAC address to the peer's */
+    bool addressed; /* from the server's MAC address to the peer's, where there are any */
 };
 
 /* A segment in sequence: seq, ack and timestamps from the peer. */

@@ -316,6 +316,31 @@ Test(time_wait_table, fin_wait2_without_a_socket)
     run_table(ROWS(fin_wait2_rows), END_FIN_WAIT2);
 }
 
+/* The same where packets have no Ethernet header. */
+Test(time_wait_table, bare_after_a_close)
+{
+    lab_go_bare();
+    run_table(ROWS(time_wait_rows), END_ORPHANED);
+}
+
+Test(time_wait_table, bare_after_a_half_close)
+{
+    lab_go_bare();
+    run_table(ROWS(time_wait_rows), END_HALF_CLOSE);
+}
+
+Test(time_wait_table, bare_after_fins_that_crossed)
+{
+    lab_go_bare();
+    run_table(ROWS(time_wait_rows), END_CLOSING);
+}
+
+Test(time_wait_table, bare_fin_wait2_without_a_socket)
+{
+    lab_go_bare();
+    run_table(ROWS(fin_wait2_rows), END_FIN_WAIT2);
+}
+
 /* The same by native XDP. */
 Test(time_wait_table, natively_after_a_close)
 {
