@@ -17,7 +17,8 @@ enum {
     TCX_NEXT = -1,
     TCX_DROP = 2,
     CHECKSUM_PARTIAL = 3, /* the sender left it to the device */
-    FRAME_MIN = 60,       /* on a wire; not every card fills up what is shorter */
+    LOOPBACK_INTERFACE = 1,
+    FRAME_MIN = 60, /* on a wire; not every card fills up what is shorter */
 };
 
 struct frame {
@@ -54,6 +55,12 @@ static __always_inline uint32_t frame_length(const struct frame *frame)
 {
     return frame->native ? (uint32_t)bpf_xdp_get_buff_len(frame->context)
                          : ((struct __sk_buff *)frame->context)->len;
+}
+
+/* Whether it is several packets that the kernel has made one of. */
+static __always_inline bool frame_is_aggregated(const struct frame *frame)
+{
+    return !frame->native && ((struct __sk_buff *)frame->context)->gso_size != 0;
 }
 
 /* Makes room before the frame, of which there is enough; behind it need not be any. */
@@ -112,6 +119,12 @@ static __always_inline bool frame_is_to_host(const struct frame *frame)
     struct xdp_buff *xdp = bpf_cast_to_kern_ctx(frame->context);
     return frame_load(frame, 0, to.bytes, ETH_ALEN) == 0 &&
            bpf_probe_read_kernel(own.bytes, ETH_ALEN, xdp->rxq->dev->dev_addr) == 0 && to.word == own.word;
+}
+
+/* Whether it comes from this machine's loopback interface, where XDP is not. */
+static __always_inline bool frame_is_of_loopback(const struct frame *frame)
+{
+    return !frame->native && ((struct __sk_buff *)frame->context)->ifindex == LOOPBACK_INTERFACE;
 }
 
 /* Whether the device is to sum up what TCP carries: the packet comes from this machine. */

@@ -48,9 +48,10 @@ struct packet {
     bool fragment; /* the first of several */
 };
 
+/* A length of 0: more was aggregated than the field holds, or there is nothing. */
 static __always_inline uint32_t packet_end(const struct frame *frame, uint32_t from, uint16_t length)
 {
-    return length != 0 ? from + length : frame_length(frame); /* 0: aggregated, or a jumbogram */
+    return length == 0 && frame_is_aggregated(frame) ? frame_length(frame) : from + length;
 }
 
 static __always_inline bool ipv4_checksum_is_right(const uint8_t header[IPV4_HEADER_MAX])
@@ -144,7 +145,7 @@ static __always_inline bool parse_ipv6(const struct frame *frame, struct packet 
         packet->tuple.quads[4 + i] = ip.daddr.in6_u.u6_addr32[i];
     }
     packet->end = packet_end(frame, frame->ip_at + sizeof(ip), bpf_ntohs(ip.payload_len));
-    return next == PROTOCOL_TCP;
+    return next == PROTOCOL_TCP && !is_mapped(packet->tuple.words);
 }
 
 static __always_inline bool parse_tcp(const struct frame *frame, struct packet *packet)
@@ -187,6 +188,7 @@ static __always_inline uint32_t load_be32(const uint8_t *bytes)
 
 struct tcp_options {
     uint8_t bytes[TCP_OPTIONS_MAX];
+    uint32_t length;
 };
 
 /* Verified by itself, for its loop's sake. */
@@ -204,7 +206,7 @@ __noinline bool find_timestamp(const struct tcp_options *tcp, uint32_t *value)
         }
         if (options[at] == TCP_OPTION_TIMESTAMPS && options[at + 1] == TCP_TIMESTAMPS_BYTES) {
             *value = load_be32(&options[at + 2]);
-            return true;
+            return at + TCP_TIMESTAMPS_BYTES <= tcp->length;
         }
         if (options[at] != TCP_OPTION_NOP && options[at + 1] < 2) {
             return false;
@@ -217,7 +219,7 @@ __noinline bool find_timestamp(const struct tcp_options *tcp, uint32_t *value)
 /* Finds the timestamp among the options, if there is one. */
 static __always_inline void parse_timestamp(const struct frame *frame, struct packet *packet)
 {
-    struct tcp_options options = {0};
+    struct tcp_options options = {.length = packet->options_length};
     uint32_t from = packet->tcp_at + sizeof(struct tcphdr);
     uint32_t length = packet->options_length;
 

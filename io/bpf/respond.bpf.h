@@ -23,7 +23,7 @@ struct tcp_answer {
 
 static __always_inline bool answers_ipv4(const struct found *found)
 {
-    return found->words[4] == 0 && (uint32_t)found->words[5] == bpf_htonl(0xffff);
+    return is_mapped(&found->words[4]);
 }
 
 static __always_inline bool answers_timestamps(const struct flow_entry *entry)
@@ -334,6 +334,18 @@ static __always_inline int hold_back(const struct frame *frame)
     return TCX_DROP;
 }
 
+/* Whether both ends are here: nobody else has a loopback address (RFC 1122, 3.2.1.3; RFC 4291, 2.5.3), nor our own. */
+static __always_inline bool is_to_oneself(const struct found *found)
+{
+    return is_loopback(&found->words[4]) ||
+           (found->words[4] == found->words[6] && found->words[5] == found->words[7]);
+}
+
+static __always_inline bool is_for_us(const struct frame *frame, const struct found *found)
+{
+    return frame_is_to_host(frame) && (!is_to_oneself(found) || frame_is_of_loopback(frame));
+}
+
 static __always_inline int respond(const struct frame *frame)
 {
     struct packet packet = {0};
@@ -345,7 +357,7 @@ static __always_inline int respond(const struct frame *frame)
     }
     struct flow_place place = flow_place_of(hash_of(&packet.tuple), flow_groups);
     if (!find(&found, &packet.tuple, &place, now) || found.entry.state < FLOW_FIN_WAIT2 ||
-        !frame_is_to_host(frame)) {
+        !is_for_us(frame, &found)) {
         return TCX_NEXT; /* none, or the kernel's socket answers */
     }
     if (packet.fragment) {

@@ -8,6 +8,7 @@
 #include <linux/if_packet.h>
 #include <linux/if_tun.h>
 #include <linux/sockios.h>
+#include <linux/virtio_net.h>
 #include <net/if.h>
 #include <poll.h>
 #include <sched.h>
@@ -350,6 +351,16 @@ int lab_listen(bool ipv6, int tos, uint16_t *port)
 
 /* --- Packets --- */
 
+const char *lab_address_of(const struct lab_peer *peer)
+{
+    return peer->address != NULL ? peer->address : (peer->ipv6 ? LAB_PEER6 : LAB_PEER);
+}
+
+const char *lab_server_of(const struct lab_peer *peer)
+{
+    return peer->server_address != NULL ? peer->server_address : (peer->ipv6 ? LAB_SERVER6 : LAB_SERVER);
+}
+
 static void put16(uint8_t *at, uint32_t value)
 {
     at[0] = (uint8_t)(value >> 8);
@@ -423,7 +434,10 @@ static size_t build_tcp(const struct lab_peer *peer, const struct lab_segment *s
         memcpy(option, (uint8_t[8]){2, 4, MSS >> 8, MSS & 255, 1, 3, 3, WINDOW_SCALE}, 8);
         option += 8;
     }
-    if (segment->timestamps) {
+    if (segment->timestamps_cut) {
+        memcpy(option, (uint8_t[12]){1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 8, 10}, 12);
+        option += 12;
+    } else if (segment->timestamps) {
         memcpy(option, (uint8_t[4]){1, 1, 8, 10}, 4);
         put32(option + 4, segment->ts_value);
         put32(option + 8, segment->ts_echo);
@@ -435,15 +449,15 @@ static size_t build_tcp(const struct lab_peer *peer, const struct lab_segment *s
 }
 
 /* The header, whose options are there. */
-static void put_ipv4(uint8_t *ip, size_t header, size_t length, uint8_t protocol, uint32_t fragment)
+static void put_ipv4(const struct lab_peer *peer, uint8_t *ip, size_t header, size_t length, uint8_t protocol)
 {
     ip[0] = (uint8_t)(0x40 | header / 4);
     put16(ip + 2, (uint32_t)(header + length));
-    put16(ip + 6, fragment);
+    put16(ip + 6, IPV4_WHOLE);
     ip[8] = 64;
     ip[9] = protocol;
-    cr_assert_eq(inet_pton(AF_INET, LAB_PEER, ip + 12), 1);
-    cr_assert_eq(inet_pton(AF_INET, LAB_SERVER, ip + 16), 1);
+    cr_assert_eq(inet_pton(AF_INET, lab_address_of(peer), ip + 12), 1);
+    cr_assert_eq(inet_pton(AF_INET, lab_server_of(peer), ip + 16), 1);
     put16(ip + 10, (uint16_t)~fold(sum16(ip, header)));
 }
 
@@ -453,7 +467,15 @@ static size_t build_ipv4(const struct lab_peer *peer, const struct lab_segment *
     size_t length = build_tcp(peer, segment, ip + header);
 
     memset(ip + IPV4_BYTES, 1, segment->ip_options);
-    put_ipv4(ip, header, length, PROTOCOL_TCP, segment->more_fragments ? IPV4_MORE_FRAGMENTS : IPV4_WHOLE);
+    put_ipv4(peer, ip, header, length, PROTOCOL_TCP);
+    if (segment->no_length) {
+        put16(ip + 2, 0);
+    }
+    if (segment->more_fragments) {
+        put16(ip + 6, IPV4_MORE_FRAGMENTS);
+    }
+    put16(ip + 10, 0);
+    put16(ip + 10, (uint16_t)~fold(sum16(ip, header)));
     put16(ip + header + 16, (uint16_t)~tcp_sum(ip + 12, 8, ip + header, length));
     return header + length;
 }
@@ -464,11 +486,11 @@ static size_t build_ipv6(const struct lab_peer *peer, const struct lab_segment *
     size_t length = build_tcp(peer, segment, ip + header);
 
     ip[0] = 0x60;
-    put16(ip + 4, (uint32_t)(segment->ip_options + length));
+    put16(ip + 4, segment->no_length ? 0 : (uint32_t)(segment->ip_options + length));
     ip[6] = segment->ip_options > 0 ? PROTOCOL_OPTIONS : PROTOCOL_TCP;
     ip[7] = 64;
-    cr_assert_eq(inet_pton(AF_INET6, LAB_PEER6, ip + 8), 1);
-    cr_assert_eq(inet_pton(AF_INET6, LAB_SERVER6, ip + 24), 1);
+    cr_assert_eq(inet_pton(AF_INET6, lab_address_of(peer), ip + 8), 1);
+    cr_assert_eq(inet_pton(AF_INET6, lab_server_of(peer), ip + 24), 1);
     if (segment->ip_options > 0) {
         ip[40] = PROTOCOL_TCP;
         ip[41] = (uint8_t)(segment->ip_options / 8 - 1);
@@ -595,6 +617,35 @@ void lab_send(const struct lab_peer *peer, const struct lab_segment *segment)
     send_packet(packet, lab_build(peer, segment, packet));
 }
 
+void lab_send_large(const struct lab_peer *peer, const struct lab_segment *segment)
+{
+    static struct {
+        struct virtio_net_hdr header;
+        uint8_t packet[UINT16_MAX];
+    } __attribute__((packed)) large;
+    const int on = 1;
+    size_t tcp_at = ETH_HLEN + (peer->ipv6 ? IPV6_BYTES : IPV4_BYTES) + segment->ip_options;
+
+    lab_enter_peer();
+    int fd = open_packets();
+    lab_enter_server();
+    cr_assert_eq(setsockopt(fd, SOL_PACKET, PACKET_VNET_HDR, &on, sizeof(on)), 0, "%s", strerror(errno));
+    large.header = (struct virtio_net_hdr){.hdr_len = ETH_HLEN}; /* the linear part */
+    if (segment->length > LAB_JUMBO) {
+        large.header = (struct virtio_net_hdr){
+            .flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
+            .gso_type = peer->ipv6 ? VIRTIO_NET_HDR_GSO_TCPV6 : VIRTIO_NET_HDR_GSO_TCPV4,
+            .hdr_len = ETH_HLEN,
+            .gso_size = MSS,
+            .csum_start = (uint16_t)tcp_at,
+            .csum_offset = 16,
+        };
+    }
+    size_t length = sizeof(large.header) + lab_build(peer, segment, large.packet);
+    cr_assert_eq(write(fd, &large, length), (ssize_t)length, "%s", strerror(errno));
+    close(fd);
+}
+
 /* The next packet from the server. */
 static size_t receive_packet(uint8_t packet[LAB_PACKET_MAX])
 {
@@ -625,7 +676,7 @@ static void send_question(void)
     uint8_t packet[ETH_HLEN + IPV4_BYTES + ICMP_BYTES] = {0};
     size_t at = build_link(packet, ETH_P_IP, false);
 
-    put_ipv4(packet + at, IPV4_BYTES, ICMP_BYTES, PROTOCOL_ICMP, IPV4_WHOLE);
+    put_ipv4(&(struct lab_peer){0}, packet + at, IPV4_BYTES, ICMP_BYTES, PROTOCOL_ICMP);
     at += IPV4_BYTES;
     packet[at] = ICMP_ECHO;
     put16(packet + at + 2, (uint16_t)~fold(sum16(packet + at, ICMP_BYTES)));
