@@ -38,9 +38,10 @@ enum {
 
 /* --- Interfaces --------------------------------------------------------------------------------------------- */
 
-static int lacks_header(const char *name, char why[REGION_WHY_MAX])
+static int cannot_answer(const char *name, char why[REGION_WHY_MAX])
 {
-    snprintf(why, REGION_WHY_MAX, "interface %s has no Ethernet header; time_wait.interfaces can name others",
+    snprintf(why, REGION_WHY_MAX,
+             "interface %s is of a kind that cannot be answered at; time_wait.interfaces can name others",
              name);
     return -ENOTSUP;
 }
@@ -55,7 +56,7 @@ static int find_all(int *indexes, uint32_t *count, char why[REGION_WHY_MAX])
         return found;
     }
     *count = (uint32_t)found;
-    return name[0] != '\0' ? lacks_header(name, why) : 0;
+    return name[0] != '\0' ? cannot_answer(name, why) : 0;
 }
 
 static int find_named(const struct image_time_wait *wanted, int *indexes, uint32_t *count,
@@ -68,7 +69,7 @@ static int find_named(const struct image_time_wait *wanted, int *indexes, uint32
         if (index >= 0) {
             indexes[(*count)++] = index;
         } else if (index == -ENOTSUP) {
-            result = lacks_header(wanted->interfaces[i], why);
+            result = cannot_answer(wanted->interfaces[i], why);
         } else {
             result = index;
             snprintf(why, REGION_WHY_MAX, "interface %s: %s", wanted->interfaces[i], strerror(-index));

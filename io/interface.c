@@ -3,13 +3,36 @@
 #include <errno.h>
 #include <ifaddrs.h>
 #include <net/if.h>
-#include <net/if_arp.h>
+
+#include <linux/if_arp.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+/* Whether what is sent back as it came finds its way: there is Ethernet's header, or the kernel takes packets without one
+ * (dev_is_mac_header_xmit() in its include/linux/if_arp.h) and no route has to say where to. */
+static bool can_answer(int type, short flags)
+{
+    switch (type) {
+    case ARPHRD_ETHER:
+    case ARPHRD_LOOPBACK:
+    case ARPHRD_NONE: /* WireGuard, tun */
+    case ARPHRD_RAWIP:
+    case ARPHRD_PPP:
+        return true;
+    case ARPHRD_TUNNEL:
+    case ARPHRD_TUNNEL6:
+    case ARPHRD_SIT:
+    case ARPHRD_IPGRE:
+    case ARPHRD_IP6GRE: /* to one other end only */
+        return (flags & (IFF_POINTOPOINT | IFF_BROADCAST)) == IFF_POINTOPOINT;
+    default:
+        return false;
+    }
+}
 
 int interface_find(const char *name)
 {
@@ -22,7 +45,10 @@ int interface_find(const char *name)
     strncpy(request.ifr_name, name, sizeof(request.ifr_name) - 1);
     int result = ioctl(fd, SIOCGIFHWADDR, &request) != 0 ? -errno : 0;
     int type = request.ifr_hwaddr.sa_family;
-    if (result == 0 && type != ARPHRD_ETHER && type != ARPHRD_LOOPBACK) {
+    if (result == 0) {
+        result = ioctl(fd, SIOCGIFFLAGS, &request) != 0 ? -errno : 0;
+    }
+    if (result == 0 && !can_answer(type, request.ifr_flags)) {
         result = -ENOTSUP;
     }
     if (result == 0) {

@@ -1,6 +1,6 @@
 /*
- * A received frame in the hands of either program: a socket buffer at tcx ingress, or what XDP has before there is one.
- * The same offsets, from the Ethernet header on; `native` is known when compiling.
+ * A frame in the hands of a program: a socket buffer at tcx, or what XDP has before there is one. Offsets count from its
+ * link header, of which there is none where an interface carries bare IP packets; `native` is known when compiling.
  */
 #ifndef PENSTOCK_IO_BPF_FRAME_BPF_H
 #define PENSTOCK_IO_BPF_FRAME_BPF_H
@@ -17,15 +17,26 @@ enum {
     TCX_NEXT = -1,
     TCX_DROP = 2,
     CHECKSUM_PARTIAL = 3, /* the sender left it to the device */
-    FRAME_MIN = 60,       /* on a wire; not every card fills up what is shorter */
+    LOOPBACK_INTERFACE = 1,
+    FRAME_MIN = 60, /* on a wire; not every card fills up what is shorter */
 };
 
 struct frame {
     void *context; /* struct __sk_buff, or struct xdp_md */
     bool native;
+    uint32_t ip_at;
 };
 
 extern void *bpf_cast_to_kern_ctx(void *context) __ksym;
+
+/* tcx begins with what the interface received as its link header, or is to send as such: Ethernet's, none, or behind a tunnel
+ * of IPsec (xfrm) that of the interface below. */
+static __always_inline struct frame frame_of(struct __sk_buff *skb)
+{
+    struct sk_buff *own = bpf_cast_to_kern_ctx(skb);
+
+    return (struct frame){.context = skb, .ip_at = own->network_header - own->mac_header};
+}
 
 static __always_inline long frame_load(const struct frame *frame, uint32_t at, void *bytes, uint32_t length)
 {
@@ -46,6 +57,12 @@ static __always_inline uint32_t frame_length(const struct frame *frame)
                          : ((struct __sk_buff *)frame->context)->len;
 }
 
+/* Whether it is several packets that the kernel has made one of. */
+static __always_inline bool frame_is_aggregated(const struct frame *frame)
+{
+    return !frame->native && ((struct __sk_buff *)frame->context)->gso_size != 0;
+}
+
 /* Makes room before the frame, of which there is enough; behind it need not be any. */
 static __always_inline long frame_grow_native(const struct frame *frame, uint32_t bytes)
 {
@@ -58,7 +75,7 @@ static __always_inline long frame_grow_native(const struct frame *frame, uint32_
     return frame_store(frame, 0, &ethernet, sizeof(ethernet));
 }
 
-/* The Ethernet header stays. */
+/* The link header stays. */
 static __always_inline long frame_resize(const struct frame *frame, uint32_t length)
 {
     if (!frame->native) {
@@ -72,7 +89,7 @@ static __always_inline long frame_resize(const struct frame *frame, uint32_t len
     return bpf_xdp_adjust_tail(frame->context, (int)((length > least ? length : least) - now));
 }
 
-/* What the Ethernet header says to be inside. A VLAN tag is nothing that we read. */
+/* What is inside. A VLAN tag is nothing that we read. */
 static __always_inline __be16 frame_protocol(const struct frame *frame)
 {
     const struct __sk_buff *skb = frame->context;
@@ -104,6 +121,12 @@ static __always_inline bool frame_is_to_host(const struct frame *frame)
            bpf_probe_read_kernel(own.bytes, ETH_ALEN, xdp->rxq->dev->dev_addr) == 0 && to.word == own.word;
 }
 
+/* Whether it comes from this machine's loopback interface, where XDP is not. */
+static __always_inline bool frame_is_of_loopback(const struct frame *frame)
+{
+    return !frame->native && ((struct __sk_buff *)frame->context)->ifindex == LOOPBACK_INTERFACE;
+}
+
 /* Whether the device is to sum up what TCP carries: the packet comes from this machine. */
 static __always_inline bool frame_sum_is_left(const struct frame *frame)
 {
@@ -114,7 +137,7 @@ static __always_inline bool frame_sum_is_left(const struct frame *frame)
     return BPF_CORE_READ_BITFIELD(skb, ip_summed) == CHECKSUM_PARTIAL;
 }
 
-/* Back through the interface that it came from. */
+/* Back through the interface that it came from. bpf_redirect() takes a link header off where the interface sends without. */
 static __always_inline int frame_send_back(const struct frame *frame)
 {
     return frame->native ? XDP_TX : (int)bpf_redirect(((struct __sk_buff *)frame->context)->ifindex, 0);

@@ -96,6 +96,8 @@ enum sock_flags {
 };
 
 struct sk_buff {
+    __u16 network_header;
+    __u16 mac_header;
     __u8 ip_summed : 2;
 };
 

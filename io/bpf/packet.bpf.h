@@ -1,6 +1,6 @@
 /*
- * Reads a packet as tcx ingress or XDP has it: Ethernet, no VLAN tag (those come again on the VLAN's own interface), IPv4
- * with options or IPv6 with extension headers, TCP.
+ * Reads a packet as tcx or XDP has it: no VLAN tag (those come again on the VLAN's own interface), IPv4 with options or
+ * IPv6 with extension headers, TCP.
  */
 #ifndef PENSTOCK_IO_BPF_PACKET_BPF_H
 #define PENSTOCK_IO_BPF_PACKET_BPF_H
@@ -48,9 +48,10 @@ struct packet {
     bool fragment; /* the first of several */
 };
 
+/* A length of 0: more was aggregated than the field holds, or there is nothing. */
 static __always_inline uint32_t packet_end(const struct frame *frame, uint32_t from, uint16_t length)
 {
-    return length != 0 ? from + length : frame_length(frame); /* 0: aggregated, or a jumbogram */
+    return length == 0 && frame_is_aggregated(frame) ? frame_length(frame) : from + length;
 }
 
 static __always_inline bool ipv4_checksum_is_right(const uint8_t header[IPV4_HEADER_MAX])
@@ -68,13 +69,13 @@ static __always_inline bool parse_ipv4(const struct frame *frame, struct packet 
         struct iphdr ip;
     } header = {0};
 
-    if (frame_load(frame, ETH_HLEN, &header.ip, sizeof(header.ip)) != 0 || header.ip.version != 4 ||
+    if (frame_load(frame, frame->ip_at, &header.ip, sizeof(header.ip)) != 0 || header.ip.version != 4 ||
         header.ip.ihl < 5 || header.ip.protocol != PROTOCOL_TCP) {
         return false;
     }
     uint32_t options = header.ip.ihl * 4 - sizeof(header.ip);
     if (options > 0 && options <= IPV4_HEADER_MAX - sizeof(header.ip) &&
-        frame_load(frame, ETH_HLEN + sizeof(header.ip), header.bytes + sizeof(header.ip), options) != 0) {
+        frame_load(frame, frame->ip_at + sizeof(header.ip), header.bytes + sizeof(header.ip), options) != 0) {
         return false;
     }
     uint16_t fragment = bpf_ntohs(header.ip.frag_off);
@@ -85,8 +86,8 @@ static __always_inline bool parse_ipv4(const struct frame *frame, struct packet 
     packet->tuple.quads[2] = packet->tuple.quads[6] = bpf_htonl(0xffff);
     packet->tuple.quads[3] = header.ip.saddr;
     packet->tuple.quads[7] = header.ip.daddr;
-    packet->tcp_at = ETH_HLEN + header.ip.ihl * 4;
-    packet->end = packet_end(frame, ETH_HLEN, bpf_ntohs(header.ip.tot_len));
+    packet->tcp_at = frame->ip_at + header.ip.ihl * 4;
+    packet->end = packet_end(frame, frame->ip_at, bpf_ntohs(header.ip.tot_len));
     return true;
 }
 
@@ -129,11 +130,11 @@ static __always_inline bool parse_ipv6(const struct frame *frame, struct packet 
 {
     struct ipv6hdr ip;
 
-    if (frame_load(frame, ETH_HLEN, &ip, sizeof(ip)) != 0 || ip.version != 6) {
+    if (frame_load(frame, frame->ip_at, &ip, sizeof(ip)) != 0 || ip.version != 6) {
         return false;
     }
     uint8_t next = ip.nexthdr;
-    packet->tcp_at = ETH_HLEN + sizeof(ip);
+    packet->tcp_at = frame->ip_at + sizeof(ip);
     for (int i = 0; i < IPV6_EXTENSIONS_MAX && next != PROTOCOL_TCP; i++) {
         if (!skip_extension(frame, packet, &next)) {
             return false;
@@ -143,8 +144,8 @@ static __always_inline bool parse_ipv6(const struct frame *frame, struct packet 
         packet->tuple.quads[i] = ip.saddr.in6_u.u6_addr32[i];
         packet->tuple.quads[4 + i] = ip.daddr.in6_u.u6_addr32[i];
     }
-    packet->end = packet_end(frame, ETH_HLEN + sizeof(ip), bpf_ntohs(ip.payload_len));
-    return next == PROTOCOL_TCP;
+    packet->end = packet_end(frame, frame->ip_at + sizeof(ip), bpf_ntohs(ip.payload_len));
+    return next == PROTOCOL_TCP && !is_mapped(packet->tuple.words);
 }
 
 static __always_inline bool parse_tcp(const struct frame *frame, struct packet *packet)
@@ -187,6 +188,7 @@ static __always_inline uint32_t load_be32(const uint8_t *bytes)
 
 struct tcp_options {
     uint8_t bytes[TCP_OPTIONS_MAX];
+    uint32_t length;
 };
 
 /* Verified by itself, for its loop's sake. */
@@ -204,7 +206,7 @@ __noinline bool find_timestamp(const struct tcp_options *tcp, uint32_t *value)
         }
         if (options[at] == TCP_OPTION_TIMESTAMPS && options[at + 1] == TCP_TIMESTAMPS_BYTES) {
             *value = load_be32(&options[at + 2]);
-            return true;
+            return at + TCP_TIMESTAMPS_BYTES <= tcp->length;
         }
         if (options[at] != TCP_OPTION_NOP && options[at + 1] < 2) {
             return false;
@@ -217,7 +219,7 @@ __noinline bool find_timestamp(const struct tcp_options *tcp, uint32_t *value)
 /* Finds the timestamp among the options, if there is one. */
 static __always_inline void parse_timestamp(const struct frame *frame, struct packet *packet)
 {
-    struct tcp_options options = {0};
+    struct tcp_options options = {.length = packet->options_length};
     uint32_t from = packet->tcp_at + sizeof(struct tcphdr);
     uint32_t length = packet->options_length;
 

@@ -25,7 +25,7 @@ static __always_inline struct sock *sock_of(struct tcp_sock *tcp)
     return (struct sock *)tcp;
 }
 
-static __always_inline bool is_mapped(const struct in6_addr *address)
+static __always_inline bool sock_is_mapped(const struct in6_addr *address)
 {
     return address->in6_u.u6_addr32[0] == 0 && address->in6_u.u6_addr32[1] == 0 &&
            address->in6_u.u6_addr32[2] == bpf_htonl(0xffff);
@@ -35,7 +35,7 @@ static __always_inline bool is_ipv6(struct tcp_sock *tcp)
 {
     const struct sock_common *common = &sock_of(tcp)->__sk_common;
 
-    return common->skc_family == FAMILY_INET6 && !is_mapped(&common->skc_v6_daddr);
+    return common->skc_family == FAMILY_INET6 && !sock_is_mapped(&common->skc_v6_daddr);
 }
 
 static __always_inline void tuple_of_sock(struct tuple *tuple, struct tcp_sock *tcp)

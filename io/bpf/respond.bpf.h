@@ -23,7 +23,7 @@ struct tcp_answer {
 
 static __always_inline bool answers_ipv4(const struct found *found)
 {
-    return found->words[4] == 0 && (uint32_t)found->words[5] == bpf_htonl(0xffff);
+    return is_mapped(&found->words[4]);
 }
 
 static __always_inline bool answers_timestamps(const struct flow_entry *entry)
@@ -98,7 +98,7 @@ static __always_inline long store_ipv4(const struct frame *frame, const struct f
     };
 
     ip.check = ~fold((uint64_t)bpf_csum_diff(NULL, 0, (__be32 *)&ip, sizeof(ip), 0));
-    return frame_store(frame, ETH_HLEN, &ip, sizeof(ip));
+    return frame_store(frame, frame->ip_at, &ip, sizeof(ip));
 }
 
 static __always_inline long store_ipv6(const struct frame *frame, const struct found *found,
@@ -119,7 +119,7 @@ static __always_inline long store_ipv6(const struct frame *frame, const struct f
         .addresses = {found->words[6], found->words[7], found->words[4], found->words[5]},
     };
 
-    return frame_store(frame, ETH_HLEN, &ip, sizeof(ip));
+    return frame_store(frame, frame->ip_at, &ip, sizeof(ip));
 }
 
 static __always_inline long turn_round(const struct frame *frame)
@@ -139,7 +139,7 @@ static __always_inline int answer(const struct frame *frame, const struct packet
 {
     bool left_to_device = frame_sum_is_left(frame);
     bool ipv4 = answers_ipv4(found);
-    uint32_t tcp_at = ETH_HLEN + (ipv4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr));
+    uint32_t tcp_at = frame->ip_at + (ipv4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr));
     struct tcp_answer tcp = {0};
     uint32_t length = fill_tcp(&tcp, &found->entry);
 
@@ -148,7 +148,7 @@ static __always_inline int answer(const struct frame *frame, const struct packet
     uint32_t size = tcp_at + length > packet->tcp_at ? tcp_at + length : packet->tcp_at;
     /* What the device would sum begins where the packet's TCP header was. */
     if ((left_to_device && packet->tcp_at != tcp_at) || frame_resize(frame, size) != 0 ||
-        turn_round(frame) != 0 ||
+        (frame->ip_at != 0 && turn_round(frame) != 0) ||
         (ipv4 ? store_ipv4(frame, found, length) : store_ipv6(frame, found, length)) != 0 ||
         frame_store(frame, tcp_at, &tcp, sizeof(tcp.header)) != 0 ||
         (length > sizeof(tcp.header) &&
@@ -300,9 +300,9 @@ static __always_inline int carry_out(const struct frame *frame, const struct pac
 static __always_inline bool is_reset(const struct frame *frame)
 {
     bool ipv4 = frame_protocol(frame) == bpf_htons(ETH_P_IP);
-    uint32_t tcp_at = ETH_HLEN + (ipv4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr));
+    uint32_t tcp_at = frame->ip_at + (ipv4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr));
     uint32_t protocol_at =
-        ETH_HLEN + (ipv4 ? offsetof(struct iphdr, protocol) : offsetof(struct ipv6hdr, nexthdr));
+        frame->ip_at + (ipv4 ? offsetof(struct iphdr, protocol) : offsetof(struct ipv6hdr, nexthdr));
     uint8_t protocol = 0;
     uint8_t flags = 0;
 
@@ -334,6 +334,18 @@ static __always_inline int hold_back(const struct frame *frame)
     return TCX_DROP;
 }
 
+/* Whether both ends are here: nobody else has a loopback address (RFC 1122, 3.2.1.3; RFC 4291, 2.5.3), nor our own. */
+static __always_inline bool is_to_oneself(const struct found *found)
+{
+    return is_loopback(&found->words[4]) ||
+           (found->words[4] == found->words[6] && found->words[5] == found->words[7]);
+}
+
+static __always_inline bool is_for_us(const struct frame *frame, const struct found *found)
+{
+    return frame_is_to_host(frame) && (!is_to_oneself(found) || frame_is_of_loopback(frame));
+}
+
 static __always_inline int respond(const struct frame *frame)
 {
     struct packet packet = {0};
@@ -345,7 +357,7 @@ static __always_inline int respond(const struct frame *frame)
     }
     struct flow_place place = flow_place_of(hash_of(&packet.tuple), flow_groups);
     if (!find(&found, &packet.tuple, &place, now) || found.entry.state < FLOW_FIN_WAIT2 ||
-        !frame_is_to_host(frame)) {
+        !is_for_us(frame, &found)) {
         return TCX_NEXT; /* none, or the kernel's socket answers */
     }
     if (packet.fragment) {

@@ -14,6 +14,7 @@
 #include "core/time_wait_counter.h"
 #include "io/bpf/kernel.bpf.h"
 
+#include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
 enum {
@@ -93,6 +94,19 @@ struct found {
         uint32_t head;
     };
 };
+
+/* Addresses are words[0], words[1]: an IPv4 address in its mapped form, and one of a host to itself. */
+static __always_inline bool is_mapped(const uint64_t *address)
+{
+    return address[0] == 0 && (uint32_t)address[1] == bpf_htonl(0xffff);
+}
+
+static __always_inline bool is_loopback(const uint64_t *address)
+{
+    const uint8_t *last = (const uint8_t *)&address[1] + 4;
+
+    return is_mapped(address) ? last[0] == 127 : address[0] == 0 && address[1] == bpf_cpu_to_be64(1);
+}
 
 static __always_inline void count(enum time_wait_counter which)
 {

@@ -53,7 +53,7 @@ int publisher(struct bpf_sock_ops *ops)
 SEC("tc")
 int responder(struct __sk_buff *skb)
 {
-    struct frame frame = {.context = skb};
+    struct frame frame = frame_of(skb);
 
     return respond(&frame);
 }
@@ -61,7 +61,7 @@ int responder(struct __sk_buff *skb)
 SEC("tc")
 int guard(struct __sk_buff *skb)
 {
-    struct frame frame = {.context = skb};
+    struct frame frame = frame_of(skb);
 
     return hold_back(&frame);
 }
@@ -69,7 +69,7 @@ int guard(struct __sk_buff *skb)
 SEC("xdp")
 int native_responder(struct xdp_md *xdp)
 {
-    struct frame frame = {.context = xdp, .native = true};
+    struct frame frame = {.context = xdp, .native = true, .ip_at = ETH_HLEN};
     int verdict = respond(&frame);
 
     if (verdict == TCX_NEXT) {

@@ -6,7 +6,9 @@
 #include <linux/ethtool.h>
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
+#include <linux/if_tun.h>
 #include <linux/sockios.h>
+#include <linux/virtio_net.h>
 #include <net/if.h>
 #include <poll.h>
 #include <sched.h>
@@ -24,11 +26,15 @@
 enum {
     TCP_BYTES = 20,
     IPV4_BYTES = 20,
+    IPV4_MORE_FRAGMENTS = 0x2000,
+    IPV4_WHOLE = 0x4000,
     IPV6_BYTES = 40,
-    ARP_BYTES = 42,
+    ICMP_BYTES = 8,
     MSS = 1400,
     WINDOW = 64000,
     WINDOW_SCALE = 7,
+    ICMP_ECHO = 8,
+    PROTOCOL_ICMP = 1,
     PROTOCOL_TCP = 6,
     PROTOCOL_OPTIONS = 60,
 };
@@ -36,7 +42,8 @@ enum {
 static struct {
     int server_ns;
     int peer_ns;
-    int packets; /* AF_PACKET in the peer's namespace */
+    int packets; /* AF_PACKET in the peer's namespace, or the end of a tun */
+    bool bare;   /* no Ethernet header */
     int cgroup_root;
     int cgroup;
     char cgroup_name[64];
@@ -110,6 +117,13 @@ void lab_give_to_peer(const char *interface)
     lab_ip(bed_format("link set %s netns /proc/%d/fd/%d", interface, getpid(), lab.peer_ns));
 }
 
+static void set_up_server(void)
+{
+    lab_ip("link set " LAB_INTERFACE " up");
+    lab_ip("addr add " LAB_SERVER "/16 dev " LAB_INTERFACE);
+    lab_ip("addr add " LAB_SERVER6 "/64 dev " LAB_INTERFACE " nodad");
+}
+
 static void join_namespaces(void)
 {
     const uint8_t *mac = lab.peer_mac;
@@ -117,9 +131,7 @@ static void join_namespaces(void)
     lab_ip("link add " LAB_INTERFACE " type veth peer name peer0");
     lab_give_to_peer("peer0");
     lab_ip("link set lo up");
-    lab_ip("link set " LAB_INTERFACE " up");
-    lab_ip("addr add " LAB_SERVER "/16 dev " LAB_INTERFACE);
-    lab_ip("addr add " LAB_SERVER6 "/64 dev " LAB_INTERFACE " nodad");
+    set_up_server();
     read_mac(LAB_INTERFACE, lab.server_mac);
     lab_enter_peer();
     lab_ip("link set lo up");
@@ -133,6 +145,38 @@ static void join_namespaces(void)
         bed_format("%02x:%02x:%02x:%02x:%02x:%02x", mac[0], mac[1], mac[2], mac[3], mac[4], mac[5]);
     lab_ip(bed_format("neigh add " LAB_PEER " lladdr %s dev " LAB_INTERFACE, text));
     lab_ip(bed_format("neigh add " LAB_PEER6 " lladdr %s dev " LAB_INTERFACE, text));
+}
+
+int lab_open_tun(const char *name)
+{
+    struct ifreq request = {.ifr_flags = IFF_TUN | IFF_NO_PI};
+    int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK);
+
+    snprintf(request.ifr_name, sizeof(request.ifr_name), "%s", name);
+    if (fd < 0 || ioctl(fd, TUNSETIFF, &request) != 0) {
+        cr_skip("no /dev/net/tun");
+    }
+    return fd;
+}
+
+void lab_add_tun(const char *name, int hardware)
+{
+    int fd = lab_open_tun(name);
+
+    cr_assert_eq(ioctl(fd, TUNSETPERSIST, 1), 0);
+    cr_assert_eq(ioctl(fd, TUNSETLINK, hardware), 0, "%s", strerror(errno));
+    close(fd);
+    lab_ip(bed_format("link set %s up", name));
+    lab_ip(bed_format("addr add 10.10.0.1/24 dev %s", name));
+}
+
+void lab_go_bare(void)
+{
+    close(lab.packets);
+    lab_ip("link del " LAB_INTERFACE);
+    lab.packets = lab_open_tun(LAB_INTERFACE);
+    lab.bare = true;
+    set_up_server();
 }
 
 /* Answers come in the order of the questions only if all are handled on one CPU. */
@@ -307,6 +351,16 @@ int lab_listen(bool ipv6, int tos, uint16_t *port)
 
 /* --- Packets --- */
 
+const char *lab_address_of(const struct lab_peer *peer)
+{
+    return peer->address != NULL ? peer->address : (peer->ipv6 ? LAB_PEER6 : LAB_PEER);
+}
+
+const char *lab_server_of(const struct lab_peer *peer)
+{
+    return peer->server_address != NULL ? peer->server_address : (peer->ipv6 ? LAB_SERVER6 : LAB_SERVER);
+}
+
 static void put16(uint8_t *at, uint32_t value)
 {
     at[0] = (uint8_t)(value >> 8);
@@ -380,7 +434,10 @@ static size_t build_tcp(const struct lab_peer *peer, const struct lab_segment *s
         memcpy(option, (uint8_t[8]){2, 4, MSS >> 8, MSS & 255, 1, 3, 3, WINDOW_SCALE}, 8);
         option += 8;
     }
-    if (segment->timestamps) {
+    if (segment->timestamps_cut) {
+        memcpy(option, (uint8_t[12]){1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 8, 10}, 12);
+        option += 12;
+    } else if (segment->timestamps) {
         memcpy(option, (uint8_t[4]){1, 1, 8, 10}, 4);
         put32(option + 4, segment->ts_value);
         put32(option + 8, segment->ts_echo);
@@ -391,19 +448,33 @@ static size_t build_tcp(const struct lab_peer *peer, const struct lab_segment *s
     return (size_t)(option - tcp) + segment->length;
 }
 
+/* The header, whose options are there. */
+static void put_ipv4(const struct lab_peer *peer, uint8_t *ip, size_t header, size_t length, uint8_t protocol)
+{
+    ip[0] = (uint8_t)(0x40 | header / 4);
+    put16(ip + 2, (uint32_t)(header + length));
+    put16(ip + 6, IPV4_WHOLE);
+    ip[8] = 64;
+    ip[9] = protocol;
+    cr_assert_eq(inet_pton(AF_INET, lab_address_of(peer), ip + 12), 1);
+    cr_assert_eq(inet_pton(AF_INET, lab_server_of(peer), ip + 16), 1);
+    put16(ip + 10, (uint16_t)~fold(sum16(ip, header)));
+}
+
 static size_t build_ipv4(const struct lab_peer *peer, const struct lab_segment *segment, uint8_t *ip)
 {
     size_t header = IPV4_BYTES + segment->ip_options;
     size_t length = build_tcp(peer, segment, ip + header);
 
-    ip[0] = (uint8_t)(0x40 | header / 4);
-    put16(ip + 2, (uint32_t)(header + length));
-    put16(ip + 6, segment->more_fragments ? 0x2000 : 0x4000);
-    ip[8] = 64;
-    ip[9] = PROTOCOL_TCP;
-    cr_assert_eq(inet_pton(AF_INET, LAB_PEER, ip + 12), 1);
-    cr_assert_eq(inet_pton(AF_INET, LAB_SERVER, ip + 16), 1);
     memset(ip + IPV4_BYTES, 1, segment->ip_options);
+    put_ipv4(peer, ip, header, length, PROTOCOL_TCP);
+    if (segment->no_length) {
+        put16(ip + 2, 0);
+    }
+    if (segment->more_fragments) {
+        put16(ip + 6, IPV4_MORE_FRAGMENTS);
+    }
+    put16(ip + 10, 0);
     put16(ip + 10, (uint16_t)~fold(sum16(ip, header)));
     put16(ip + header + 16, (uint16_t)~tcp_sum(ip + 12, 8, ip + header, length));
     return header + length;
@@ -415,11 +486,11 @@ static size_t build_ipv6(const struct lab_peer *peer, const struct lab_segment *
     size_t length = build_tcp(peer, segment, ip + header);
 
     ip[0] = 0x60;
-    put16(ip + 4, (uint32_t)(segment->ip_options + length));
+    put16(ip + 4, segment->no_length ? 0 : (uint32_t)(segment->ip_options + length));
     ip[6] = segment->ip_options > 0 ? PROTOCOL_OPTIONS : PROTOCOL_TCP;
     ip[7] = 64;
-    cr_assert_eq(inet_pton(AF_INET6, LAB_PEER6, ip + 8), 1);
-    cr_assert_eq(inet_pton(AF_INET6, LAB_SERVER6, ip + 24), 1);
+    cr_assert_eq(inet_pton(AF_INET6, lab_address_of(peer), ip + 8), 1);
+    cr_assert_eq(inet_pton(AF_INET6, lab_server_of(peer), ip + 24), 1);
     if (segment->ip_options > 0) {
         ip[40] = PROTOCOL_TCP;
         ip[41] = (uint8_t)(segment->ip_options / 8 - 1);
@@ -430,20 +501,29 @@ static size_t build_ipv6(const struct lab_peer *peer, const struct lab_segment *
     return header + length;
 }
 
-size_t lab_build(const struct lab_peer *peer, const struct lab_segment *segment,
-                 uint8_t packet[LAB_PACKET_MAX])
+/* What comes before the IP header, and its length. */
+static size_t build_link(uint8_t *packet, uint32_t protocol, bool vlan)
 {
     size_t at = 12;
 
-    memset(packet, 0, LAB_PACKET_MAX);
+    if (lab.bare) {
+        return 0;
+    }
     memcpy(packet, lab.server_mac, 6);
     memcpy(packet + 6, lab.peer_mac, 6);
-    if (segment->vlan) {
+    if (vlan) {
         put32(packet + at, (uint32_t)ETH_P_8021Q << 16 | 5);
         at += 4;
     }
-    put16(packet + at, peer->ipv6 ? ETH_P_IPV6 : ETH_P_IP);
-    at += 2;
+    put16(packet + at, protocol);
+    return at + 2;
+}
+
+size_t lab_build(const struct lab_peer *peer, const struct lab_segment *segment,
+                 uint8_t packet[LAB_PACKET_MAX])
+{
+    memset(packet, 0, LAB_PACKET_MAX);
+    size_t at = build_link(packet, peer->ipv6 ? ETH_P_IPV6 : ETH_P_IP, segment->vlan);
     return at +
            (peer->ipv6 ? build_ipv6(peer, segment, packet + at) : build_ipv4(peer, segment, packet + at));
 }
@@ -485,14 +565,23 @@ static void parse_ip(const struct lab_peer *peer, const uint8_t *ip, struct lab_
     answer->checksums_right = fold(sum16(ip, IPV4_BYTES)) == 0xffff;
 }
 
+static size_t link_bytes(void)
+{
+    return lab.bare ? 0 : ETH_HLEN;
+}
+
+static bool is_of_server(const uint8_t *packet)
+{
+    return lab.bare || memcmp(packet + 6, lab.server_mac, 6) == 0;
+}
+
 bool lab_parse(const struct lab_peer *peer, const uint8_t *packet, size_t length, struct lab_answer *answer)
 {
-    const uint8_t *ip = packet + ETH_HLEN;
+    const uint8_t *ip = packet + link_bytes();
     size_t header = peer->ipv6 ? IPV6_BYTES : IPV4_BYTES;
     const uint8_t *tcp = ip + header;
 
-    if (length < ETH_HLEN + header + TCP_BYTES ||
-        get16(packet + 12) != (peer->ipv6 ? ETH_P_IPV6 : ETH_P_IP) ||
+    if (length < link_bytes() + header + TCP_BYTES || ip[0] >> 4 != (peer->ipv6 ? 6 : 4) ||
         ip[peer->ipv6 ? 6 : 9] != PROTOCOL_TCP || get16(tcp) != peer->server_port ||
         get16(tcp + 2) != peer->port) {
         return false;
@@ -507,7 +596,7 @@ bool lab_parse(const struct lab_peer *peer, const uint8_t *packet, size_t length
         .urgent = get16(tcp + 18),
         .options = (tcp[12] >> 4) * 4u - TCP_BYTES,
         .length = (uint32_t)(tcp_length - (tcp[12] >> 4) * 4u),
-        .addressed = memcmp(packet, lab.peer_mac, 6) == 0 && memcmp(packet + 6, lab.server_mac, 6) == 0,
+        .addressed = lab.bare || (memcmp(packet, lab.peer_mac, 6) == 0 && is_of_server(packet)),
     };
     parse_ip(peer, ip, answer);
     parse_options(tcp + TCP_BYTES, answer);
@@ -518,7 +607,7 @@ bool lab_parse(const struct lab_peer *peer, const uint8_t *packet, size_t length
 
 static void send_packet(const uint8_t *packet, size_t length)
 {
-    cr_assert_eq(send(lab.packets, packet, length, 0), (ssize_t)length, "%s", strerror(errno));
+    cr_assert_eq(write(lab.packets, packet, length), (ssize_t)length, "%s", strerror(errno));
 }
 
 void lab_send(const struct lab_peer *peer, const struct lab_segment *segment)
@@ -528,15 +617,44 @@ void lab_send(const struct lab_peer *peer, const struct lab_segment *segment)
     send_packet(packet, lab_build(peer, segment, packet));
 }
 
+void lab_send_large(const struct lab_peer *peer, const struct lab_segment *segment)
+{
+    static struct {
+        struct virtio_net_hdr header;
+        uint8_t packet[UINT16_MAX];
+    } __attribute__((packed)) large;
+    const int on = 1;
+    size_t tcp_at = ETH_HLEN + (peer->ipv6 ? IPV6_BYTES : IPV4_BYTES) + segment->ip_options;
+
+    lab_enter_peer();
+    int fd = open_packets();
+    lab_enter_server();
+    cr_assert_eq(setsockopt(fd, SOL_PACKET, PACKET_VNET_HDR, &on, sizeof(on)), 0, "%s", strerror(errno));
+    large.header = (struct virtio_net_hdr){.hdr_len = ETH_HLEN}; /* the linear part */
+    if (segment->length > LAB_JUMBO) {
+        large.header = (struct virtio_net_hdr){
+            .flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
+            .gso_type = peer->ipv6 ? VIRTIO_NET_HDR_GSO_TCPV6 : VIRTIO_NET_HDR_GSO_TCPV4,
+            .hdr_len = ETH_HLEN,
+            .gso_size = MSS,
+            .csum_start = (uint16_t)tcp_at,
+            .csum_offset = 16,
+        };
+    }
+    size_t length = sizeof(large.header) + lab_build(peer, segment, large.packet);
+    cr_assert_eq(write(fd, &large, length), (ssize_t)length, "%s", strerror(errno));
+    close(fd);
+}
+
 /* The next packet from the server. */
 static size_t receive_packet(uint8_t packet[LAB_PACKET_MAX])
 {
     for (;;) {
         struct pollfd ready = {.fd = lab.packets, .events = POLLIN};
         cr_assert_eq(poll(&ready, 1, WAIT_LIMIT_MS), 1, "no packet");
-        ssize_t length = recv(lab.packets, packet, LAB_PACKET_MAX, 0);
+        ssize_t length = read(lab.packets, packet, LAB_PACKET_MAX);
         cr_assert(length > 0);
-        if (memcmp(packet + 6, lab.server_mac, 6) == 0) {
+        if (is_of_server(packet)) {
             return (size_t)length;
         }
     }
@@ -552,25 +670,25 @@ struct lab_answer lab_receive(const struct lab_peer *peer)
     return answer;
 }
 
-/* Who has the server's address? The answer's sender address is the server's. */
+/* An echo request. */
 static void send_question(void)
 {
-    uint8_t packet[ARP_BYTES] = {0};
+    uint8_t packet[ETH_HLEN + IPV4_BYTES + ICMP_BYTES] = {0};
+    size_t at = build_link(packet, ETH_P_IP, false);
 
-    memset(packet, 0xff, 6);
-    memcpy(packet + 6, lab.peer_mac, 6);
-    put16(packet + 12, ETH_P_ARP);
-    memcpy(packet + 14, (uint8_t[8]){0, 1, 8, 0, 6, 4, 0, 1}, 8);
-    memcpy(packet + 22, lab.peer_mac, 6);
-    cr_assert_eq(inet_pton(AF_INET, LAB_PEER, packet + 28), 1);
-    cr_assert_eq(inet_pton(AF_INET, LAB_SERVER, packet + 38), 1);
-    send_packet(packet, sizeof(packet));
+    put_ipv4(&(struct lab_peer){0}, packet + at, IPV4_BYTES, ICMP_BYTES, PROTOCOL_ICMP);
+    at += IPV4_BYTES;
+    packet[at] = ICMP_ECHO;
+    put16(packet + at + 2, (uint16_t)~fold(sum16(packet + at, ICMP_BYTES)));
+    send_packet(packet, at + ICMP_BYTES);
 }
 
 /* Whether the packet answers the question. */
 static bool is_the_end(const uint8_t *packet)
 {
-    return get16(packet + 12) == ETH_P_ARP && packet[21] == 2;
+    const uint8_t *ip = packet + link_bytes();
+
+    return ip[0] == 0x45 && ip[9] == PROTOCOL_ICMP && ip[IPV4_BYTES] == 0;
 }
 
 void lab_tell(const struct lab_peer *peer, const struct lab_segment *segment)

@@ -34,6 +34,16 @@ enum {
 void lab_begin(void);
 void lab_fini(void);
 
+/* An interface of bare IP packets in the veth's place, with its name and addresses: the hand-made peer is at its other end,
+ * and no kernel. */
+void lab_go_bare(void);
+
+/* Such an interface: what is written to the descriptor it receives. It goes when that is closed. */
+int lab_open_tun(const char *name);
+
+/* The same that stays, and claims to be of this kind of hardware (ARPHRD_...). Up, with an address. */
+void lab_add_tun(const char *name, int hardware);
+
 /* Whose sockets the next ones are. */
 void lab_enter_server(void);
 void lab_enter_peer(void);
@@ -73,6 +83,8 @@ struct lab_peer {
     uint32_t rcv_nxt;
     uint32_t ts_value; /* ours, and the last that came */
     uint32_t ts_echo;
+    const char *address; /* NULL: LAB_PEER, LAB_PEER6; LAB_SERVER, LAB_SERVER6 */
+    const char *server_address;
 };
 
 struct lab_segment {
@@ -83,8 +95,10 @@ struct lab_segment {
     bool timestamps;
     uint32_t ts_value;
     uint32_t ts_echo;
+    bool timestamps_cut; /* the header ends within the option */
     uint32_t ip_options; /* bytes, a multiple of 4 (IPv4) or 8 (IPv6: a destination options header) */
     bool more_fragments;
+    bool no_length; /* in the IP header */
     bool vlan;
 };
 
@@ -108,7 +122,7 @@ struct lab_answer {
     uint32_t ts_value;
     uint32_t ts_echo;
     bool checksums_right;
-    bool addressed; /* from the server's MAC address to the peer's */
+    bool addressed; /* from the server's MAC address to the peer's, where there are any */
 };
 
 /* A segment in sequence: seq, ack and timestamps from the peer. */
@@ -122,6 +136,15 @@ size_t lab_build(const struct lab_peer *peer, const struct lab_segment *segment,
 bool lab_parse(const struct lab_peer *peer, const uint8_t *packet, size_t length, struct lab_answer *answer);
 
 void lab_send(const struct lab_peer *peer, const struct lab_segment *segment);
+
+/* Sends it in one piece, whatever its length, as a buffer that is not linear: the payload of more than LAB_JUMBO bytes as
+ * segments that were aggregated, with a checksum that is left to the device. */
+enum { LAB_JUMBO = 8000 };
+void lab_send_large(const struct lab_peer *peer, const struct lab_segment *segment);
+
+/* Where the peer and the server are. */
+const char *lab_address_of(const struct lab_peer *peer);
+const char *lab_server_of(const struct lab_peer *peer);
 
 /* Sends, and waits until the server has done with it, whatever it answers. */
 void lab_tell(const struct lab_peer *peer, const struct lab_segment *segment);

@@ -174,11 +174,11 @@ struct flow_key owned_key(const struct lab_peer *peer)
     };
 
     if (peer->ipv6) {
-        inet_pton(AF_INET6, LAB_PEER6, key.remote);
-        inet_pton(AF_INET6, LAB_SERVER6, key.local);
+        inet_pton(AF_INET6, lab_address_of(peer), key.remote);
+        inet_pton(AF_INET6, lab_server_of(peer), key.local);
     } else {
-        inet_pton(AF_INET, LAB_PEER, key.remote + 12);
-        inet_pton(AF_INET, LAB_SERVER, key.local + 12);
+        inet_pton(AF_INET, lab_address_of(peer), key.remote + 12);
+        inet_pton(AF_INET, lab_server_of(peer), key.local + 12);
     }
     return key;
 }

@@ -1,5 +1,6 @@
 /* What owning TIME_WAIT takes is not there: the kernel keeps it and Penstock says why, or Penstock does not start. */
 #include <linux/capability.h>
+#include <net/if_arp.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
@@ -128,13 +129,13 @@ Test(fallback, where_the_cgroup_is_none)
                   product_enter_cgroup);
 }
 
-Test(fallback, on_an_interface_without_ethernet_header)
+Test(fallback, on_an_interface_of_an_unknown_kind)
 {
     need_programs();
-    lab_ip("tuntap add mode tun dev tun0");
-    lab_ip("link set tun0 up");
-    lab_ip("addr add 10.10.0.1/24 dev tun0");
-    expect_kernel("interface tun0 has no Ethernet header", NULL, product_enter_cgroup);
+    lab_add_tun("tun0", ARPHRD_INFINIBAND);
+    expect_kernel(
+        "interface tun0 is of a kind that cannot be answered at; time_wait.interfaces can name others", NULL,
+        product_enter_cgroup);
 }
 
 Test(fallback, on_an_interface_that_is_not_there)
@@ -147,9 +148,7 @@ Test(fallback, on_an_interface_that_is_not_there)
 Test(fallback, not_where_interfaces_are_named)
 {
     need_programs();
-    lab_ip("tuntap add mode tun dev tun0");
-    lab_ip("link set tun0 up");
-    lab_ip("addr add 10.10.0.1/24 dev tun0");
+    lab_add_tun("tun0", ARPHRD_INFINIBAND);
     product_own("interfaces: [ lo, " LAB_INTERFACE " ]");
     cr_assert(strstr(penstock_log(), "interfaces=2 ") != NULL, "%s", penstock_log());
     serve();

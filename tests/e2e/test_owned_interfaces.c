@@ -1,4 +1,5 @@
 /* Interfaces that come and go while Penstock owns TIME_WAIT. */
+#include <net/if_arp.h>
 #include <string.h>
 
 #include "tests/e2e/harness.h"
@@ -86,19 +87,31 @@ Test(owned_interfaces, that_go_and_come_again)
 }
 
 /* One comes that cannot be answered at: the others are as before, and it is said once. */
-Test(owned_interfaces, without_ethernet_header_that_appear_later)
+Test(owned_interfaces, of_an_unknown_kind_that_appear_later)
 {
     product_own(NO_BUCKETS);
     owned_open(product_pins());
     struct conversation conversation = waiting_begin(false);
-    lab_ip("tuntap add mode tun dev tun0");
-    lab_ip("link set tun0 up");
-    lab_ip("addr add 10.10.0.1/24 dev tun0");
-    WAIT_UNTIL(strstr(penstock_log(), "interface tun0 has no Ethernet header") != NULL);
+    lab_add_tun("tun0", ARPHRD_INFINIBAND);
+    WAIT_UNTIL(strstr(penstock_log(), "interface tun0 is of a kind that cannot be answered at") != NULL);
     waiting_expect_answer(&conversation);
     add_interface();
     WAIT_UNTIL(strstr(penstock_log(), "event=time_wait interfaces=3") != NULL);
-    cr_expect_eq(bed_count(penstock_log(), "interface tun0 has no Ethernet header"), 1);
+    cr_expect_eq(bed_count(penstock_log(), "interface tun0 is of a kind that cannot be answered at"), 1);
     waiting_expect_answer(&conversation);
+    end();
+}
+
+/* As WireGuard's are. */
+Test(owned_interfaces, without_ethernet_header)
+{
+    lab_go_bare();
+    product_own(NO_BUCKETS);
+    owned_open(product_pins());
+    cr_expect(strstr(penstock_log(), "interfaces=2 ") != NULL, "%s", penstock_log());
+    for (int ipv6 = 0; ipv6 < 2; ipv6++) {
+        struct conversation conversation = waiting_begin(ipv6 != 0);
+        waiting_expect_answer(&conversation);
+    }
     end();
 }

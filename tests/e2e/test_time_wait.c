@@ -11,7 +11,7 @@
 
 TestSuite(time_wait_table, .init = lab_begin, .fini = lab_fini, .timeout = 120);
 
-enum { NO_TS = INT32_MIN, LIMIT_OFF = 0 };
+enum { NO_TS = INT32_MIN, CUT_TS, LIMIT_OFF = 0 };
 
 enum kind { NOTHING, AN_ACK, A_RST, A_SYN_ACK, ANYTHING };
 
@@ -26,7 +26,7 @@ struct row {
     uint32_t flags;
     int32_t seq; /* from what is expected next */
     uint32_t length;
-    int32_t ts;           /* from the last timestamp; NO_TS: has none though it should */
+    int32_t ts; /* from the last timestamp; NO_TS: has none though it should; CUT_TS: not all of it */
     bool timestamps_only; /* has a meaning only with timestamps */
     bool nobody_listens;
     bool differs;
@@ -46,6 +46,7 @@ static const struct row time_wait_rows[] = {
     {"bare ACK", LAB_ACK, 0, 0, 0, .ours = {NOTHING, AN_ACK}},
     {"bare ACK, newer timestamp", LAB_ACK, 0, 0, 700, true, .ours = {NOTHING, AN_ACK}},
     {"bare ACK, older timestamp", LAB_ACK, 0, 0, -1500, true, .ours = {AN_ACK, AN_ACK}},
+    {"bare ACK, a timestamp cut off", LAB_ACK, 0, 0, CUT_TS, true, .ours = {NOTHING, AN_ACK}},
     {"bare ACK from before", LAB_ACK, -50, 0, 0, .ours = {AN_ACK, AN_ACK}},
     {"bare ACK from ahead", LAB_ACK, 1000, 0, 0, .ours = {AN_ACK, AN_ACK}},
     {"no flag at all", 0, -50, 0, 0, .ours = {AN_ACK, AN_ACK}},
@@ -72,6 +73,7 @@ static const struct row fin_wait2_rows[] = {
     {"FIN behind data that came before", LAB_FIN_ACK, -100, 100, 0, .ours = {AN_ACK, AN_ACK}},
     {"FIN, older timestamp", LAB_FIN_ACK, 0, 0, -2500, true, .ours = {AN_ACK, AN_ACK}},
     {"FIN, no timestamp", LAB_FIN_ACK, 0, 0, NO_TS, true, .ours = {AN_ACK, AN_ACK}},
+    {"FIN, a timestamp cut off", LAB_FIN_ACK, 0, 0, CUT_TS, true, .ours = {AN_ACK, AN_ACK}},
     {"FIN without ACK", LAB_FIN, 0, 0, 0, .ours = {NOTHING, AN_ACK}},
     {"FIN with new data", LAB_FIN_ACK, 0, 10, 0, .ours = {A_RST, A_RST}},
     {"new data", LAB_ACK, 0, 10, 0, .ours = {A_RST, A_RST}},
@@ -163,6 +165,8 @@ static struct lab_segment segment_of(const struct row *row, const struct lab_pee
     segment.seq += (uint32_t)row->seq;
     if (row->ts == NO_TS) {
         segment.timestamps = false;
+    } else if (row->ts == CUT_TS) {
+        segment.timestamps_cut = true;
     } else {
         segment.ts_value += (uint32_t)row->ts;
     }
@@ -313,6 +317,31 @@ Test(time_wait_table, after_fins_that_crossed)
 
 Test(time_wait_table, fin_wait2_without_a_socket)
 {
+    run_table(ROWS(fin_wait2_rows), END_FIN_WAIT2);
+}
+
+/* The same where packets have no Ethernet header. */
+Test(time_wait_table, bare_after_a_close)
+{
+    lab_go_bare();
+    run_table(ROWS(time_wait_rows), END_ORPHANED);
+}
+
+Test(time_wait_table, bare_after_a_half_close)
+{
+    lab_go_bare();
+    run_table(ROWS(time_wait_rows), END_HALF_CLOSE);
+}
+
+Test(time_wait_table, bare_after_fins_that_crossed)
+{
+    lab_go_bare();
+    run_table(ROWS(time_wait_rows), END_CLOSING);
+}
+
+Test(time_wait_table, bare_fin_wait2_without_a_socket)
+{
+    lab_go_bare();
     run_table(ROWS(fin_wait2_rows), END_FIN_WAIT2);
 }
 

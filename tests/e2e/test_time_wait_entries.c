@@ -1,4 +1,4 @@
-/* Which connections leave an entry, what is in it, how it ends; and packets that are not plain. */
+/* Which connections leave an entry, what is in it, how it ends. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <string.h>
@@ -12,7 +12,6 @@
 #include "tests/e2e/harness_owned.h"
 
 TestSuite(time_wait_entries, .init = lab_begin, .fini = lab_fini, .timeout = 60);
-TestSuite(time_wait_packets, .init = lab_begin, .fini = lab_fini, .timeout = 60);
 
 enum { PORT_BASE = 20000 };
 
@@ -294,85 +293,4 @@ Test(time_wait_entries, end_with_the_programs)
     cr_expect_neq(ask_fin_again(&conversation).flags & LAB_RST, 0);
     conversation_fini(&conversation);
     bed_end();
-}
-
-/* --- Packets --- */
-
-Test(time_wait_packets, acks_are_limited_but_to_fins)
-{
-    struct time_wait_shape shape = owned_shape();
-
-    shape.ack_limit_ms = 24 * 3600 * 1000;
-    owned_begin(&shape);
-    struct conversation conversation = conversation_begin(false, true);
-    conversation_end(&conversation, END_HALF_CLOSE);
-    struct lab_segment stray = lab_segment(&conversation.peer, LAB_ACK, 0);
-    stray.seq -= 50;
-    cr_expect(lab_ask(&conversation.peer, &stray).there);
-    for (int i = 0; i < 10; i++) {
-        cr_expect_not(lab_ask(&conversation.peer, &stray).there);
-        cr_expect_eq(ask_fin_again(&conversation).flags, LAB_ACK);
-    }
-    cr_expect_eq(owned_counters().acks_suppressed, 10);
-    conversation_fini(&conversation);
-    end();
-}
-
-static void expect_answer_despite_options(bool ipv6, uint32_t bytes)
-{
-    struct conversation conversation = conversation_begin(ipv6, true);
-
-    conversation_end(&conversation, END_HALF_CLOSE);
-    struct lab_segment fin = lab_segment(&conversation.peer, LAB_FIN_ACK, 0);
-    fin.seq--;
-    fin.ip_options = bytes;
-    struct lab_answer answer = lab_ask(&conversation.peer, &fin);
-    cr_expect(answer.there && answer.checksums_right && answer.addressed, "%u bytes of options", bytes);
-    cr_expect_eq(answer.flags, LAB_ACK);
-    cr_expect_eq(answer.ack, conversation.peer.snd_nxt);
-    cr_expect_eq(answer.ts_echo, conversation.peer.ts_value);
-    conversation_fini(&conversation);
-}
-
-Test(time_wait_packets, may_have_options_and_extension_headers)
-{
-    begin();
-    for (uint32_t bytes = 4; bytes <= 40; bytes += 4) {
-        expect_answer_despite_options(false, bytes);
-    }
-    for (uint32_t bytes = 8; bytes <= 64; bytes += 8) {
-        expect_answer_despite_options(true, bytes);
-    }
-    end();
-}
-
-Test(time_wait_packets, with_a_vlan_tag_are_another_interfaces)
-{
-    begin();
-    struct conversation conversation = conversation_begin(false, true);
-    conversation_end(&conversation, END_HALF_CLOSE);
-    uint64_t acks = owned_counters().acks;
-    struct lab_segment fin = lab_segment(&conversation.peer, LAB_FIN_ACK, 0);
-    fin.seq--;
-    fin.vlan = true;
-    cr_expect_not(lab_ask(&conversation.peer, &fin).there);
-    cr_expect_eq(owned_counters().acks, acks);
-    cr_expect_eq(owned_counters().drops, 0);
-    conversation_fini(&conversation);
-    end();
-}
-
-Test(time_wait_packets, of_which_the_rest_is_missing_are_dropped)
-{
-    begin();
-    struct conversation conversation = conversation_begin(false, true);
-    conversation_end(&conversation, END_HALF_CLOSE);
-    struct lab_segment fin = lab_segment(&conversation.peer, LAB_FIN_ACK, 0);
-    fin.seq--;
-    fin.more_fragments = true;
-    cr_expect_not(lab_ask(&conversation.peer, &fin).there);
-    cr_expect_eq(owned_counters().drops, 1);
-    cr_expect_eq(ask_fin_again(&conversation).flags, LAB_ACK);
-    conversation_fini(&conversation);
-    end();
 }

@@ -1,13 +1,15 @@
 /*
  * The responder over packets made by chance and by mutation (BPF_PROG_TEST_RUN): it touches only what is owned, and
  * what it answers is a whole ACK from one end of the tuple to the other. Native XDP does to each packet, to the entries
- * and to the counters what tcx does.
+ * and to the counters what tcx does; and so does tcx where no Ethernet header is before the packet.
  */
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
 #include <linux/if_ether.h>
 #include <linux/pkt_cls.h>
+#include <net/if.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "bench/rng.h"
 #include "core/session.h"
@@ -27,7 +29,28 @@ enum {
     WIRE_MIN = 60,
 };
 
+enum way { TCX, NATIVE, BARE, WAYS };
+
 static struct rng rng;
+
+/* An interface without Ethernet header that has a responder and no address: nothing else ever answers there. Test runs know
+ * no such packets. */
+static struct {
+    int end;
+    int link;
+} bare;
+
+static void open_bare(void)
+{
+    static const char name[] = "bare0";
+
+    bare.end = lab_open_tun(name);
+    lab_sysctl("net/ipv6/conf/bare0/disable_ipv6", 1);
+    lab_ip("link set bare0 up");
+    bare.link =
+        time_wait_attach_to(TIME_WAIT_TCX, time_wait_responder(owned.time_wait), (int)if_nametoindex(name));
+    cr_assert_geq(bare.link, 0);
+}
 
 static struct lab_peer peer_of(uint32_t i)
 {
@@ -107,6 +130,38 @@ static void run_program(struct run *run, int program)
     run->verdict = (int)options.retval;
 }
 
+/* Of the verdict: whether it is answered. */
+static void run_bare(struct run *run)
+{
+    size_t length = run->in_length - ETH_HLEN;
+
+    cr_assert_eq(write(bare.end, run->in + ETH_HLEN, length), (ssize_t)length);
+    ssize_t answer = read(bare.end, run->out + ETH_HLEN, sizeof(run->out) - ETH_HLEN);
+    run->verdict = answer > 0 ? TC_ACT_REDIRECT : TCX_NEXT;
+    run->out_length = answer > 0 ? (size_t)answer + ETH_HLEN : 0;
+}
+
+static void run_in(struct run *run, enum way way)
+{
+    if (way == BARE) {
+        run_bare(run);
+    } else {
+        run_program(run, way == TCX ? time_wait_responder(owned.time_wait)
+                                    : time_wait_native_responder(owned.time_wait));
+    }
+}
+
+/* Whether nothing but its Ethernet header is lost. */
+static bool can_be_bare(const struct run *run)
+{
+    static const uint8_t to_host[ETH_ALEN];
+    uint16_t protocol = (uint16_t)(run->in[12] << 8 | run->in[13]);
+    uint8_t version = run->in[ETH_HLEN] >> 4;
+
+    return memcmp(run->in, to_host, ETH_ALEN) == 0 &&
+           ((protocol == ETH_P_IP && version == 4) || (protocol == ETH_P_IPV6 && version == 6));
+}
+
 /* The table, but for its times. */
 struct snapshot {
     struct flow_entry entries[FLOW_GROUP];
@@ -133,11 +188,11 @@ static void forget_times(struct snapshot *snapshot)
 }
 
 /* What the program adds to the counters. */
-static void run_counted(struct run *run, int program, uint64_t added[TIME_WAIT_COUNTERS])
+static void run_counted(struct run *run, enum way way, uint64_t added[TIME_WAIT_COUNTERS])
 {
     struct time_wait_counters before = owned_counters();
 
-    run_program(run, program);
+    run_in(run, way);
     struct time_wait_counters after = owned_counters();
     for (uint32_t i = 0; i < TIME_WAIT_COUNTERS; i++) {
         added[i] = ((uint64_t *)&after)[i] - ((uint64_t *)&before)[i];
@@ -160,7 +215,7 @@ static void forget_clock(uint8_t *packet)
     }
 }
 
-static void expect_same(const struct run *tcx, const struct run *native)
+static void expect_same_natively(const struct run *tcx, const struct run *native)
 {
     struct run a = *tcx;
     struct run b = *native;
@@ -176,24 +231,43 @@ static void expect_same(const struct run *tcx, const struct run *native)
     cr_expect_arr_eq(a.out, b.out, a.out_length);
 }
 
-/* Both programs, each as if the other had not been. */
+static void expect_same_bare(const struct run *tcx, const struct run *other)
+{
+    struct run a = *tcx;
+    struct run b = *other;
+
+    cr_expect_eq(a.verdict == TC_ACT_REDIRECT, b.verdict == TC_ACT_REDIRECT);
+    if (a.verdict == TC_ACT_REDIRECT) {
+        cr_assert_eq(a.out_length, b.out_length, "%zu, bare %zu", a.out_length, b.out_length);
+        memcpy(b.out, a.out, ETH_HLEN);
+        forget_clock(a.out);
+        forget_clock(b.out);
+        cr_expect_arr_eq(a.out, b.out, a.out_length);
+    }
+}
+
+/* In each way, as if the others had not been. */
 static void run(struct run *run)
 {
-    static struct snapshot before, tcx, native;
-    uint64_t added[2][TIME_WAIT_COUNTERS];
-    struct run again = *run;
+    static struct snapshot before, after[WAYS];
+    uint64_t added[WAYS][TIME_WAIT_COUNTERS];
+    struct run runs[WAYS] = {*run, *run, *run};
+    int ways = can_be_bare(run) ? WAYS : BARE;
 
     save(&before);
-    run_counted(run, time_wait_responder(owned.time_wait), added[0]);
-    save(&tcx);
-    restore(&before);
-    run_counted(&again, time_wait_native_responder(owned.time_wait), added[1]);
-    save(&native);
-    expect_same(run, &again);
-    forget_times(&tcx);
-    forget_times(&native);
-    cr_expect_arr_eq(&tcx, &native, sizeof(tcx));
-    cr_expect_arr_eq(added[0], added[1], sizeof(added[0]));
+    for (int way = 0; way < ways; way++) {
+        restore(&before);
+        run_counted(&runs[way], (enum way)way, added[way]);
+        save(&after[way]);
+        forget_times(&after[way]);
+        cr_expect_arr_eq(&after[way], &after[TCX], sizeof(after[TCX]), "way %d", way);
+        cr_expect_arr_eq(added[way], added[TCX], sizeof(added[TCX]), "way %d", way);
+    }
+    expect_same_natively(&runs[TCX], &runs[NATIVE]);
+    if (ways == WAYS) {
+        expect_same_bare(&runs[TCX], &runs[BARE]);
+    }
+    *run = runs[TCX];
 }
 
 static void expect_untouched(const struct run *run)
@@ -254,6 +328,7 @@ static void begin(void)
 
     shape.groups = 1;
     owned_load(&shape);
+    open_bare();
     rng_init(&rng, 1);
     for (uint32_t i = 0; i < OWNED; i++) {
         own(i);
@@ -262,6 +337,8 @@ static void begin(void)
 
 static void finish(void)
 {
+    close(bare.link);
+    close(bare.end);
     time_wait_destroy(owned.time_wait);
     bed_end();
 }

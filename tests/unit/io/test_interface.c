@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <linux/if_tun.h>
 #include <net/if.h>
+#include <net/if_arp.h>
 #include <netinet/in.h>
 #include <sched.h>
 #include <string.h>
@@ -34,10 +35,10 @@ static void set_up(const char *name)
     close(fd);
 }
 
-/* An interface of IP packets, with an address. Lives as long as its descriptor. */
-static int make_tun(void)
+/* An interface of such hardware, with an address. Lives as long as its descriptor. */
+static int make_tun(short kind, int hardware)
 {
-    struct ifreq request = {.ifr_name = "tun0", .ifr_flags = IFF_TUN};
+    struct ifreq request = {.ifr_name = "tun0", .ifr_flags = kind};
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(0x0a000001)};
     int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     int tun = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
@@ -45,6 +46,7 @@ static int make_tun(void)
     if (tun < 0 || ioctl(tun, TUNSETIFF, &request) != 0) {
         cr_skip("no /dev/net/tun");
     }
+    cr_assert_eq(ioctl(tun, TUNSETLINK, hardware), 0, "%s", strerror(errno));
     memcpy(&request.ifr_addr, &address, sizeof(address));
     cr_assert_eq(ioctl(fd, SIOCSIFADDR, &request), 0);
     close(fd);
@@ -59,12 +61,32 @@ Test(interface, is_found_by_name)
     cr_expect_eq(interface_find(""), -ENODEV);
 }
 
-Test(interface, has_an_ethernet_header_or_is_refused)
+static int find_tun(short kind, int hardware)
 {
-    int tun = make_tun();
+    int tun = make_tun(kind, hardware);
+    int result = interface_find("tun0");
 
-    cr_expect_eq(interface_find("tun0"), -ENOTSUP);
+    cr_expect(result < 0 || result == (int)if_nametoindex("tun0"));
     close(tun);
+    return result;
+}
+
+Test(interface, of_a_kind_that_is_not_known_is_refused)
+{
+    cr_expect_gt(find_tun(IFF_TUN, ARPHRD_NONE), 0);
+    cr_expect_gt(find_tun(IFF_TUN, ARPHRD_PPP), 0);
+    cr_expect_gt(find_tun(IFF_TAP, ARPHRD_ETHER), 0);
+    cr_expect_eq(find_tun(IFF_TUN, ARPHRD_INFINIBAND), -ENOTSUP);
+    cr_expect_eq(find_tun(IFF_TAP, ARPHRD_IEEE1394), -ENOTSUP);
+}
+
+/* tun is point-to-point, tap is not. */
+Test(interface, of_a_tunnel_with_many_ends_is_refused)
+{
+    cr_expect_gt(find_tun(IFF_TUN, ARPHRD_TUNNEL), 0);
+    cr_expect_gt(find_tun(IFF_TUN, ARPHRD_IPGRE), 0);
+    cr_expect_eq(find_tun(IFF_TAP, ARPHRD_TUNNEL), -ENOTSUP);
+    cr_expect_eq(find_tun(IFF_TAP, ARPHRD_IPGRE), -ENOTSUP);
 }
 
 Test(interface, is_among_all_once_it_is_up)
@@ -80,11 +102,11 @@ Test(interface, is_among_all_once_it_is_up)
     cr_expect_eq(interface_find_all(indexes, 0, name), -ENOSPC);
 }
 
-Test(interface, without_ethernet_header_is_named_and_left_out)
+Test(interface, that_is_refused_is_named_and_left_out)
 {
     int indexes[MAX];
     char name[IF_NAMESIZE];
-    int tun = make_tun();
+    int tun = make_tun(IFF_TUN, ARPHRD_INFINIBAND);
 
     set_up("lo");
     cr_expect_eq(interface_find_all(indexes, MAX, name), 1);
