@@ -102,13 +102,14 @@ TEST_SRCS   = $(UNIT_SRCS) | $(E2E_SRCS) | $(FAULTS_SRCS) | $(CHAOS_SRCS) | $(LO
 # The simulation: the engine over a fake kernel. These files of io/ are replaced by tests/sim's own, and every
 # store of the rest is instrumented: compiled for the thread sanitizer, linked without it, tests/sim defines
 # __tsan_*, and SIM_RENAMED of the C library as sim_*. The address sanitizer excludes that; there the simulation runs
-# with deaths at system calls only.
+# with deaths at system calls only. So are the BPF programs: tests/sim/programs.c.
 SIM_REPLACED   = ring sock watch pipe inbox probe clock
 SIM_INSTRUMENT = $(if $(findstring address,$(SANITIZE)),,\
                    -fsanitize=thread -Wno-tsan -fno-builtin -U_FORTIFY_SOURCE)
 SIM_RENAMED    = memcpy memset calloc free
-SIM_SRCS      := $(wildcard tests/sim/*.c)
-SIM_LIB_SRCS  := $(call sources,core) $(call sources,shm) \
+SIM_PROGRAMS   = tests/sim/programs.c
+SIM_SRCS      := $(filter-out $(SIM_PROGRAMS),$(wildcard tests/sim/*.c))
+SIM_LIB_SRCS  := $(SIM_PROGRAMS) $(call sources,core) $(call sources,shm) \
                  $(filter-out $(SIM_REPLACED:%=io/%.c) io/time_wait%.c,$(wildcard io/*.c))
 
 # --- What is built ------------------------------------------------------------------------------------------
@@ -189,9 +190,10 @@ $(BUILD)/obj/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(call quiet,CC)$(COMPILE) $(OWN_FLAGS) -MMD -MP -c -o $@ $<
 
+$(BUILD)/sim/tests/sim/programs.o: OWN_FLAGS = -Itests/sim/host
 $(BUILD)/sim/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
-	$(call quiet,CC)$(COMPILE) $(SIM_INSTRUMENT) -MMD -MP -c -o $@ $<
+	$(call quiet,CC)$(COMPILE) $(OWN_FLAGS) $(SIM_INSTRUMENT) -MMD -MP -c -o $@ $<
 
 # PENSTOCK_VERSION is known to these two objects only; others ask them.
 VERSIONED = $(BUILD)/obj/cmd/main.o $(BUILD)/obj/cmd/version.o

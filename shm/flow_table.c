@@ -32,14 +32,14 @@ static bool swap_head(struct flow_entry *entry, uint32_t from, uint32_t to)
     return __atomic_compare_exchange_n(head_of(entry), &from, to, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
 }
 
-static uint32_t head_active(uint32_t slot)
+static uint32_t head_active(const struct flow_table *table, uint32_t slot)
 {
-    return flow_head(FLOW_ACTIVE, 0, (uint8_t)slot, 0);
+    return flow_head(FLOW_ACTIVE, table->mark, (uint8_t)slot, 0);
 }
 
-static uint32_t head_busy(uint32_t slot)
+static uint32_t head_busy(const struct flow_table *table, uint32_t slot)
 {
-    return flow_head(FLOW_BUSY, 0, (uint8_t)slot, 0);
+    return flow_head(FLOW_BUSY, table->mark, (uint8_t)slot, 0);
 }
 
 static uint32_t get_expire(const struct flow_entry *entry)
@@ -120,6 +120,7 @@ void flow_table_open(struct flow_table *table, const struct region *region)
         .two_msl_ms = owned ? header->time_wait.two_msl_ms : FLOW_TWO_MSL_MS,
         .seed = header->flow_seed,
         .owned = owned,
+        .mark = (uint8_t)flow_mix(header->created_monotonic_us),
     };
 }
 
@@ -135,7 +136,7 @@ static void note_intent(uint32_t *intent, uint32_t index)
 static bool seize(struct flow_table *table, uint32_t index, uint32_t head, uint32_t slot, uint32_t *intent)
 {
     note_intent(intent, index);
-    return swap_head(&table->entries[index], head, head_busy(slot));
+    return swap_head(&table->entries[index], head, head_busy(table, slot));
 }
 
 /* A BUSY entry is given back. It was of a connection that lived, so no program writes to it but by swapping
@@ -259,7 +260,7 @@ uint32_t flow_table_claim(struct flow_table *table, const struct flow_key *key, 
     memcpy(content.remote, key->remote, sizeof(content.remote));
     memcpy(content.local, key->local, sizeof(content.local));
     set_content(&table->entries[index], &content);
-    set_head(&table->entries[index], head_active(slot));
+    set_head(&table->entries[index], head_active(table, slot));
     FAULT_POINT(FLOW_ACTIVE);
     set_tag(table, index, place.tag);
     return index;
@@ -298,7 +299,7 @@ bool flow_table_key(const struct flow_table *table, uint32_t index, struct flow_
 
 void flow_table_release(struct flow_table *table, uint32_t index, uint32_t slot, uint32_t *intent)
 {
-    if (seize(table, index, head_active(slot), slot, intent)) {
+    if (seize(table, index, head_active(table, slot), slot, intent)) {
         FAULT_POINT(FLOW_SEIZED);
         give_back(table, index);
     }
@@ -306,7 +307,7 @@ void flow_table_release(struct flow_table *table, uint32_t index, uint32_t slot,
 
 void flow_table_orphan(struct flow_table *table, uint32_t index, uint32_t slot, uint64_t now_ms)
 {
-    (void)swap_head(&table->entries[index], head_active(slot), flow_head_orphaned((uint32_t)now_ms));
+    (void)swap_head(&table->entries[index], head_active(table, slot), flow_head_orphaned((uint32_t)now_ms));
 }
 
 void flow_table_time_wait(struct flow_table *table, uint32_t index, uint32_t slot, uint64_t now_ms,
@@ -314,7 +315,7 @@ void flow_table_time_wait(struct flow_table *table, uint32_t index, uint32_t slo
 {
     struct flow_entry *entry = &table->entries[index];
 
-    if (seize(table, index, head_active(slot), slot, intent)) {
+    if (seize(table, index, head_active(table, slot), slot, intent)) {
         set_expire(entry, (uint32_t)now_ms + table->two_msl_ms);
         FAULT_POINT(FLOW_EXPIRING);
         set_head(entry, flow_head(FLOW_TIME_WAIT, 0, 0, 0));
@@ -323,7 +324,8 @@ void flow_table_time_wait(struct flow_table *table, uint32_t index, uint32_t slo
 
 bool flow_table_owned(const struct flow_table *table, uint32_t index, uint32_t slot, uint32_t session_index)
 {
-    return index < table->groups * FLOW_GROUP && get_head(&table->entries[index]) == head_active(slot) &&
+    return index < table->groups * FLOW_GROUP &&
+           get_head(&table->entries[index]) == head_active(table, slot) &&
            __atomic_load_n(&table->entries[index].session_index, __ATOMIC_RELAXED) == session_index;
 }
 
@@ -339,9 +341,9 @@ void flow_table_settle(struct flow_table *table, uint32_t slot, uint32_t *intent
     struct flow_entry *entry = &table->entries[index];
     uint32_t head = get_head(entry);
     uint32_t session_index = __atomic_load_n(&entry->session_index, __ATOMIC_RELAXED);
-    bool unused = head == head_active(slot) && !in_use(context, session_index, index);
+    bool unused = head == head_active(table, slot) && !in_use(context, session_index, index);
     /* Of an ACTIVE one the publisher may have made something meanwhile. */
-    if (head == head_busy(slot) || (unused && swap_head(entry, head, head_busy(slot)))) {
+    if (head == head_busy(table, slot) || (unused && swap_head(entry, head, head_busy(table, slot)))) {
         give_back(table, index);
     }
     FAULT_POINT(FLOW_SETTLED);
@@ -354,9 +356,9 @@ void flow_table_disown(struct flow_table *table, uint64_t now_ms)
         struct flow_entry *entry = &table->entries[index];
         uint32_t head = get_head(entry);
         uint8_t owner = (uint8_t)(head >> 16);
-        if (head == head_active(owner)) {
+        if (flow_head_state(head) == FLOW_ACTIVE) {
             (void)swap_head(entry, head, flow_head_orphaned((uint32_t)now_ms));
-        } else if (owner != FLOW_PROGRAM && head == head_busy(owner)) {
+        } else if (flow_head_state(head) == FLOW_BUSY && owner != FLOW_PROGRAM) {
             give_back(table, index);
         }
     }

@@ -15,11 +15,6 @@
 #include "io/bpf/frame.bpf.h"
 #include "io/bpf/table.bpf.h"
 
-/* BPF functions return no structures: what does is inlined. */
-#pragma clang attribute push(__attribute__((always_inline)), apply_to = function)
-#include "core/time_wait.h"
-#pragma clang attribute pop
-
 enum {
     PROTOCOL_TCP = 6,
     IPV4_HEADER_MAX = 60,

@@ -222,39 +222,6 @@ static __always_inline enum syn_way ask_kernel(void *context, const struct found
     return way;
 }
 
-/* FIN_WAIT2 becomes TIME_WAIT. False where somebody else did something to the entry. */
-static __always_inline bool take_fin(struct found *found, const struct packet *packet, uint32_t now)
-{
-    struct flow_entry *entry = found->at;
-
-    if (!seize(entry, found->head)) {
-        return false;
-    }
-    found->entry.rcv_nxt++;
-    if (packet->segment.has_timestamp) {
-        found->entry.ts_recent = packet->segment.ts_value;
-    }
-    *(volatile uint32_t *)&entry->rcv_nxt = found->entry.rcv_nxt;
-    *(volatile uint32_t *)&entry->ts_recent = found->entry.ts_recent;
-    *(volatile uint32_t *)&entry->expire_ms = now + two_msl_ms;
-    __sync_lock_test_and_set(head_of(entry), head_make(FLOW_TIME_WAIT, &found->entry));
-    count(COUNT_fins);
-    return true;
-}
-
-static __always_inline void note(struct found *found, const struct packet *packet, uint32_t now,
-                                 const struct time_wait_verdict *verdict)
-{
-    const struct flow_entry *seen = &found->entry;
-
-    if (verdict->restart) {
-        __sync_val_compare_and_swap(&found->at->expire_ms, seen->expire_ms, now + two_msl_ms);
-    }
-    if (verdict->note_timestamp) {
-        __sync_val_compare_and_swap(&found->at->ts_recent, seen->ts_recent, packet->segment.ts_value);
-    }
-}
-
 static __always_inline int reopen(const struct frame *frame, const struct packet *packet, struct found *found,
                                   uint32_t now)
 {
@@ -367,11 +334,11 @@ static __always_inline int respond(const struct frame *frame)
         parse_timestamp(frame, &packet);
     }
     struct time_wait_verdict verdict = time_wait_judge(&found.entry, &packet.segment);
-    if (verdict.fin && !take_fin(&found, &packet, now)) {
+    if (verdict.fin && !take_fin(&found, &packet.segment, now)) {
         return drop();
     }
     if (!verdict.fin) {
-        note(&found, &packet, now, &verdict);
+        note(&found, &packet.segment, &verdict, now);
     }
     return carry_out(frame, &packet, &found, now, verdict.action);
 }

@@ -17,6 +17,11 @@
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
+/* BPF functions return no structures: what does is inlined. */
+#pragma clang attribute push(__attribute__((always_inline)), apply_to = function)
+#include "core/time_wait.h"
+#pragma clang attribute pop
+
 enum {
     ACK_LIMITS = 4096, /* flows share a place of the limit by their hash */
     COPY_TRIES = 4,    /* more than an entry changes while it is copied */
@@ -289,6 +294,41 @@ static __always_inline bool replace(const struct found *old, const struct found 
     }
     fill(old->at, tag, content, tag_value);
     return true;
+}
+
+/* The peer's FIN: FIN_WAIT2 becomes TIME_WAIT. False where somebody else did something to the entry. */
+static __always_inline bool take_fin(struct found *found, const struct time_wait_segment *segment,
+                                     uint32_t now)
+{
+    struct flow_entry *entry = found->at;
+
+    if (!seize(entry, found->head)) {
+        return false;
+    }
+    found->entry.rcv_nxt++;
+    if (segment->has_timestamp) {
+        found->entry.ts_recent = segment->ts_value;
+    }
+    *(volatile uint32_t *)&entry->rcv_nxt = found->entry.rcv_nxt;
+    *(volatile uint32_t *)&entry->ts_recent = found->entry.ts_recent;
+    *(volatile uint32_t *)&entry->expire_ms = now + two_msl_ms;
+    __sync_lock_test_and_set(head_of(entry), head_make(FLOW_TIME_WAIT, &found->entry));
+    count(COUNT_fins);
+    return true;
+}
+
+/* What else a segment changes. */
+static __always_inline void note(struct found *found, const struct time_wait_segment *segment,
+                                 const struct time_wait_verdict *verdict, uint32_t now)
+{
+    const struct flow_entry *seen = &found->entry;
+
+    if (verdict->restart) {
+        __sync_val_compare_and_swap(&found->at->expire_ms, seen->expire_ms, now + two_msl_ms);
+    }
+    if (verdict->note_timestamp) {
+        __sync_val_compare_and_swap(&found->at->ts_recent, seen->ts_recent, segment->ts_value);
+    }
 }
 
 /* Whether an ACK that is limited may be sent: one in ack_limit_ms. */

@@ -12,7 +12,11 @@
 #include <sanitizer/common_interface_defs.h>
 #endif
 
-enum { STACK_BYTES = 512 * 1024 };
+enum {
+    STACK_BYTES = 512 * 1024,
+    PROGRAM_US = 20000, /* so long a program is stopped at most, but for a slice */
+    PROGRAM_SLICE = 200,
+};
 
 struct crew crew;
 
@@ -140,18 +144,51 @@ static uint32_t draw(uint32_t not )
 static void draw_stores(void)
 {
     crew.stores = crew.count < 2 ? UINT64_MAX : 1 + sim_below(sim_once_in(4) ? 16 : 4000);
+    if (crew.host != 0) {
+        crew.stores = 1 + sim_below(PROGRAM_SLICE);
+    }
+}
+
+/* Who goes on after the one that runs. */
+static uint32_t draw_next(void)
+{
+    bool host_waits = crew.host != 0 && crew.host != sim.at + 1;
+
+    if (host_waits && (sim.now_us - crew.host_since_us > PROGRAM_US || sim_once_in(2))) {
+        return crew.host - 1;
+    }
+    return draw(sim.at);
 }
 
 void crew_change(void)
 {
     uint32_t own = sim.at;
-    uint32_t next = draw(own);
+    uint32_t next = draw_next();
 
     draw_stores();
     if (next < SIM_CREW_MAX) {
         crew.changes++;
         jump_to_member(&crew.members[own].context, next);
     }
+}
+
+void crew_program_begin(void)
+{
+    crew.host = sim.at + 1;
+    crew.host_since_us = sim.now_us;
+}
+
+void crew_program_stop(void)
+{
+    if (sim_once_in(8) && sim.now_us - crew.host_since_us < PROGRAM_US) {
+        crew_change();
+    }
+}
+
+void crew_program_end(void)
+{
+    crew.host = 0;
+    draw_stores();
 }
 
 /* To the moment at which something may happen. */

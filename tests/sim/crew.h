@@ -32,6 +32,8 @@ struct crew {
     uint32_t count;
     uint64_t stores; /* until the next change */
     uint64_t changes;
+    uint32_t host; /* on whose stack a program runs, as an interrupt does: its number and one; 0: none runs */
+    uint64_t host_since_us;
     ucontext_t main; /* crew_run() */
     void *main_stack;
     size_t main_size;
@@ -56,6 +58,20 @@ void crew_enter(uint32_t number);
 
 /* Another may go on. */
 void crew_change(void);
+
+/* A program begins and ends on top of the worker that runs. Until then it may be stopped at each of its steps, though not
+ * for long. */
+void crew_program_begin(void);
+void crew_program_end(void);
+void crew_program_stop(void);
+
+/* As the program loads or stores something, if it is one. */
+static inline void crew_program_step(void)
+{
+    if (crew.host == sim.at + 1) {
+        crew_program_stop();
+    }
+}
 
 /* As a store passes. */
 static inline void crew_store(void)

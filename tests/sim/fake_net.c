@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "tests/sim/fake_ring.h"
+#include "tests/sim/fake_tcp.h"
 
 struct net net;
 struct net_table *net_table;
@@ -116,6 +117,7 @@ struct net_conn *net_create(bool server)
 
     *conn = (struct net_conn){
         .id = net.count,
+        .tuple = net.count,
         .server = server,
         .fd = -1,
         .cookie = ++net.cookies,
@@ -228,6 +230,19 @@ void net_write(struct net_conn *conn, const struct iovec *vector, uint32_t count
     peer_list(conn);
 }
 
+void net_flow_key(const struct net_conn *conn, struct flow_key *key)
+{
+    static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
+
+    memset(key, 0, sizeof(*key));
+    memcpy(key->remote, mapped, sizeof(mapped));
+    memcpy(key->local, mapped, sizeof(mapped));
+    key->remote_port = conn->remote_port;
+    key->local_port = conn->local_port;
+    memcpy(key->remote + 12, conn->server ? "\x7f\0\0\1" : (const char *)&conn->tuple, 4);
+    memcpy(key->local + 12, "\x7f\0\0\2", 4);
+}
+
 static int draw_outcome(struct net_conn *conn)
 {
     static const int outcomes[] = {ECONNREFUSED, ETIMEDOUT, EHOSTUNREACH, ENETDOWN, 0};
@@ -295,6 +310,9 @@ int net_connect(struct net_conn *conn, struct net_conn *client, uint16_t remote_
     conn->state = NET_CONNECTING;
     conn->failed = 0; /* of another port */
     conn->connect_result = draw_outcome(conn);
+    if (!local) {
+        tcp_open(conn);
+    }
     net.connecting[net.connecting_count++] = conn->id;
     return -EINPROGRESS;
 }
@@ -340,5 +358,6 @@ uint64_t net_next_us(void)
         uint64_t at = net.conns[net.connecting[i]].connect_at_us;
         next = at > sim.now_us && at < next ? at : next;
     }
-    return next;
+    uint64_t tcp_us = tcp_next_us();
+    return tcp_us < next ? tcp_us : next;
 }

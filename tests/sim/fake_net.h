@@ -15,6 +15,8 @@
 
 enum net_state { NET_UNCONNECTED, NET_CONNECTING, NET_CONNECTED, NET_FAILED };
 
+enum net_fin_order { NET_FIN_NONE, NET_FIN_FIRST, NET_FIN_SECOND };
+
 enum net_fault {
     NET_FAULT_NONE,
     NET_FAULT_RESET, /* the peer resets */
@@ -114,6 +116,22 @@ struct net_conn {
     uint8_t reason;
     bool serial_known;
     uint64_t serial;
+
+    /* The kernel's end: fake_tcp.h. */
+    uint32_t tuple;    /* of a client: the first connection from its address */
+    uint32_t again;    /* the next one, 0: none */
+    uint32_t holder;   /* and the last one, of the first */
+    uint32_t before;   /* who had the tuple before; 0: nobody */
+    uint8_t fin_order; /* enum net_fin_order: which our FIN is */
+    bool timestamps;   /* negotiated */
+    bool fin_acked;    /* our FIN */
+    bool locked;       /* a program runs for it */
+    bool gone;         /* there is no socket */
+    bool claimed_late; /* while the program for that ran */
+    bool tcp_listed;   /* it is to go on, then: */
+    uint64_t goes_on_us;
+    uint32_t wait; /* index and one of its entry in FIN_WAIT2 or TIME_WAIT */
+    uint32_t expire_ms;
 };
 
 struct net_queue {
@@ -202,6 +220,8 @@ static inline int net_take_error(struct net_conn *conn)
 
 /* For the report of a failure. */
 void net_print(const struct net_conn *conn);
+
+void net_flow_key(const struct net_conn *conn, struct flow_key *key);
 
 /* Receives `length` bytes. */
 void net_read(struct net_conn *conn, uint8_t *to, uint32_t length);

@@ -11,6 +11,7 @@
 
 #include "tests/sim/crew.h"
 #include "tests/sim/fake_lent.h"
+#include "tests/sim/fake_tcp.h"
 #include "tests/sim/store_hook.h"
 
 struct ring_world *ring_world;
@@ -392,6 +393,7 @@ int ring_wait(struct ring *ring, uint32_t timeout_ms)
     for (uint32_t n = 0; sim.now_us <= deadline; n++) {
         uint32_t acted = peers_arrive() + peers_run(1 + sim_below(16));
         net_connects_run();
+        acted += tcp_run();
         acted += ring_ops_run(ring, 1 + sim_below(16));
         sim.now_us += 1 + sim_below(100);
         if (ring->head != ring->tail && n >= rounds) {

@@ -10,6 +10,7 @@
 #include "tests/sim/fake_inbox.h"
 #include "tests/sim/fake_lent.h"
 #include "tests/sim/fake_ring.h"
+#include "tests/sim/fake_tcp.h"
 #include "tests/sim/store_hook.h"
 
 uint64_t clock_now_us(void)
@@ -73,7 +74,7 @@ bool sock_source_toward(const struct endpoint *to, uint8_t address[16])
 {
     SIM_CHECK(to->family == ENDPOINT_V4, "a way to nowhere");
     memcpy(address, "\0\0\0\0\0\0\0\0\0\0\xff\xff\x7f\0\0\2", 16);
-    return sim_once_in(2);
+    return sim.config->owned || sim_once_in(2);
 }
 
 enum sock_binding sock_binding(int fd)
@@ -137,17 +138,10 @@ uint64_t sock_cookie(int fd)
 
 bool sock_flow_key(int fd, struct flow_key *key)
 {
-    static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
     const struct net_conn *conn = net_at(fd);
 
     SIM_CHECK(conn != NULL, "addresses of descriptor %d, which is closed", fd);
-    memset(key, 0, sizeof(*key));
-    memcpy(key->remote, mapped, sizeof(mapped));
-    memcpy(key->local, mapped, sizeof(mapped));
-    key->remote_port = conn->remote_port;
-    key->local_port = conn->local_port;
-    memcpy(key->remote + 12, conn->server ? "\x7f\0\0\1" : (const char *)&conn->id, 4);
-    memcpy(key->local + 12, "\x7f\0\0\2", 4);
+    net_flow_key(conn, key);
     return true;
 }
 
@@ -160,6 +154,7 @@ static void end_stream(struct net_conn *conn)
     SIM_CHECK(conn->out_sent == partner->in_total, "connection %u: ended at %lu of %lu bytes", conn->id,
               (unsigned long)conn->out_sent, (unsigned long)partner->in_total);
     conn->our_fin = true;
+    tcp_stir(conn);
     peer_list(conn);
 }
 
@@ -169,6 +164,7 @@ void sock_shutdown(int fd)
 
     store_point();
     SIM_CHECK(conn != NULL && conn->state == NET_CONNECTED, "shutdown of descriptor %d", fd);
+    tcp_lock(conn);
     if (!conn->reset && !conn->our_fin) {
         end_stream(conn);
     }
@@ -199,6 +195,9 @@ bool sock_is_closed(int fd)
 {
     const struct net_conn *conn = net_at(fd);
 
+    if (sim.config->owned) {
+        return conn != NULL && conn->gone;
+    }
     return conn != NULL && (conn->reset || (conn->our_fin && conn->peer_fin));
 }
 
@@ -216,7 +215,9 @@ void sock_reset(int fd)
 
     store_point();
     SIM_CHECK(conn != NULL && conn->state == NET_CONNECTED, "reset of descriptor %d", fd);
+    tcp_lock(conn);
     if (!conn->reset) {
+        tcp_stir(conn);
         conn->reset = true;
         conn->error = ECONNRESET;
         lent_world.resets++;
@@ -236,6 +237,7 @@ bool sock_is_drained(int fd)
 
 static void close_conn(struct net_conn *conn)
 {
+    tcp_lock(conn);
     SIM_CHECK(conn->outstanding == 0, "connection %u closed with operations %x in flight", conn->id,
               conn->outstanding);
     SIM_CHECK(conn->aborted || !lent_any(conn), "connection %u ends well while it reads what it was lent",
@@ -244,7 +246,8 @@ static void close_conn(struct net_conn *conn)
     net_table->open--;
     conn->fd = -1;
     conn->closed = true;
-    if (conn->local_port != 0 && conn->server) {
+    bool keeps_port = sim.config->owned && conn->state == NET_CONNECTED;
+    if (conn->local_port != 0 && conn->server && !keeps_port) {
         *net_port_used(conn, conn->local_port) = 0;
     }
     if (conn->cut && !conn->told && conn->failed == 0) {
@@ -253,11 +256,14 @@ static void close_conn(struct net_conn *conn)
     if (conn->state != NET_CONNECTED) {
         return;
     }
-    if (conn->aborted || net_readable(conn) > 0) {
+    if (conn->gone) {
+        conn->our_fin = true;
+    } else if (conn->aborted || net_readable(conn) > 0) {
         conn->reset = true;
     } else if (!conn->reset) {
         conn->our_fin = true;
     }
+    tcp_close(conn);
     peer_list(conn);
 }
 

@@ -8,6 +8,7 @@
 #include "tests/sim/crew.h"
 #include "tests/sim/fake_lent.h"
 #include "tests/sim/fake_pipe.h"
+#include "tests/sim/fake_tcp.h"
 
 static uint8_t *holders;                 /* by buffer: how many hold it */
 static uint8_t pipe_holders[PIPE_COUNT]; /* by pipe, likewise */
@@ -366,7 +367,8 @@ static void check_swept(uint32_t index)
     int32_t over_ms = (int32_t)((uint32_t)(sim.now_us / 1000) - entry->expire_ms);
 
     bool serves = sim.region->header->run_state == RUN_SERVE && sim.slot->state == SLOT_SERVING;
-    SIM_CHECK(entry->state != FLOW_TIME_WAIT || over_ms < SWEPT_WITHIN_MS || !serves,
+    bool waits = entry->state == FLOW_TIME_WAIT || entry->state == FLOW_FIN_WAIT2;
+    SIM_CHECK(!waits || over_ms < SWEPT_WITHIN_MS || !serves,
               "flow entry %u is in TIME_WAIT, its time was over %d ms ago", index, over_ms);
 }
 
@@ -382,29 +384,48 @@ static bool is_being_changed(uint32_t index)
     return false;
 }
 
+/* Whether the connection goes on, for the kernel and for Penstock. */
+static bool has_socket(const struct session *session, int side)
+{
+    const struct net_conn *conn = net_at(session->conn[side].fd);
+
+    return session->phase == SESSION_OPEN && conn != NULL && !conn->gone;
+}
+
 void invariants_check_flows(void)
 {
     const struct flow_table *flows = &worker()->flows;
     uint32_t used = 0;
     uint32_t owned = 0;
 
+    if (crew.host != 0) { /* a program is changing something */
+        return;
+    }
     for (uint32_t index = 0; index < flows->groups * FLOW_GROUP; index++) {
         uint8_t state = flows->entries[index].state;
         bool owns = state == FLOW_ACTIVE || state == FLOW_BUSY;
-        if (owns ? flows->entries[index].tos != sim.index : is_being_changed(index)) {
+        bool is_own = flows->entries[index].tos == sim.index && flows->entries[index].flags == flows->mark;
+        if (owns ? !is_own : is_being_changed(index)) {
             continue;
         }
-        SIM_CHECK(state == FLOW_FREE || state == FLOW_ACTIVE || state == FLOW_TIME_WAIT,
+        SIM_CHECK(state == FLOW_FREE || state == FLOW_ACTIVE || state == FLOW_TIME_WAIT || flows->owned,
                   "flow entry %u is %s", index, flow_state_text(state));
-        SIM_CHECK((state != FLOW_FREE) == (flows->tags[index] != 0), "flow entry %u and its tag", index);
+        SIM_CHECK(flow_state_lives(state) == (flows->tags[index] != 0), "flow entry %u and its tag", index);
+        if (flows->owned) {
+            tcp_check_entry(index);
+        }
         check_swept(index);
         used += state == FLOW_ACTIVE;
     }
     for (uint32_t index = 0; index < sim.slot->session_high; index++) {
         const struct session *session = &sim.sessions[index];
         for (int side = 0; session->phase != SESSION_FREE && side < SIDE_COUNT; side++) {
-            owned += session->conn[side].flow != FLOW_NONE &&
-                     flow_table_owned(flows, session->conn[side].flow, sim.index, index);
+            uint32_t flow = session->conn[side].flow;
+            bool has = flow != FLOW_NONE && flow_table_owned(flows, flow, sim.index, index);
+            owned += has;
+            if (!has && flow != FLOW_NONE && flows->owned && has_socket(session, side)) {
+                sim_fail(index, "flow entry %u of side %d is not its own any more", flow, side);
+            }
         }
     }
     SIM_CHECK(used == owned, "%u flow entries active, %u of sessions", used, owned);

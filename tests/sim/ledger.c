@@ -34,6 +34,23 @@ void ledger_note_kill(uint64_t serial)
     kills[sim.at][serial] = true;
 }
 
+/* Of those that had the address one after the other: by the serial noted at its connect, or who has none and no line. */
+static struct net_conn *client_from(uint32_t first, const struct log_record *record)
+{
+    struct net_conn *nameless = NULL;
+
+    for (struct net_conn *conn = net_conn(first); conn != NULL; conn = net_conn(conn->again)) {
+        if (conn->owner == sim.at && conn->serial_known && conn->serial == record->serial) {
+            return conn;
+        }
+        if (conn->owner == sim.at && !conn->serial_known && !conn->logged && nameless == NULL) {
+            nameless = conn;
+        }
+    }
+    SIM_CHECK(nameless != NULL, "clients from %u on are not worker %u's", first, sim.at);
+    return nameless;
+}
+
 /* The client of a line: by its address, which only TCP has; by the serial noted at its connect. */
 static struct net_conn *client_of(const struct log_record *record)
 {
@@ -44,8 +61,7 @@ static struct net_conn *client_of(const struct log_record *record)
         SIM_CHECK(id > 0 && id <= net.count && !net.conns[id].server, "a session of no client: address %x",
                   id);
         SIM_CHECK(record->source_port == net.conns[id].remote_port, "client %u has another port", id);
-        SIM_CHECK(net.conns[id].owner == sim.at, "client %u is another worker's", id);
-        return &net.conns[id];
+        return client_from(id, record);
     }
     for (id = 1; id <= net.count; id++) {
         if (net.conns[id].serial_known && !net.conns[id].server && net.conns[id].serial == record->serial &&
@@ -54,6 +70,12 @@ static struct net_conn *client_of(const struct log_record *record)
         }
     }
     return NULL;
+}
+
+/* To wait for a source port in vain is a failure without a connect. */
+static bool is_exhausted(void)
+{
+    return sim.config->ports < sim.config->at_once;
 }
 
 _Noreturn static void fail_line(const struct log_record *record, const struct net_conn *client,
@@ -88,12 +110,6 @@ static void check_graceful(const struct log_record *record, const struct net_con
     LINE_CHECK((record->reason == CLOSE_SERVER_CLOSED) == server_first, "the other side ended first");
     bool passed_on = (client->our_fin || client->reset_by_peer) && (server->our_fin || server->reset_by_peer);
     LINE_CHECK(passed_on, "an end was not passed on");
-}
-
-/* To wait for a source port in vain is a failure without a connect. */
-static bool is_exhausted(void)
-{
-    return sim.config->ports < sim.config->at_once;
 }
 
 static void check_connect_reason(const struct log_record *record, const struct net_conn *client)
@@ -230,7 +246,9 @@ static void read_line(const struct log_record *record)
     if (client == NULL) {
         ledger.unmapped++;
         SIM_CHECK(record->reason == CLOSE_NO_RESOURCES || record->reason == CLOSE_NO_SOURCE_PORT ||
-                      record->reason == CLOSE_STOPPED || kills[sim.at][record->serial],
+                      record->reason == CLOSE_STOPPED ||
+                      (record->reason == CLOSE_CONNECT_TIMEOUT && is_exhausted()) ||
+                      kills[sim.at][record->serial],
                   "a session of nobody: %s", close_reason_text(record->reason));
         return;
     }

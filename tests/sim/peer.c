@@ -8,6 +8,7 @@
 #include "tests/sim/fake_lent.h"
 #include "tests/sim/fake_net.h"
 #include "tests/sim/fake_ring.h"
+#include "tests/sim/fake_tcp.h"
 
 enum { STREAM_ROOM = 128 * 1024 };
 
@@ -59,6 +60,7 @@ void peer_reset(struct net_conn *conn)
     conn->reset = true;
     conn->reset_by_peer = true;
     conn->error = conn->peer_fin ? EPIPE : ECONNRESET; /* tcp_reset(): in CLOSE_WAIT it is EPIPE */
+    tcp_stir(conn);
     ring_touch(conn);
 }
 
@@ -77,6 +79,7 @@ static void peer_end_stream(struct net_conn *conn)
         conn->acted_us = sim.now_us;
         conn->peer_fin = true;
         conn->in_total = conn->in_written;
+        tcp_stir(conn);
         ring_touch(conn);
     }
 }
@@ -204,6 +207,7 @@ static bool peer_act(struct net_conn *conn)
         if (conn->in_written < conn->in_total ||
             !conn->peer_fin) { /* more than anybody reads: answered by RST */
             conn->reset = true;
+            tcp_stir(conn);
             return true;
         }
         if (conn->out_read == conn->out_sent) {
@@ -238,29 +242,51 @@ void peers_finish(void)
     }
 }
 
+static bool may_arrive(void)
+{
+    return !net.silent && net.clients < sim.config->sessions && net.clients_alive < sim.config->at_once;
+}
+
+/* A client, with the tuple of one before it or its own. */
+static struct net_conn *create_client(uint32_t listener, struct net_conn *before)
+{
+    struct net_conn *conn = net_create(false);
+
+    if (before != NULL) {
+        conn->tuple = before->tuple;
+        before->again = conn->id;
+    }
+    conn->listener = (uint8_t)listener;
+    conn->state = NET_CONNECTED;
+    conn->remote_port = (uint16_t)(1024 + conn->tuple % 60000);
+    conn->local_port = (uint16_t)(8000 + listener);
+    net.clients++;
+    net.clients_alive++;
+    peer_plan(conn);
+    tcp_open(conn);
+    peer_list(conn);
+    return conn;
+}
+
 uint32_t peers_arrive(void)
 {
     const struct sim_config *config = sim.config;
     uint32_t listeners = config->listeners + config->local_listeners;
     uint32_t created = 0;
 
-    while (!net.silent && net.clients < config->sessions && net.clients_alive < config->at_once) {
+    while (may_arrive()) {
         uint32_t which = sim_below(listeners);
         uint32_t slot = sim_below(net.slots);
         struct net_queue *queue = net_queue(slot, which);
         if (!queue->open || queue->count > config->backlog || sim_once_in(4)) {
             break;
         }
-        struct net_conn *conn = net_create(false);
-        conn->listener = (uint8_t)which;
-        conn->state = NET_CONNECTED;
-        conn->remote_port = (uint16_t)(1024 + conn->id % 60000);
-        conn->local_port = (uint16_t)(8000 + which);
-        peer_plan(conn);
-        peer_list(conn);
+        struct net_conn *before = config->owned && sim_once_in(4) ? tcp_reopen(which) : NULL;
+        if (!may_arrive()) { /* others came while the SYN was judged */
+            break;
+        }
+        struct net_conn *conn = create_client(which, before);
         queue->ids[queue->count++] = conn->id;
-        net.clients++;
-        net.clients_alive++;
         ring_wake_accept(slot, which);
         crew_wake_all();
         created++;

@@ -20,6 +20,7 @@
 #include "tests/sim/fake_lent.h"
 #include "tests/sim/fake_pipe.h"
 #include "tests/sim/fake_ring.h"
+#include "tests/sim/fake_tcp.h"
 #include "tests/sim/invariants.h"
 #include "tests/sim/ledger.h"
 #include "tests/sim/store_hook.h"
@@ -202,6 +203,25 @@ static void add_worker(struct region *region, uint32_t index)
     inbox_hand(number, sockets(), 1);
 }
 
+static uint8_t mark_of(const struct region *region)
+{
+    struct flow_table table;
+
+    flow_table_open(&table, region);
+    return table.mark;
+}
+
+/* That regions which share a table have the same mark happens by chance, and is not to be met here. */
+static void mark_region(struct region *region)
+{
+    for (uint32_t i = 0; i + 1 < driver.generations; i++) {
+        if (mark_of(&driver.regions[i]) == mark_of(region)) {
+            region->header->created_monotonic_us++;
+            i = UINT32_MAX;
+        }
+    }
+}
+
 /* A region and its workers. */
 static void add_generation(void)
 {
@@ -211,14 +231,22 @@ static void add_generation(void)
         .name = "sim",
         .slots = sim_slots(),
         .sessions_per_slot = config->slab,
-        .flows = (config->slab * 4 + 256) * sim_slots(),
+        .flows = config->flows != 0 ? config->flows
+                 : config->owned    ? config->sessions * 4
+                                    : (config->slab * 4 + 256) * sim_slots(),
         .bank_bytes = (uint64_t)config->bank_bytes * sim_slots(),
         .monotonic_us = sim.now_us,
         .seed = sim.seed,
     };
 
     SIM_CHECK(region_create(region, &shape) == 0, "region");
+    mark_region(region);
     build_image(region);
+    if (config->owned && driver.generations == 1) {
+        tcp_world_init(region);
+    } else if (config->owned) {
+        tcp_world_share(region);
+    }
     for (uint32_t index = 0; index < sim_slots(); index++) {
         add_worker(region, index);
     }
@@ -245,12 +273,14 @@ static void tear_down(void)
     ring_world_free();
     pipe_world_free();
     net_free();
+    tcp_world_free();
     for (uint32_t i = 0; i < crew.count; i++) {
         close(driver.lives[i].wake_fd);
     }
     crew_free();
     for (uint32_t i = 0; i < driver.generations; i++) {
         struct region *region = &driver.regions[i];
+        memset(region->flow_maps, 0, sizeof(region->flow_maps)); /* of the first one's segment */
         region_detach(region);
         close(region->fds[SEGMENT_HEAD]);
         close(region->fds[SEGMENT_TABLES]);
@@ -521,7 +551,7 @@ static void add_slots(const struct image *old, const struct image *image)
 
 static void tend_slots(const struct image *image)
 {
-    for (uint32_t i = 0; i < crew.count; i++) {
+    for (uint32_t i = 0; i < crew.count && newest()->header->run_state == RUN_SERVE; i++) {
         if (is_of_newest(i) && crew.members[i].index < image->workers && !crew.members[i].alive &&
             crew.members[i].slot->state == SLOT_DONE) {
             begin_slot(i);
@@ -653,6 +683,7 @@ void run(const struct sim_config *config, uint64_t seed)
     driver.lines_us = sim.now_us;
     crew_run();
     peers_finish();
+    tcp_finish();
     for (uint32_t i = 0; i < crew.count; i++) {
         crew_enter(i);
         invariants_check_flows();

@@ -152,3 +152,32 @@ CONFIGURATION(handover_deaths, .slots = 2, .handovers = 5, .sessions = 3000, .cr
 /* Few at once, and long pauses: what was in TIME_WAIT is swept away by the one while the other dies. */
 CONFIGURATION(sweeps, .slots = 3, .sessions = 2000, .at_once = 8, .slab = 32, .bytes_max = 2000, .streams = 0,
               .faults = 0, .pauses = 150, .resize_ms = 4000, .crash_scale = 4000)
+
+/* The flow table owns TIME_WAIT; clients and Penstock use tuples again. */
+CONFIGURATION(owned, .owned = true, .sessions = 1500, .ports = 20000)
+
+/* The same, and deaths. */
+CONFIGURATION(owned_deaths, .owned = true, .sessions = 1200, .ports = 20000, .crash_scale = 1500)
+
+/* Few ports, and many peers that reset. */
+CONFIGURATION(owned_scarce, .owned = true, .sessions = 1500, .at_once = 100, .ports = 50, .bytes_max = 5000,
+              .faults = 30, .crash_scale = 5000)
+
+/* A table that has no place for all of them. */
+CONFIGURATION(owned_full, .owned = true, .slots = 2, .sessions = 1500, .flows = 256, .ports = 20000,
+              .bytes_max = 5000, .crash_scale = 5000)
+
+/* Programs are stopped at each of their steps while workers go on. */
+CONFIGURATION(owned_slots, .owned = true, .slots = 3, .sessions = 3000, .ports = 20000, .bytes_max = 20000)
+
+/* The same, and each dies by itself. */
+CONFIGURATION(owned_slots_deaths, .owned = true, .slots = 3, .sessions = 2000, .ports = 20000,
+              .bytes_max = 20000, .faults = 20, .crash_scale = 2500)
+
+/* Workers of two regions have the table. */
+CONFIGURATION(owned_handover, .owned = true, .slots = 2, .handovers = 3, .sessions = 2000, .ports = 20000,
+              .bytes_max = 20000)
+
+/* A stop: everything is reset. */
+CONFIGURATION(owned_stop, .owned = true, .slots = 2, .sessions = 1000, .ports = 20000, .ending = RUN_STOP,
+              .crash_scale = 2500)

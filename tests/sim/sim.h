@@ -34,6 +34,7 @@ struct sim_config {
     uint32_t at_once;        /* clients alive at once */
     uint32_t slab;           /* records in the slab of each slot */
     uint32_t sessions_limit; /* limits.sessions; 0: no limit but the slab */
+    uint32_t flows;          /* in the table; 0: more than there can be */
     uint32_t bank_bytes;
     uint32_t descriptors;     /* RLIMIT_NOFILE less the floor; 0: plenty */
     uint32_t listeners;       /* TCP */
@@ -55,6 +56,7 @@ struct sim_config {
     uint32_t crash_scale;    /* stores between two deaths, in the order of; 0: no deaths */
     uint32_t reloads;        /* per thousand turns: the bank is given another size */
     uint32_t resize_ms;      /* a number of workers stays that long, in the order of; 0: always */
+    bool owned;              /* TIME_WAIT is the flow table's */
     uint32_t kills;          /* per thousand turns: an operator kills a session */
     enum run_state ending;   /* how the run ends: serving, or after a drain or a stop in its middle */
 };

@@ -9,6 +9,7 @@
 
 #include "tests/sim/crew.h"
 #include "tests/sim/fake_ring.h"
+#include "tests/sim/fake_tcp.h"
 
 enum {
     ALLOCATIONS = 32,
@@ -92,6 +93,14 @@ uint64_t store_hook_disarm(void)
     return hook->left;
 }
 
+bool store_hook_shield(bool armed)
+{
+    bool before = hook->armed;
+
+    hook->armed = armed;
+    return before;
+}
+
 uint64_t store_hook_count(void)
 {
     return stores;
@@ -101,6 +110,7 @@ static void count_store(void)
 {
     stores++;
     crew_store();
+    tcp_interrupt();
     if (hook->left > 0 && --hook->left == 0) {
         hook->armed = false;
         siglongjmp(hook->death, 1);
@@ -287,6 +297,7 @@ static void check_owner(size_t offset)
 static void before_store(const void *address, size_t size)
 {
     if (!hook->armed) {
+        crew_program_step();
         return;
     }
     size_t offset = (size_t)((const unsigned char *)address - tables());
@@ -415,13 +426,29 @@ void sim_free(void *memory)
     free(memory);
 }
 
-/* What the compiler calls. */
+/* What the compiler calls. Where a worker loads an atomic, others may go on before; where a program loads anything. */
+
+static void before_load(void)
+{
+    if (hook->armed) {
+        tcp_interrupt();
+    } else {
+        crew_program_step();
+    }
+}
 
 #define QUIET_1(name)         \
     void name(void *address); \
     void name(void *address)  \
     {                         \
         (void)address;        \
+    }
+#define LOAD_1(name)          \
+    void name(void *address); \
+    void name(void *address)  \
+    {                         \
+        (void)address;        \
+        crew_program_step();  \
     }
 #define QUIET_RANGE(name)                         \
     void name(void *address, unsigned long size); \
@@ -454,11 +481,11 @@ void __tsan_func_exit(void)
 {
 }
 
-QUIET_1(__tsan_read1)
-QUIET_1(__tsan_read2)
-QUIET_1(__tsan_read4)
-QUIET_1(__tsan_read8)
-QUIET_1(__tsan_read16)
+LOAD_1(__tsan_read1)
+LOAD_1(__tsan_read2)
+LOAD_1(__tsan_read4)
+LOAD_1(__tsan_read8)
+LOAD_1(__tsan_read16)
 QUIET_1(__tsan_unaligned_read2)
 QUIET_1(__tsan_unaligned_read4)
 QUIET_1(__tsan_unaligned_read8)
@@ -497,6 +524,7 @@ void __tsan_atomic_thread_fence(int order)
     type __tsan_atomic##bits##_load(const volatile type *address, int order)                              \
     {                                                                                                     \
         (void)order;                                                                                      \
+        before_load();                                                                                    \
         return *address;                                                                                  \
     }                                                                                                     \
     void __tsan_atomic##bits##_store(volatile type *address, type value, int order);                      \
@@ -520,6 +548,15 @@ void __tsan_atomic_thread_fence(int order)
         }                                                                                                 \
         *address = value;                                                                                 \
         return 1;                                                                                         \
+    }                                                                                                     \
+    type __tsan_atomic##bits##_exchange(volatile type *address, type value, int order);                   \
+    type __tsan_atomic##bits##_exchange(volatile type *address, type value, int order)                    \
+    {                                                                                                     \
+        (void)order;                                                                                      \
+        before_store((const void *)address, sizeof(type));                                                \
+        type before = *address;                                                                           \
+        *address = value;                                                                                 \
+        return before;                                                                                    \
     }
 
 uint64_t __tsan_atomic64_fetch_add(volatile uint64_t *address, uint64_t value, int order);

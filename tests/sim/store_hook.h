@@ -21,6 +21,9 @@ void store_hook_arm(uint64_t life);
 /* Stores are nobody's. Returns how many there were left. */
 uint64_t store_hook_disarm(void);
 
+/* Whether stores are the worker's from here on; whether they were before. */
+bool store_hook_shield(bool armed);
+
 /* The worker is dead: frees its memory, and checks that an undone transaction is one that never happened. */
 void store_hook_bury(void);
 

@@ -124,7 +124,7 @@ Test(flow_table, a_claim_leaves_nothing_of_the_entry_before)
     flow_table_release(&table, index, 2, &intent);
     cr_assert_eq(claim(7, 2), index);
     cr_expect_eq(memcmp((char *)&table.entries[index] + 12, (const char *)&blank + 12, 20), 0);
-    cr_expect_eq(table.entries[index].flags, 0);
+    cr_expect_eq(table.entries[index].flags, table.mark);
 }
 
 Test(flow_table, time_wait_lasts_2msl)
@@ -580,6 +580,27 @@ Test(flow_table, settle_where_the_table_owns_it)
 }
 
 /* The intent is an old one: a sweeper of another slot is at the entry, which is then claimed by a third. */
+/* While a region hands over to another both have the table, and slots of the same numbers. */
+Test(flow_table, a_slot_of_another_region_is_another)
+{
+    static const enum flow_state states[] = {FLOW_BUSY, FLOW_ACTIVE};
+
+    open_table(MAKE_FLOWS, true);
+    struct flow_table elder = table;
+    uint32_t index = claim(SESSION, SLOT);
+    table.mark++;
+    for (size_t i = 0; i < sizeof(states) / sizeof(states[0]); i++) {
+        table.entries[index].state = states[i];
+        intent = index;
+        settle(&(uint32_t){FLOW_NONE});
+        flow_table_release(&table, index, SLOT, &intent);
+        flow_table_orphan(&table, index, SLOT, 0);
+        cr_expect_eq(table.entries[index].state, states[i]);
+        cr_expect_not(flow_table_owned(&table, index, SLOT, SESSION));
+    }
+    cr_expect(flow_table_owned(&elder, index, SLOT, SESSION));
+}
+
 Test(flow_table, settle_while_another_sweeps)
 {
     uint32_t index = claim(SESSION, SLOT);
