@@ -284,6 +284,18 @@ static void tell(const struct supervisor *supervisor)
     }
 }
 
+/* One that no elder has. */
+static uint32_t next_mark(const struct supervisor *supervisor)
+{
+    uint32_t next = 0;
+
+    for (uint32_t i = 0; i < supervisor->elder_count; i++) {
+        uint32_t mark = supervisor->elders[i].header->flow_mark;
+        next = mark >= next ? mark + 1 : next;
+    }
+    return next;
+}
+
 int supervisor_choose_time_wait(struct supervisor *supervisor)
 {
     const struct image_time_wait *wanted = &supervisor->image->time_wait;
@@ -307,6 +319,7 @@ int supervisor_choose_time_wait(struct supervisor *supervisor)
     }
     if (result == 0) {
         header->flow_seed = time_wait_seed(supervisor->time_wait.programs);
+        header->flow_mark = next_mark(supervisor);
         state->owned = true;
         state->why[0] = '\0';
         flow_table_open(&supervisor->time_wait.table, &supervisor->region);

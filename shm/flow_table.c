@@ -120,7 +120,7 @@ void flow_table_open(struct flow_table *table, const struct region *region)
         .two_msl_ms = owned ? header->time_wait.two_msl_ms : FLOW_TWO_MSL_MS,
         .seed = header->flow_seed,
         .owned = owned,
-        .mark = (uint8_t)flow_mix(header->created_monotonic_us),
+        .mark = (uint8_t)header->flow_mark,
     };
 }
 

@@ -50,9 +50,8 @@ struct flow_table {
     uint32_t groups;
     uint32_t two_msl_ms;
     uint64_t seed;
-    bool owned; /* TIME_WAIT is the table's, else the kernel's */
-    uint8_t
-        mark; /* the region's, of what its slots have: a table may be that of two, one of which hands over */
+    bool owned;   /* TIME_WAIT is the table's, else the kernel's */
+    uint8_t mark; /* the region's flow_mark */
 };
 
 void flow_table_open(struct flow_table *table, const struct region *region);

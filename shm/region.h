@@ -89,7 +89,9 @@ struct region_header {
     uint32_t fd_wake; /* descriptors of keepers: the eventfd, and the first of `listener_places` */
     uint32_t fd_listeners;
     uint32_t listener_places;
-    uint32_t reserved[3];
+    uint32_t
+        flow_mark; /* of what its slots have in a flow table that elder regions still have, too; 8 bits */
+    uint32_t reserved[2];
     char name[IMAGE_NAME_MAX];
     char version[REGION_VERSION_MAX]; /* of the supervisor that runs */
 
@@ -118,6 +120,7 @@ _Static_assert(offsetof(struct region_header, run_state) == 16 &&
                    offsetof(struct region_header, run_state_since_ms) == 24 &&
                    offsetof(struct region_header, upgrades) == 32 &&
                    offsetof(struct region_header, fd_wake) == 40 &&
+                   offsetof(struct region_header, flow_mark) == 52 &&
                    offsetof(struct region_header, name) == 64 &&
                    offsetof(struct region_header, version) == 112 &&
                    offsetof(struct region_header, segment_bytes) == 144,

@@ -203,25 +203,6 @@ static void add_worker(struct region *region, uint32_t index)
     inbox_hand(number, sockets(), 1);
 }
 
-static uint8_t mark_of(const struct region *region)
-{
-    struct flow_table table;
-
-    flow_table_open(&table, region);
-    return table.mark;
-}
-
-/* That regions which share a table have the same mark happens by chance, and is not to be met here. */
-static void mark_region(struct region *region)
-{
-    for (uint32_t i = 0; i + 1 < driver.generations; i++) {
-        if (mark_of(&driver.regions[i]) == mark_of(region)) {
-            region->header->created_monotonic_us++;
-            i = UINT32_MAX;
-        }
-    }
-}
-
 /* A region and its workers. */
 static void add_generation(void)
 {
@@ -240,7 +221,7 @@ static void add_generation(void)
     };
 
     SIM_CHECK(region_create(region, &shape) == 0, "region");
-    mark_region(region);
+    region->header->flow_mark = driver.generations;
     build_image(region);
     if (config->owned && driver.generations == 1) {
         tcp_world_init(region);

@@ -579,7 +579,6 @@ Test(flow_table, settle_where_the_table_owns_it)
     settle_after_a_death(true);
 }
 
-/* The intent is an old one: a sweeper of another slot is at the entry, which is then claimed by a third. */
 /* While a region hands over to another both have the table, and slots of the same numbers. */
 Test(flow_table, a_slot_of_another_region_is_another)
 {
@@ -601,6 +600,7 @@ Test(flow_table, a_slot_of_another_region_is_another)
     cr_expect(flow_table_owned(&elder, index, SLOT, SESSION));
 }
 
+/* The intent is an old one: a sweeper of another slot is at the entry, which is then claimed by a third. */
 Test(flow_table, settle_while_another_sweeps)
 {
     uint32_t index = claim(SESSION, SLOT);
