@@ -93,6 +93,16 @@ static int identify(pid_t pid, const struct kin_memory *memory, struct kin *kin)
     return -ENOENT;
 }
 
+static bool is_anybody(const struct kin *found, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        if (found[i].role != KIN_LOGGER) {
+            return true;
+        }
+    }
+    return false;
+}
+
 int kin_find(const struct kin_memory *memory, struct kin *found, uint32_t max)
 {
     DIR *directory = opendir("/proc");
@@ -112,7 +122,13 @@ int kin_find(const struct kin_memory *memory, struct kin *found, uint32_t max)
         count += result == 0;
     }
     closedir(directory);
-    return count == 0 && denied ? -EPERM : (int)count;
+    if (!denied || is_anybody(found, count)) {
+        return (int)count;
+    }
+    while (count > 0) {
+        close(found[--count].pidfd);
+    }
+    return -EPERM;
 }
 
 /* One that hangs on a terminal that nobody reads is not waited for. */

@@ -33,7 +33,7 @@ struct kin {
 int kin_memory_of(int tables_fd, struct kin_memory *memory);
 
 /* Finds up to `max` processes of the instance; each comes with a pidfd. Returns how many there are, or -errno: -EPERM where
- * there is none, but some that may be we may not look at. */
+ * there is no keeper or worker, but some that may be we may not look at. */
 int kin_find(const struct kin_memory *memory, struct kin *found, uint32_t max);
 
 /* The slot's worker that has lost its keeper. `hint` is the process the slot names: it is believed where we may not look

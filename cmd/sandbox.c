@@ -18,7 +18,9 @@ int sandbox_enter_exporter(void)
 #include <linux/netlink.h>
 #include <seccomp.h>
 #include <stddef.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 static const int always[] = {
     SCMP_SYS(close),
@@ -30,7 +32,6 @@ static const int always[] = {
     SCMP_SYS(write),
     SCMP_SYS(clock_gettime),
     /* the heap */
-    SCMP_SYS(mmap),
     SCMP_SYS(munmap),
     SCMP_SYS(madvise),
     SCMP_SYS(brk),
@@ -42,17 +43,16 @@ static const int always[] = {
     SCMP_SYS(rt_sigaction),
     SCMP_SYS(getpid),
     SCMP_SYS(gettid),
-    SCMP_SYS(tgkill),
 };
 
 /* The data path. */
 static const int of_worker[] = {
-    SCMP_SYS(io_uring_enter), SCMP_SYS(socket),      SCMP_SYS(getsockopt),
-    SCMP_SYS(getpeername),    SCMP_SYS(getsockname), SCMP_SYS(connect), /* AF_UNSPEC: a reset */
-    SCMP_SYS(bind),                                                     /* to source addresses and ports */
-    SCMP_SYS(ioctl),                                                    /* SIOCOUTQ, SIOCINQ, FIONREAD */
-    SCMP_SYS(splice),         SCMP_SYS(fcntl),                          /* O_NONBLOCK */
-    SCMP_SYS(dup3),           SCMP_SYS(recvmsg),                        /* listening sockets */
+    SCMP_SYS(io_uring_enter), SCMP_SYS(getsockopt), SCMP_SYS(getpeername),
+    SCMP_SYS(getsockname),    SCMP_SYS(connect), /* AF_UNSPEC: a reset */
+    SCMP_SYS(bind),                              /* to source addresses and ports */
+    SCMP_SYS(ioctl),                             /* SIOCOUTQ, SIOCINQ, FIONREAD */
+    SCMP_SYS(splice),         SCMP_SYS(fcntl),   /* O_NONBLOCK */
+    SCMP_SYS(dup3),           SCMP_SYS(recvmsg), /* listening sockets */
     SCMP_SYS(read),
 };
 
@@ -72,7 +72,18 @@ static int allow(scmp_filter_ctx filter, const int *calls, size_t count)
     return result;
 }
 
-/* `more`, if not NULL, allows what depends on arguments. */
+/* Memory is for data; signals are for oneself. */
+static int allow_in_part(scmp_filter_ctx filter)
+{
+    int result = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 1,
+                                  SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
+
+    return result < 0 ? result
+                      : seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1,
+                                         SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid()));
+}
+
+/* `more` allows what else depends on arguments. */
 static int enter(const int *calls, size_t count, int (*more)(scmp_filter_ctx filter))
 {
     scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ERRNO(EPERM));
@@ -81,7 +92,10 @@ static int enter(const int *calls, size_t count, int (*more)(scmp_filter_ctx fil
     if (result == 0) {
         result = allow(filter, calls, count);
     }
-    if (result == 0 && more != NULL) {
+    if (result == 0) {
+        result = allow_in_part(filter);
+    }
+    if (result == 0) {
         result = more(filter);
     }
     if (result == 0) {
@@ -100,9 +114,22 @@ static int allow_sock_diag(scmp_filter_ctx filter)
                             SCMP_A2(SCMP_CMP_EQ, NETLINK_SOCK_DIAG));
 }
 
+/* To servers. */
+static int allow_families(scmp_filter_ctx filter)
+{
+    static const scmp_datum_t families[] = {AF_INET, AF_INET6, AF_UNIX};
+    int result = 0;
+
+    for (size_t i = 0; i < sizeof(families) / sizeof(families[0]) && result == 0; i++) {
+        result =
+            seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1, SCMP_A0(SCMP_CMP_EQ, families[i]));
+    }
+    return result;
+}
+
 int sandbox_enter_worker(void)
 {
-    return enter(of_worker, sizeof(of_worker) / sizeof(of_worker[0]), NULL);
+    return enter(of_worker, sizeof(of_worker) / sizeof(of_worker[0]), allow_families);
 }
 
 int sandbox_enter_exporter(void)

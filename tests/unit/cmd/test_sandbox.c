@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <linux/netlink.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -35,6 +36,25 @@ static bool refuses_connections(void)
            is_refused(connect(STDERR_FILENO, NULL, 0));
 }
 
+static bool refuses_other_sockets(void)
+{
+    return is_refused(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE)) &&
+           is_refused(socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0)) &&
+           is_refused(socket(AF_ALG, SOCK_SEQPACKET | SOCK_CLOEXEC, 0)) &&
+           socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0) >= 0 &&
+           socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0) >= 0 &&
+           socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0) >= 0;
+}
+
+static bool refuses_code_and_others_signals(void)
+{
+    size_t page = 4096;
+
+    return mmap(NULL, page, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED &&
+           mmap(NULL, page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) != MAP_FAILED &&
+           is_refused(tgkill(getppid(), getppid(), 0)) && tgkill(getpid(), gettid(), 0) == 0;
+}
+
 /* Whether it is so in a process of its own, behind the filter. */
 static bool holds_behind(int (*enter)(void), bool (*check)(void))
 {
@@ -53,6 +73,17 @@ Test(sandbox, nobody_opens_files_or_starts_programs)
 {
     cr_expect(holds_behind(sandbox_enter_worker, refuses_files_and_programs));
     cr_expect(holds_behind(sandbox_enter_exporter, refuses_files_and_programs));
+}
+
+Test(sandbox, nobody_makes_code_or_signals_others)
+{
+    cr_expect(holds_behind(sandbox_enter_worker, refuses_code_and_others_signals));
+    cr_expect(holds_behind(sandbox_enter_exporter, refuses_code_and_others_signals));
+}
+
+Test(sandbox, a_worker_has_sockets_to_servers_only)
+{
+    cr_expect(holds_behind(sandbox_enter_worker, refuses_other_sockets));
 }
 
 Test(sandbox, the_exporter_connects_to_nobody)
