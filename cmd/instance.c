@@ -325,6 +325,11 @@ static int open_named(struct instance *instance, struct region *region, const ch
     *instance = (struct instance){.fd = -1};
     set_path(instance, name);
     int fd = open_file(instance);
+    if (fd == -EACCES) {
+        fprintf(stderr, "penstock: %s cannot be read; that takes root, or the user who runs instance '%s'\n",
+                instance->path, name);
+        return -1;
+    }
     if (fd < 0) {
         fprintf(stderr, "penstock: no instance '%s' runs here (%s: %s)\n", name, instance->path,
                 strerror(-fd));
@@ -333,8 +338,10 @@ static int open_named(struct instance *instance, struct region *region, const ch
     int result = map_instance(instance, region, fd, orders);
     close(fd);
     if (result == -ESRCH) {
-        fprintf(stderr, "penstock: instance '%s' does not run; %s is left over from one that died\n", name,
-                instance->path);
+        fprintf(stderr,
+                "penstock: instance '%s' does not run; %s is left over from one that died: `penstock run` "
+                "begins anew, `penstock stop --now` only cleans up\n",
+                name, instance->path);
     } else if (result < 0) {
         fprintf(stderr, "penstock: cannot read the memory of instance '%s' (process %d): %s\n", name,
                 instance->pid,

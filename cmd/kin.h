@@ -59,6 +59,9 @@ int kin_copy_descriptor(int pidfd, int number);
 /* Lets a worker go on that a keeper has stopped to take it over and then died. */
 void kin_continue(int pidfd);
 
+/* The letter of proc(5), /proc/PID/stat: T, where it was stopped; 0 where it is gone. */
+char kin_state(pid_t pid);
+
 /* Whether the process has ended. */
 bool kin_has_ended(int pidfd);
 
