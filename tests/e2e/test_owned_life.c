@@ -1,6 +1,8 @@
 /* TIME_WAIT that Penstock owns outlives its processes: whoever dies or is replaced, entries live on and are answered. */
 #include <linux/capability.h>
+#include <netinet/tcp.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -66,6 +68,36 @@ Test(owned_life, without_a_supervisor)
     penstock_start_again();
     cr_assert(strstr(penstock_log(), "event=taken_over") != NULL, "%s", penstock_log());
     cr_assert(strstr(penstock_log(), "event=time_wait mode=owned") != NULL, "%s", penstock_log());
+    waiting_expect_answer(&meanwhile);
+    end();
+}
+
+/* TIME_WAITs of Penstock's listener that the kernel has. */
+static unsigned kernels_own(void)
+{
+    const char *line = bed_read_file("/proc/net/tcp");
+    unsigned count = 0;
+    unsigned port;
+    unsigned state;
+
+    while ((line = strchr(line, '\n')) != NULL) {
+        line++;
+        count += sscanf(line, "%*u: %*8x:%x %*8x:%*x %x", &port, &state) == 2 && port == bed.port &&
+                 state == TCP_TIME_WAIT;
+    }
+    return count;
+}
+
+/* What the kernel kept while nobody destroyed it goes with the next supervisor. */
+Test(owned_life, beside_the_kernel_without_a_supervisor)
+{
+    begin_with(NULL);
+    WAIT_UNTIL(kernels_own() == 0);
+    penstock_kill();
+    struct conversation meanwhile = waiting_begin(false);
+    cr_expect_eq(kernels_own(), 1);
+    penstock_start_again();
+    WAIT_UNTIL(kernels_own() == 0);
     waiting_expect_answer(&meanwhile);
     end();
 }
