@@ -207,6 +207,24 @@ Test(owned_life, across_a_reload_of_interfaces)
     end();
 }
 
+/* Neither responder nor guard stays where the file does not name the interface any more. */
+Test(owned_life, until_a_reload_leaves_the_interface_out)
+{
+    struct penstock_config config = {.before_exec = product_enter_cgroup};
+
+    begin_with("interfaces: [ lo, " LAB_INTERFACE " ], " NO_BUCKETS);
+    expect_answers();
+    product_configure(&config, "interfaces: [ lo ], " NO_BUCKETS);
+    cr_assert_eq(penstock_reload(), 0, "%s", penstock_log());
+    WAIT_UNTIL((waiting_ask(&conversations[BEFORE]).flags & LAB_RST) != 0);
+    cr_expect_eq(penstock_number("time_wait.interfaces"), 1);
+    config.more = NULL;
+    product_configure(&config, "interfaces: [ lo, " LAB_INTERFACE " ], " NO_BUCKETS);
+    cr_assert_eq(penstock_reload(), 0, "%s", penstock_log());
+    WAIT_UNTIL(waiting_ask(&conversations[BEFORE]).flags == LAB_ACK);
+    end();
+}
+
 Test(owned_life, across_upgrades)
 {
     begin();
