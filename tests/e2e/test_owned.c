@@ -84,6 +84,21 @@ Test(owned, is_seen_by_the_exporter)
     bed_end();
 }
 
+/* What may be an answer itself is not answered each time (RFC 5961, 7). */
+Test(owned, answers_few_bare_acks)
+{
+    product_own(NO_BUCKETS);
+    owned_open(product_pins());
+    struct conversation conversation = waiting_begin(false);
+    struct lab_segment old = lab_segment(&conversation.peer, LAB_ACK, 0);
+    old.seq--;
+    WAIT_UNTIL((lab_tell(&conversation.peer, &old), owned_counters().acks_suppressed > 0));
+    cr_expect_gt(owned_counters().acks, 0);
+    product_stop("--now");
+    product_expect_gone();
+    bed_end();
+}
+
 /* --- The end --- */
 
 Test(owned, lingers_until_the_last_entry_has_expired)
