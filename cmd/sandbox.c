@@ -15,9 +15,12 @@ int sandbox_enter_exporter(void)
 #else
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/netlink.h>
+#include <linux/sockios.h>
 #include <seccomp.h>
 #include <stddef.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -48,11 +51,9 @@ static const int always[] = {
 /* The data path. */
 static const int of_worker[] = {
     SCMP_SYS(io_uring_enter), SCMP_SYS(getsockopt), SCMP_SYS(getpeername),
-    SCMP_SYS(getsockname),    SCMP_SYS(connect), /* AF_UNSPEC: a reset */
-    SCMP_SYS(bind),                              /* to source addresses and ports */
-    SCMP_SYS(ioctl),                             /* SIOCOUTQ, SIOCINQ, FIONREAD */
-    SCMP_SYS(splice),         SCMP_SYS(fcntl),   /* O_NONBLOCK */
-    SCMP_SYS(dup3),           SCMP_SYS(recvmsg), /* listening sockets */
+    SCMP_SYS(getsockname),    SCMP_SYS(connect),                       /* AF_UNSPEC: a reset */
+    SCMP_SYS(bind),                                                    /* to source addresses and ports */
+    SCMP_SYS(splice),         SCMP_SYS(dup3),       SCMP_SYS(recvmsg), /* listening sockets */
     SCMP_SYS(read),
 };
 
@@ -114,22 +115,30 @@ static int allow_sock_diag(scmp_filter_ctx filter)
                             SCMP_A2(SCMP_CMP_EQ, NETLINK_SOCK_DIAG));
 }
 
-/* To servers. */
-static int allow_families(scmp_filter_ctx filter)
+/* Sockets to servers; nothing of a terminal that standard error may be, as typing into it. */
+static int allow_for_worker(scmp_filter_ctx filter)
 {
-    static const scmp_datum_t families[] = {AF_INET, AF_INET6, AF_UNIX};
+    static const struct {
+        int call;
+        unsigned argument;
+        scmp_datum_t value;
+    } allowed[] = {
+        {SCMP_SYS(socket), 0, AF_INET}, {SCMP_SYS(socket), 0, AF_INET6}, {SCMP_SYS(socket), 0, AF_UNIX},
+        {SCMP_SYS(ioctl), 1, SIOCOUTQ}, {SCMP_SYS(ioctl), 1, SIOCINQ}, /* FIONREAD as well */
+        {SCMP_SYS(fcntl), 1, F_SETFL},
+    };
     int result = 0;
 
-    for (size_t i = 0; i < sizeof(families) / sizeof(families[0]) && result == 0; i++) {
-        result =
-            seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1, SCMP_A0(SCMP_CMP_EQ, families[i]));
+    for (size_t i = 0; i < sizeof(allowed) / sizeof(allowed[0]) && result == 0; i++) {
+        result = seccomp_rule_add(filter, SCMP_ACT_ALLOW, allowed[i].call, 1,
+                                  SCMP_CMP(allowed[i].argument, SCMP_CMP_EQ, allowed[i].value));
     }
     return result;
 }
 
 int sandbox_enter_worker(void)
 {
-    return enter(of_worker, sizeof(of_worker) / sizeof(of_worker[0]), allow_families);
+    return enter(of_worker, sizeof(of_worker) / sizeof(of_worker[0]), allow_for_worker);
 }
 
 int sandbox_enter_exporter(void)

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <linux/netlink.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -46,6 +47,18 @@ static bool refuses_other_sockets(void)
            socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0) >= 0;
 }
 
+/* Standard error may be somebody's terminal. */
+static bool refuses_terminals(void)
+{
+    struct winsize size;
+    int bytes = 0;
+
+    return is_refused(ioctl(STDERR_FILENO, TIOCSTI, "x")) &&
+           is_refused(ioctl(STDERR_FILENO, TIOCGWINSZ, &size)) &&
+           !is_refused(ioctl(STDERR_FILENO, FIONREAD, &bytes)) && is_refused(fcntl(STDERR_FILENO, F_GETFL)) &&
+           !is_refused(fcntl(STDERR_FILENO, F_SETFL, O_WRONLY));
+}
+
 static bool refuses_code_and_others_signals(void)
 {
     size_t page = 4096;
@@ -84,6 +97,12 @@ Test(sandbox, nobody_makes_code_or_signals_others)
 Test(sandbox, a_worker_has_sockets_to_servers_only)
 {
     cr_expect(holds_behind(sandbox_enter_worker, refuses_other_sockets));
+}
+
+Test(sandbox, nobody_types_into_a_terminal)
+{
+    cr_expect(holds_behind(sandbox_enter_worker, refuses_terminals));
+    cr_expect(!holds_behind(sandbox_enter_exporter, refuses_terminals), "no ioctl(2) at all");
 }
 
 Test(sandbox, the_exporter_connects_to_nobody)
