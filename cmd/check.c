@@ -8,6 +8,7 @@
 #include "cmd/command.h"
 #include "cmd/machine.h"
 #include "cmd/privileges.h"
+#include "io/interface.h"
 #include "io/sock.h"
 
 struct image *command_load(const char *path, bool starting)
@@ -81,6 +82,19 @@ static void advise_source_addresses(const char *path, const struct image *image)
     }
 }
 
+/* Owning begins with all that are named, or not at all; a reload takes others as they come. */
+static void advise_interfaces(const char *path, const struct image_time_wait *time_wait)
+{
+    for (uint32_t i = 0; i < time_wait->interface_count; i++) {
+        if (interface_find(time_wait->interfaces[i]) == -ENODEV) {
+            printf(
+                "%s: advice: time_wait.interfaces[%u]: there is no '%s' now; without it TIME_WAIT cannot be owned at "
+                "a start\n",
+                path, i, time_wait->interfaces[i]);
+        }
+    }
+}
+
 int command_check(const struct command_options *options)
 {
     struct image *image = command_load(options->config, false);
@@ -94,6 +108,7 @@ int command_check(const struct command_options *options)
     advise_flows(options->config, image);
     advise_source_ports(options->config, image);
     advise_source_addresses(options->config, image);
+    advise_interfaces(options->config, &image->time_wait);
     free(image);
     return EXIT_SUCCESS;
 }

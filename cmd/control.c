@@ -2,10 +2,13 @@
  * penstock reload, upgrade, drain, stop: a signal to the supervisor; the first two wait for the outcome.
  */
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -14,7 +17,7 @@
 #include "cmd/leftover.h"
 #include "shm/image_box.h"
 
-enum { RELOAD_TIMEOUT_MS = 10000, UPGRADE_TIMEOUT_MS = 120000 };
+enum { STOP_TIMEOUT_MS = 10000, RELOAD_TIMEOUT_MS = 10000, UPGRADE_TIMEOUT_MS = 120000 };
 
 static int send_signal(const struct instance *instance, int signal)
 {
@@ -22,6 +25,13 @@ static int send_signal(const struct instance *instance, int signal)
         fprintf(stderr,
                 "penstock: the instance serves without its supervisor, which died; start `penstock run` with "
                 "its configuration: that takes over and loses nothing\n");
+        return EXIT_FAILURE;
+    }
+    if (kin_state(instance->pid) == 'T') {
+        fprintf(
+            stderr,
+            "penstock: process %d, the supervisor, was stopped by a signal; `kill -CONT %d` lets it go on\n",
+            instance->pid, instance->pid);
         return EXIT_FAILURE;
     }
     if (kill(instance->pid, signal) != 0) {
@@ -98,7 +108,65 @@ int command_stop(const struct command_options *options)
         return EXIT_FAILURE;
     }
     region_detach(&region);
-    return send_signal(&instance, options->now ? SIGQUIT : SIGINT);
+    int pidfd = instance.pid != 0 ? kin_open(instance.pid) : -1;
+    int result = send_signal(&instance, options->now ? SIGQUIT : SIGINT);
+    if (result == EXIT_SUCCESS && pidfd >= 0 && !kin_wait_end(pidfd, STOP_TIMEOUT_MS)) {
+        fprintf(stderr, "penstock: process %d has not ended within 10 s; see its log\n", instance.pid);
+        result = EXIT_FAILURE;
+    }
+    if (pidfd >= 0) {
+        close(pidfd);
+    }
+    return result;
+}
+
+/* The file that the supervisor was told to follow. False where that cannot be found out. */
+static bool find_followed(pid_t pid, char path[PATH_MAX])
+{
+    char words[PATH_MAX] = "";
+    char at[64];
+    const char *file = NULL;
+
+    snprintf(at, sizeof(at), "/proc/%d/cmdline", pid);
+    int fd = open(at, O_RDONLY | O_CLOEXEC);
+    ssize_t length = fd < 0 ? -1 : read(fd, words, sizeof(words) - 1);
+    if (fd >= 0) {
+        close(fd);
+    }
+    for (const char *word = words; word < words + length; word += strlen(word) + 1) {
+        file = strcmp(word, "-c") == 0 ? word + sizeof("-c") : file;
+    }
+    if (file == NULL) {
+        return false;
+    }
+    snprintf(at, sizeof(at), "/proc/%d/cwd", pid);
+    length = file[0] == '/' ? 0 : readlink(at, path, PATH_MAX - 1);
+    if (length >= 0) {
+        snprintf(path + length, PATH_MAX - (size_t)length, "%s%s", length > 0 ? "/" : "", file);
+    }
+    return length >= 0;
+}
+
+/* Nobody shall believe that a file was taken that the instance does not read. */
+static bool is_followed(pid_t pid, const char *config)
+{
+    char path[PATH_MAX];
+    char there[PATH_MAX + 64];
+    struct stat ours;
+    struct stat theirs;
+
+    if (pid == 0 || !find_followed(pid, path)) {
+        return true;
+    }
+    snprintf(there, sizeof(there), "/proc/%d/root%s", pid, path);
+    if (stat(config, &ours) != 0 || stat(there, &theirs) != 0 ||
+        (ours.st_dev == theirs.st_dev && ours.st_ino == theirs.st_ino)) {
+        return true;
+    }
+    fprintf(stderr,
+            "penstock: the running instance follows %s, not %s: change that one, or start again with this\n",
+            path, config);
+    return false;
 }
 
 /* Waits until every worker has taken a newer configuration than `generation`, or the supervisor refused it. */
@@ -133,7 +201,7 @@ int command_reload(const struct command_options *options)
     }
     uint64_t generation = image_box_current(&region)->generation;
     uint32_t failed = region.header->reloads_failed;
-    int result = send_signal(&instance, SIGHUP);
+    int result = is_followed(instance.pid, options->config) ? send_signal(&instance, SIGHUP) : EXIT_FAILURE;
     if (result == EXIT_SUCCESS) {
         result = wait_for_reload(&region, generation, failed);
     }

@@ -23,30 +23,13 @@ static int send_signal(int pidfd, int signal)
     return syscall(SYS_pidfd_send_signal, pidfd, signal, NULL, 0) == 0 ? 0 : -errno;
 }
 
-/* The letter of proc(5), /proc/PID/stat; 0 where the process is gone. */
-static char state_of(pid_t pid)
-{
-    char text[128] = "";
-    char path[64];
-
-    snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) {
-        return 0;
-    }
-    ssize_t got = read(fd, text, sizeof(text) - 1);
-    close(fd);
-    const char *name_end = got > 0 ? strrchr(text, ')') : NULL;
-    return name_end != NULL && name_end[1] == ' ' ? name_end[2] : '\0';
-}
-
 int inherit_stop(const struct kin *worker)
 {
     const struct timespec pause = {.tv_nsec = 100000};
     int result = send_signal(worker->pidfd, SIGSTOP);
 
     for (int i = 0; result == 0 && i < STOP_TIMEOUT_MS * 10; i++) {
-        char state = state_of(worker->pid);
+        char state = kin_state(worker->pid);
         if (state == 'T' || state == 't') {
             return 0;
         }

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "cmd/descriptors.h"
+#include "cmd/leftover.h"
 #include "io/time_wait.h"
 
 #define HANDED "PENSTOCK_CLAIM" /* environment: the descriptor of a claim that is handed on */
@@ -320,21 +321,38 @@ static int map_instance(struct instance *instance, struct region *region, int fd
     return result == 0 ? 0 : map_kin(region, &content.memories[0], orders);
 }
 
+/* Whether programs are there that its end has left. */
+static bool lingers(const char *name)
+{
+    char pins[REGION_PINS_MAX];
+
+    leftover_pins(pins, name);
+    return access(pins, F_OK) == 0;
+}
+
 static int open_named(struct instance *instance, struct region *region, const char *name, bool orders)
 {
     *instance = (struct instance){.fd = -1};
     set_path(instance, name);
     int fd = open_file(instance);
+    if (fd == -EACCES) {
+        fprintf(stderr, "penstock: %s cannot be read; that takes root, or the user who runs instance '%s'\n",
+                instance->path, name);
+        return -1;
+    }
     if (fd < 0) {
-        fprintf(stderr, "penstock: no instance '%s' runs here (%s: %s)\n", name, instance->path,
-                strerror(-fd));
+        fprintf(
+            stderr, "penstock: no instance '%s' runs here (%s: %s)%s\n", name, instance->path, strerror(-fd),
+            lingers(name) ? "; its last TIME_WAITs are answered still, `penstock stop --now` ends that" : "");
         return -1;
     }
     int result = map_instance(instance, region, fd, orders);
     close(fd);
     if (result == -ESRCH) {
-        fprintf(stderr, "penstock: instance '%s' does not run; %s is left over from one that died\n", name,
-                instance->path);
+        fprintf(stderr,
+                "penstock: instance '%s' does not run; %s is left over from one that died: `penstock run` "
+                "begins anew, `penstock stop --now` only cleans up\n",
+                name, instance->path);
     } else if (result < 0) {
         fprintf(stderr, "penstock: cannot read the memory of instance '%s' (process %d): %s\n", name,
                 instance->pid,

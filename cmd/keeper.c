@@ -266,6 +266,7 @@ void keeper_main(const struct keeper_setup *setup)
         kin_unbind();
         begin_slot(keeper.slot);
     }
+    privileges_of_keeper();
     keeper.slot->keeper_pid = (uint32_t)getpid();
     do {
         back_off(&keeper);

@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -93,6 +94,16 @@ static int identify(pid_t pid, const struct kin_memory *memory, struct kin *kin)
     return -ENOENT;
 }
 
+static bool is_anybody(const struct kin *found, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        if (found[i].role != KIN_LOGGER) {
+            return true;
+        }
+    }
+    return false;
+}
+
 int kin_find(const struct kin_memory *memory, struct kin *found, uint32_t max)
 {
     DIR *directory = opendir("/proc");
@@ -112,7 +123,13 @@ int kin_find(const struct kin_memory *memory, struct kin *found, uint32_t max)
         count += result == 0;
     }
     closedir(directory);
-    return count == 0 && denied ? -EPERM : (int)count;
+    if (!denied || is_anybody(found, count)) {
+        return (int)count;
+    }
+    while (count > 0) {
+        close(found[--count].pidfd);
+    }
+    return -EPERM;
 }
 
 /* One that hangs on a terminal that nobody reads is not waited for. */
@@ -197,6 +214,22 @@ int kin_copy_descriptor(int pidfd, int number)
 void kin_continue(int pidfd)
 {
     (void)syscall(SYS_pidfd_send_signal, pidfd, SIGCONT, NULL, 0);
+}
+
+char kin_state(pid_t pid)
+{
+    char text[128] = "";
+    char path[64];
+
+    snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        return 0;
+    }
+    ssize_t got = read(fd, text, sizeof(text) - 1);
+    close(fd);
+    const char *name_end = got > 0 ? strrchr(text, ')') : NULL;
+    return name_end != NULL && name_end[1] == ' ' ? name_end[2] : '\0';
 }
 
 bool kin_wait_end(int pidfd, int timeout_ms)

@@ -33,7 +33,7 @@ struct kin {
 int kin_memory_of(int tables_fd, struct kin_memory *memory);
 
 /* Finds up to `max` processes of the instance; each comes with a pidfd. Returns how many there are, or
- * -errno: -EPERM where there is none, but some that may be we may not look at. */
+ * -errno: -EPERM where there is no keeper or worker, but some that may be we may not look at. */
 int kin_find(const struct kin_memory *memory, struct kin *found, uint32_t max);
 
 /* The slot's worker that has lost its keeper. `hint` is the process the slot names: it is believed where we
@@ -59,6 +59,9 @@ int kin_copy_descriptor(int pidfd, int number);
 
 /* Lets a worker go on that a keeper has stopped to take it over and then died. */
 void kin_continue(int pidfd);
+
+/* The letter of proc(5), /proc/PID/stat: T, where it was stopped; 0 where it is gone. */
+char kin_state(pid_t pid);
 
 /* Whether the process has ended. */
 bool kin_has_ended(int pidfd);

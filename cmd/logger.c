@@ -12,6 +12,7 @@
 
 #include "cmd/access_line.h"
 #include "cmd/kin.h"
+#include "cmd/privileges.h"
 #include "cmd/syslog.h"
 #include "io/clock.h"
 #include "io/log.h"
@@ -229,6 +230,7 @@ void logger_main(const struct region *region)
     log_init(image_box_current(region)->log_level, "logger");
     (void)prctl(PR_SET_NAME, "logger", 0, 0, 0);
     kin_unbind();
+    privileges_of_logger();
     sigaction(SIGUSR1, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
     signal(SIGINT, SIG_IGN);

@@ -8,9 +8,10 @@
 #include <unistd.h>
 
 #include "cmd/command.h"
+#include "config/value.h"
 
 /* Which of the options that are not for all commands a command takes. */
-enum choice { CHOOSES_NOTHING, CHOOSES_FLOWS = 1, CHOOSES_SESSIONS = 2, CHOOSES_END = 4 };
+enum choice { CHOOSES_NOTHING, CHOOSES_FLOWS = 1, CHOOSES_SESSIONS = 2, CHOOSES_END = 4, CHOOSES_FORM = 8 };
 
 struct command {
     const char *name;
@@ -28,22 +29,25 @@ static const struct command commands[] = {
      .summary = "check the configuration: 0, or FILE:LINE:COLUMN and what is wrong"},
     {"reload", command_reload, .needs_config = true,
      .summary = "check, let the running instance take the configuration, wait for it"},
-    {"status", command_status, .summary = "print what a running instance does; --json for machines"},
-    {"servers", command_servers, .summary = "list the servers and what they get; --json"},
-    {"sessions", command_sessions, .choices = CHOOSES_SESSIONS,
+    {"status", command_status, .choices = CHOOSES_FORM,
+     .summary = "print what a running instance does; --json for machines"},
+    {"servers", command_servers, .choices = CHOOSES_FORM,
+     .summary = "list the servers and what they get; --json"},
+    {"sessions", command_sessions, .choices = CHOOSES_SESSIONS | CHOOSES_FORM,
      .summary = "list the sessions, or those that are chosen; --json"},
-    {"flows", command_flows, .choices = CHOOSES_FLOWS,
+    {"flows", command_flows, .choices = CHOOSES_FLOWS | CHOOSES_FORM,
      .summary = "list the flow table: connections and TIME_WAITs; --json"},
-    {"top", command_top, .summary = "follow rates and the largest sessions; --json: an object each second"},
+    {"top", command_top, .choices = CHOOSES_FORM,
+     .summary = "follow rates and the largest sessions; --json: an object each second"},
     {"kill", command_kill, .words = "WORKER/SERIAL", .words_min = 1, .words_max = 1,
      .summary = "reset a session"},
-    {"server", command_server, .words = "POOL/SERVER up|drain|down|weight N", .words_min = 2, .words_max = 3,
-     .summary = "choose it for new sessions, or not, or by another weight"},
+    {"server", command_server, .words = "POOL/SERVER up|drain|down|weight N|weight file", .words_min = 2,
+     .words_max = 3, .summary = "choose it for new sessions, or not, or by another weight"},
     {"upgrade", command_upgrade,
      .summary = "let the running instance become the program that is installed now"},
     {"drain", command_drain, .summary = "accept nothing more, end when the last session has"},
     {"stop", command_stop, .choices = CHOOSES_END,
-     .summary = "end now; its TIME_WAITs are answered to their end, but with --now"},
+     .summary = "end now; a process stays until its last TIME_WAIT is over, with --now none does"},
 };
 
 enum { COMMANDS = sizeof(commands) / sizeof(commands[0]) };
@@ -110,7 +114,7 @@ static int parse(const struct command *command, int count, char **words, struct 
         }
         if (option != NULL) {
             *(const char **)(void *)((char *)options + option->offset) = words[++i];
-        } else if (strcmp(words[i], "--json") == 0) {
+        } else if (strcmp(words[i], "--json") == 0 && (command->choices & CHOOSES_FORM) != 0) {
             options->json = true;
         } else if (strcmp(words[i], "--now") == 0 && (command->choices & CHOOSES_END) != 0) {
             options->now = true;
@@ -148,6 +152,8 @@ static int run_command(const struct command *command, const char *program, int c
 {
     struct command_options options = {.program = find_program(program)};
     int result = parse(command, count, words, &options);
+    struct config_why why;
+    char name[IMAGE_NAME_MAX];
 
     if (result != 0) {
         return result;
@@ -155,8 +161,11 @@ static int run_command(const struct command *command, const char *program, int c
     if (command->needs_config && options.config == NULL) {
         return complain("this command needs the configuration: -c FILE", "");
     }
-    if (options.config == NULL && options.name == NULL) {
-        return complain("this command needs -c FILE or -n NAME", "");
+    if ((options.config == NULL) == (options.name == NULL)) {
+        return complain("this command needs -c FILE or -n NAME, one of them", "");
+    }
+    if (options.name != NULL && config_value_name(options.name, name, sizeof(name), &why) < 0) {
+        return complain("-n:", why.text);
     }
     return command->run(&options);
 }

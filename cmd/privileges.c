@@ -7,21 +7,25 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+/* Those of `kept` that this process has. 0 or -errno. */
 static int limit_capabilities(const cap_value_t *kept, int count)
 {
+    cap_t own = cap_get_proc();
     cap_t set = cap_init();
-    int result = 0;
+    cap_flag_value_t has = CAP_CLEAR;
+    int result = own == NULL || set == NULL ? -ENOMEM : 0;
 
-    if (set == NULL) {
-        return -errno;
-    }
-    if (count > 0 && (cap_set_flag(set, CAP_PERMITTED, count, kept, CAP_SET) != 0 ||
-                      cap_set_flag(set, CAP_EFFECTIVE, count, kept, CAP_SET) != 0)) {
-        result = -errno;
+    for (int i = 0; i < count && result == 0; i++) {
+        if (cap_get_flag(own, kept[i], CAP_PERMITTED, &has) == 0 && has == CAP_SET &&
+            (cap_set_flag(set, CAP_PERMITTED, 1, &kept[i], CAP_SET) != 0 ||
+             cap_set_flag(set, CAP_EFFECTIVE, 1, &kept[i], CAP_SET) != 0)) {
+            result = -errno;
+        }
     }
     if (result == 0 && cap_set_proc(set) != 0) {
         result = -errno;
     }
+    cap_free(own);
     cap_free(set);
     return result;
 }
@@ -70,14 +74,27 @@ int privileges_drop(const struct identity *identity)
         setresuid(uid, uid, uid) != 0) {
         return -errno;
     }
-    /* Without CAP_IPC_LOCK in the first place (a container), the ring must fit RLIMIT_MEMLOCK. */
-    return limit_capabilities(kept, 1) == 0 ? 0 : limit_capabilities(NULL, 0);
+    return limit_capabilities(kept, 1); /* without it (a container) the ring must fit RLIMIT_MEMLOCK */
 }
 
 void privileges_finish(void)
 {
-    if (geteuid() != 0) {
-        (void)limit_capabilities(NULL, 0);
-    }
+    (void)limit_capabilities(NULL, 0);
+    (void)prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+}
+
+void privileges_of_keeper(void)
+{
+    static const cap_value_t kept[] = {CAP_SETUID, CAP_SETGID, CAP_IPC_LOCK, CAP_KILL};
+
+    (void)limit_capabilities(kept, sizeof(kept) / sizeof(kept[0]));
+    (void)prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+}
+
+void privileges_of_logger(void)
+{
+    static const cap_value_t kept[] = {CAP_DAC_OVERRIDE};
+
+    (void)limit_capabilities(kept, 1);
     (void)prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 }

@@ -21,8 +21,12 @@ int privileges_resolve(const char *user, struct identity *identity);
  * without it. 0 or -errno. */
 int privileges_drop(const struct identity *identity);
 
-/* Gives up the rest. Nothing this process executes may gain any again. */
+/* Gives up all capabilities, root's as well. Nothing this process executes may gain any again. */
 void privileges_finish(void);
+
+/* The same, but for what cloning workers and ending them takes, and for opening log files wherever they are. */
+void privileges_of_keeper(void);
+void privileges_of_logger(void);
 
 /* Whether this process could become `user`; *why says what is wrong. */
 int privileges_check(const char *user, const char **why);

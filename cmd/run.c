@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cmd/supervisor.h"
 #include "io/log.h"
@@ -29,8 +30,12 @@ int command_run(const struct command_options *options)
             "it\"",
             supervisor.image->name, supervisor.instance.pid);
     } else if (result < 0) {
-        log_line(LOG_LEVEL_ERROR, "event=start_failed path=%s error=\"%s\"", supervisor.instance.path,
-                 strerror(-result));
+        log_line(LOG_LEVEL_ERROR, "event=start_failed path=%s error=\"%s\" what=\"%s\"",
+                 supervisor.instance.path, strerror(-result),
+                 geteuid() == 0
+                     ? "the directory must be one that can be written to"
+                     : "without root the instance is noted below $XDG_RUNTIME_DIR, which must be a "
+                       "directory of your own");
     }
     int status = result == 0 ? supervisor_run(&supervisor) : EXIT_FAILURE;
     instance_release(&supervisor.instance, supervisor.ended);

@@ -19,6 +19,7 @@
 #include "cmd/kin.h"
 #include "cmd/machine.h"
 #include "cmd/notify.h"
+#include "cmd/privileges.h"
 #include "io/clock.h"
 #include "io/heap.h"
 #include "io/log.h"
@@ -438,6 +439,18 @@ static void open_exporter_again(struct supervisor *supervisor)
     supervisor_follow_exporter(supervisor);
 }
 
+static void warn_of_root(const char *user)
+{
+    struct identity identity;
+
+    if (privileges_resolve(user, &identity) == 0 && (identity.change ? identity.uid : geteuid()) == 0) {
+        log_line(
+            LOG_LEVEL_WARNING,
+            "event=no_user what=\"workers and the exporter run as root, though without capabilities; better "
+            "is a user without rights, as in user: nobody\"");
+    }
+}
+
 /* Takes over or starts. 0; -errno; `ended` says whether it left nobody. */
 static int begin(struct supervisor *supervisor)
 {
@@ -467,6 +480,7 @@ static int begin(struct supervisor *supervisor)
         open_exporter_again(supervisor);
         supervisor_follow_file(supervisor);
     }
+    warn_of_root(supervisor->image->user);
     log_line(LOG_LEVEL_INFO, "event=ready name=%s workers=%u sessions=%lu buffers=%lu heap=%lu pid=%d",
              supervisor->image->name, supervisor->image->workers,
              (unsigned long)supervisor->image->sessions_limit,

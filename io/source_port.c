@@ -1,5 +1,6 @@
 #include "io/source_port.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -362,17 +363,19 @@ bool source_port_is_taken(const struct worker *worker, uint32_t session_index)
 
 static void complain(struct worker *worker, const struct source_queue *queue, int error)
 {
-    struct endpoint address = {.family = queue->family};
-    char text[ENDPOINT_TEXT_MAX];
+    bool ipv4 = queue->family == ENDPOINT_V4;
+    char text[INET6_ADDRSTRLEN];
 
     if (worker->now_ms < worker->sources.log_after_ms) {
         return;
     }
     worker->sources.log_after_ms = worker->now_ms + SOURCE_LOG_EVERY_MS;
-    memcpy(address.bytes, queue->key.source + (queue->family == ENDPOINT_V4 ? 12 : 0),
-           queue->family == ENDPOINT_V4 ? 4 : 16);
-    log_line(LOG_LEVEL_ERROR, "event=source_failed source=%s error=\"%s\" what=\"other addresses are used\"",
-             endpoint_format(&address, text, sizeof(text)), strerror(error));
+    inet_ntop(ipv4 ? AF_INET : AF_INET6, queue->key.source + (ipv4 ? 12 : 0), text, sizeof(text));
+    log_line(
+        LOG_LEVEL_ERROR,
+        "event=source_failed source=%s error=\"%s\" what=\"%sother addresses are used, if there are any; "
+        "tried again every second\"",
+        text, strerror(error), error == EADDRNOTAVAIL ? "this machine does not have it; " : "");
 }
 
 int source_port_apply(struct worker *worker, uint32_t session_index, int fd)

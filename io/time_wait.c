@@ -18,6 +18,7 @@
 
 enum {
     NO_INTERFACE = 0x7fffffff,
+    OTHERS_WRITE = S_IWGRP | S_IWOTH,
     PIN_PATH_MAX = REGION_PINS_MAX + 64,
     SHAPE_VERSION = 1, /* another where an entry, its place or its states mean something else */
 };
@@ -124,32 +125,69 @@ static const char *pin_path(const char *pins, const char *name)
     return path;
 }
 
+static bool is_ours(const struct stat *stat)
+{
+    return S_ISDIR(stat->st_mode) && (stat->st_uid == geteuid() || stat->st_uid == 0);
+}
+
+/* Whether nobody else can have made, or can change, what is pinned there: a BPF file system is often open to all, and a
+ * program or a number of somebody else's, or a link to another directory, would be taken for ours. */
+static bool is_safe(const char *pins)
+{
+    char above[PIN_PATH_MAX];
+    struct stat outer;
+    struct stat inner;
+
+    snprintf(above, sizeof(above), "%s", pins);
+    *strrchr(above, '/') = '\0';
+    return lstat(above, &outer) == 0 && is_ours(&outer) &&
+           ((outer.st_mode & OTHERS_WRITE) == 0 || (outer.st_mode & S_ISVTX) != 0) &&
+           lstat(pins, &inner) == 0 && is_ours(&inner) && (inner.st_mode & OTHERS_WRITE) == 0;
+}
+
+static bool is_bpf(const char *path)
+{
+    struct statfs fs;
+
+    return statfs(path, &fs) == 0 && (uint64_t)fs.f_type == BPF_FS_MAGIC;
+}
+
+/* The directories that are missing. 0; -errno of a BPF file system; -ENODEV where that is what is missing. */
+static int make_directories(const char *pins)
+{
+    char path[PIN_PATH_MAX] = "";
+
+    for (const char *end = pins; end != NULL;) {
+        bool bpf = is_bpf(path);
+        end = strchr(end + 1, '/');
+        snprintf(path, sizeof(path), "%.*s", end != NULL ? (int)(end - pins) : (int)strlen(pins), pins);
+        if (mkdir(path, S_IRWXU) != 0 && errno != EEXIST) {
+            return bpf ? -errno : -ENODEV;
+        }
+    }
+    return is_bpf(pins) ? 0 : -ENODEV;
+}
+
 /* The directory, in a BPF file system that somebody has mounted. */
 static bool make_pins(const char *pins, char why[TIME_WAIT_WHY_MAX])
 {
-    char path[PIN_PATH_MAX];
-    struct statfs fs;
+    int result = make_directories(pins);
+    const char *what = result == -ENODEV ? "no BPF file system is mounted there"
+                       : result < 0      ? strerror(-result)
+                                    : "it, or what it is in, belongs to others or is open to them; remove it";
 
-    snprintf(path, sizeof(path), "%s", pins);
-    for (char *at = strchr(path + 1, '/'); at != NULL; at = strchr(at + 1, '/')) {
-        *at = '\0';
-        (void)mkdir(path, S_IRWXU);
-        *at = '/';
+    if (result == 0 && is_safe(pins)) {
+        return true;
     }
-    if ((mkdir(path, S_IRWXU) != 0 && errno != EEXIST) || statfs(path, &fs) != 0 ||
-        (uint64_t)fs.f_type != BPF_FS_MAGIC) {
-        (void)rmdir(path);
-        snprintf(why, TIME_WAIT_WHY_MAX, "%s cannot be had: %s", pins,
-                 errno == EACCES || errno == EPERM ? strerror(errno) : "no BPF file system is mounted there");
-        return false;
-    }
-    return true;
+    (void)rmdir(pins);
+    snprintf(why, TIME_WAIT_WHY_MAX, "%s cannot be had: %s", pins, what);
+    return false;
 }
 
 static int pinned_value(const char *pins, const char *name, void *value)
 {
     uint32_t key = 0;
-    int map = bpf_obj_get(pin_path(pins, name));
+    int map = is_safe(pins) ? bpf_obj_get(pin_path(pins, name)) : -ENOENT;
     int result = map < 0 ? map : bpf_map_lookup_elem(map, &key, value);
 
     if (map >= 0) {
@@ -261,6 +299,10 @@ int time_wait_unpin(const char *pins)
 
     if (directory == NULL) {
         return errno == ENOENT ? 0 : -errno;
+    }
+    if (!is_safe(pins)) {
+        closedir(directory);
+        return -EPERM;
     }
     while ((entry = readdir(directory)) != NULL) {
         if (entry->d_name[0] != '.') {

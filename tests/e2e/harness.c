@@ -332,12 +332,13 @@ unsigned bed_count_descriptors(pid_t pid)
 uint64_t bed_proc_status(pid_t pid, const char *key)
 {
     char line[256];
+    int base = strncmp(key, "Cap", 3) == 0 ? 16 : 10;
     uint64_t value = 0;
     FILE *file = fopen(bed_format("/proc/%d/status", pid), "re");
 
     while (file != NULL && fgets(line, sizeof(line), file) != NULL) {
         if (strncmp(line, key, strlen(key)) == 0 && line[strlen(key)] == ':') {
-            value = strtoull(line + strlen(key) + 1, NULL, 10);
+            value = strtoull(line + strlen(key) + 1, NULL, base);
         }
     }
     if (file != NULL) {

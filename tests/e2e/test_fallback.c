@@ -1,10 +1,12 @@
 /* What owning TIME_WAIT takes is not there: the kernel keeps it and Penstock says why, or Penstock does not start. */
+#include <errno.h>
 #include <linux/capability.h>
 #include <net/if_arp.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "io/time_wait.h"
@@ -14,6 +16,8 @@
 #include "tests/e2e/harness_product.h"
 
 TestSuite(fallback, .init = product_begin, .fini = product_fini, .timeout = 60);
+
+enum { NOBODY = 65534 };
 
 /* Where no program can be had at all there is another reason. */
 static void need_programs(void)
@@ -69,6 +73,55 @@ Test(fallback, without_bpf_file_system)
     cr_assert_eq(mount("none", "/sys/fs/bpf", "tmpfs", 0, NULL), 0);
     need_programs();
     expect_kernel("no BPF file system is mounted", NULL, product_enter_cgroup);
+}
+
+Test(fallback, on_a_bpf_file_system_that_is_read_only)
+{
+    need_programs();
+    cr_assert_eq(mount(NULL, "/sys/fs/bpf", NULL, MS_BIND | MS_REMOUNT | MS_RDONLY, NULL), 0);
+    expect_kernel("cannot be had: Read-only file system", NULL, product_enter_cgroup);
+}
+
+#define ALL_PINS "/sys/fs/bpf/penstock"
+
+/* A BPF file system is open to all if nobody says otherwise. */
+static void make_as_nobody(void)
+{
+    need_programs();
+    cr_assert_eq(mkdir(ALL_PINS, S_IRWXU), 0);
+    cr_assert_eq(chown(ALL_PINS, NOBODY, NOBODY), 0);
+}
+
+Test(fallback, where_pins_would_be_below_somebody_elses)
+{
+    make_as_nobody();
+    expect_kernel("belongs to others", NULL, product_enter_cgroup);
+}
+
+Test(fallback, where_others_may_change_pins)
+{
+    need_programs();
+    cr_assert_eq(mkdir(ALL_PINS, S_IRWXU), 0);
+    cr_assert_eq(chmod(ALL_PINS, S_IRWXU | S_IRWXG | S_IRWXO), 0);
+    expect_kernel("open to them", NULL, product_enter_cgroup);
+}
+
+/* A link in the place of the pins does not lead to the removal of something else. */
+Test(fallback, follows_no_link)
+{
+    const char *kept = bed_path("kept");
+
+    make_as_nobody();
+    bed_write_file(kept, "kept");
+    cr_assert_eq(symlink(bed.dir, product_pins()), 0, "%s", strerror(errno));
+    product_start(NULL);
+    cr_expect(strstr(penstock_log(), "event=time_wait mode=kernel") != NULL, "%s", penstock_log());
+    product_stop("--now");
+    cr_expect_str_eq(bed_read_file(kept), "kept");
+    const char *said;
+    (void)product_command("stop", "--now", &said);
+    cr_expect_str_eq(bed_read_file(kept), "kept", "%s", said);
+    bed_end();
 }
 
 /* Whatever the build has. */

@@ -84,17 +84,38 @@ Test(owned, is_seen_by_the_exporter)
     bed_end();
 }
 
+/* What may be an answer itself is not answered each time (RFC 5961, 7). */
+Test(owned, answers_few_bare_acks)
+{
+    product_own(NO_BUCKETS);
+    owned_open(product_pins());
+    struct conversation conversation = waiting_begin(false);
+    struct lab_segment old = lab_segment(&conversation.peer, LAB_ACK, 0);
+    old.seq--;
+    WAIT_UNTIL((lab_tell(&conversation.peer, &old), owned_counters().acks_suppressed > 0));
+    cr_expect_gt(owned_counters().acks, 0);
+    product_stop("--now");
+    product_expect_gone();
+    bed_end();
+}
+
 /* --- The end --- */
 
 Test(owned, lingers_until_the_last_entry_has_expired)
 {
+    const char *said;
+
     product_own(NO_BUCKETS ", two_msl: 3s");
     owned_open(product_pins());
     struct conversation conversation = waiting_begin(false);
     product_stop(NULL);
     WAIT_UNTIL(product_lingerer() != 0);
     waiting_expect_answer(&conversation);
+    cr_expect_eq(product_command("status", NULL, &said), 1);
+    cr_expect(strstr(said, "its last TIME_WAITs are answered still") != NULL, "%s", said);
     product_expect_gone();
+    cr_expect_eq(product_command("status", NULL, &said), 1);
+    cr_expect(strstr(said, "answered still") == NULL, "%s", said);
     await_silence(&conversation);
     cr_expect_neq(lab_sysctl_now(BUCKETS), 0);
     bed_end();

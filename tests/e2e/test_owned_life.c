@@ -1,7 +1,9 @@
 /* TIME_WAIT that Penstock owns outlives its processes: whoever dies or is replaced, entries live on and are
  * answered. */
 #include <linux/capability.h>
+#include <netinet/tcp.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -67,6 +69,36 @@ Test(owned_life, without_a_supervisor)
     penstock_start_again();
     cr_assert(strstr(penstock_log(), "event=taken_over") != NULL, "%s", penstock_log());
     cr_assert(strstr(penstock_log(), "event=time_wait mode=owned") != NULL, "%s", penstock_log());
+    waiting_expect_answer(&meanwhile);
+    end();
+}
+
+/* TIME_WAITs of Penstock's listener that the kernel has. */
+static unsigned kernels_own(void)
+{
+    const char *line = bed_read_file("/proc/net/tcp");
+    unsigned count = 0;
+    unsigned port;
+    unsigned state;
+
+    while ((line = strchr(line, '\n')) != NULL) {
+        line++;
+        count += sscanf(line, "%*u: %*8x:%x %*8x:%*x %x", &port, &state) == 2 && port == bed.port &&
+                 state == TCP_TIME_WAIT;
+    }
+    return count;
+}
+
+/* What the kernel kept while nobody destroyed it goes with the next supervisor. */
+Test(owned_life, beside_the_kernel_without_a_supervisor)
+{
+    begin_with(NULL);
+    WAIT_UNTIL(kernels_own() == 0);
+    penstock_kill();
+    struct conversation meanwhile = waiting_begin(false);
+    cr_expect_eq(kernels_own(), 1);
+    penstock_start_again();
+    WAIT_UNTIL(kernels_own() == 0);
     waiting_expect_answer(&meanwhile);
     end();
 }
@@ -173,6 +205,24 @@ Test(owned_life, across_a_reload_of_interfaces)
     cr_assert_eq(penstock_reload(), 0, "%s", penstock_log());
     WAIT_UNTIL(strstr(penstock_log(), "event=time_wait interfaces=2") != NULL);
     expect_answers();
+    end();
+}
+
+/* Neither responder nor guard stays where the file does not name the interface any more. */
+Test(owned_life, until_a_reload_leaves_the_interface_out)
+{
+    struct penstock_config config = {.before_exec = product_enter_cgroup};
+
+    begin_with("interfaces: [ lo, " LAB_INTERFACE " ], " NO_BUCKETS);
+    expect_answers();
+    product_configure(&config, "interfaces: [ lo ], " NO_BUCKETS);
+    cr_assert_eq(penstock_reload(), 0, "%s", penstock_log());
+    WAIT_UNTIL((waiting_ask(&conversations[BEFORE]).flags & LAB_RST) != 0);
+    cr_expect_eq(penstock_number("time_wait.interfaces"), 1);
+    config.more = NULL;
+    product_configure(&config, "interfaces: [ lo, " LAB_INTERFACE " ], " NO_BUCKETS);
+    cr_assert_eq(penstock_reload(), 0, "%s", penstock_log());
+    WAIT_UNTIL(waiting_ask(&conversations[BEFORE]).flags == LAB_ACK);
     end();
 }
 

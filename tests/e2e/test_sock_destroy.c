@@ -223,13 +223,22 @@ static int ended(void)
     return ended_in("/proc/net/tcp") + ended_in("/proc/net/tcp6");
 }
 
+/* Below those that the kernel chooses, which may be one of before: that connection would end the TIME_WAIT it meets. */
+static uint16_t own_port(void)
+{
+    static uint16_t port;
+
+    port = (uint16_t)(port % 30000 + 1);
+    return (uint16_t)(port + 2000);
+}
+
 static void end_many(const struct place *place, const struct ending *ending, struct flow_key *keys,
                      int *others, uint32_t count)
 {
     int before = ended();
 
     for (uint32_t i = 0; i < count; i++) {
-        keys[i] = end_one(connect_from(place, 0), ending, &others[i]);
+        keys[i] = end_one(connect_from(place, before > 0 ? own_port() : 0), ending, &others[i]);
     }
     WAIT_UNTIL(ended() == before + (int)count);
 }

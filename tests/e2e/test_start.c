@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/audit.h>
+#include <linux/capability.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <signal.h>
@@ -11,6 +12,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <unistd.h>
 
 #include "tests/e2e/harness.h"
 #include "tests/e2e/harness_net.h"
@@ -131,6 +133,47 @@ Test(start, name_of_an_instance_that_died_is_free)
     penstock_start_to(port);
     struct net_pair pair = net_pair(listener);
     net_pass(pair.client, pair.server, "again");
+    bed_end();
+}
+
+static void expect_capabilities(pid_t pid, uint64_t allowed)
+{
+    uint64_t permitted = bed_proc_status(pid, "CapPrm");
+
+    cr_expect_eq(permitted & ~allowed, 0, "process %d: %lx", pid, (unsigned long)permitted);
+    cr_expect_eq(bed_proc_status(pid, "NoNewPrivs"), 1);
+}
+
+/* A process has what it cannot do without, be it root's. */
+static void expect_few_capabilities(const char *user)
+{
+    uint64_t of_keeper = 1ul << CAP_SETUID | 1ul << CAP_SETGID | 1ul << CAP_IPC_LOCK | 1ul << CAP_KILL;
+
+    penstock_start(&(struct penstock_config){.servers = "127.0.0.1:1", .user = user});
+    for (unsigned slot = 0; slot < 2; slot++) {
+        kill(penstock_worker(slot), SIGKILL); /* that of the next one is the keeper's to give */
+        WAIT_UNTIL(strstr(penstock_status(), "\"incarnation\":2") != NULL);
+        expect_capabilities(penstock_keeper(slot), of_keeper);
+        WAIT_UNTIL(bed_proc_status(penstock_worker(slot), "Seccomp") == 2);
+        expect_capabilities(penstock_worker(slot), 0);
+    }
+    expect_capabilities(bed_child_named(bed.penstock, "logger"), 1ul << CAP_DAC_OVERRIDE);
+}
+
+Test(start, leaves_few_capabilities_to_each_process)
+{
+    expect_few_capabilities(NULL);
+    cr_expect(strstr(penstock_log(), "event=no_user") == NULL);
+    bed_end();
+}
+
+Test(start, leaves_no_more_capabilities_to_root)
+{
+    if (geteuid() != 0) {
+        cr_skip("root only");
+    }
+    expect_few_capabilities("root");
+    cr_expect(strstr(penstock_log(), "event=no_user") != NULL);
     bed_end();
 }
 
