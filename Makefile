@@ -274,7 +274,7 @@ $(BUILD)/fuzz_%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(PENSTOCK_LIB)
 .PHONY: tidy fmt doc
 tidy: deps-tidy
 	@$(MAKE) skeletons
-	@TIDY_CFLAGS='-std=gnu11 $(filter-out -Werror,$(WARNINGS)) $(CPPFLAGS) -DPENSTOCK_FAULT_POINTS' tests/tidy/run
+	@TIDY_CFLAGS='-std=gnu11 $(filter-out -Werror,$(WARNINGS)) $(CPPFLAGS) -Itests/sim/host -DPENSTOCK_FAULT_POINTS' tests/tidy/run
 
 fmt: deps-tidy
 	@find $(wildcard $(LAYERS) bench tests) -name '*.[ch]' -print0 | xargs -0r clang-format -i

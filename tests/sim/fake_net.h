@@ -49,11 +49,11 @@ struct net_conn {
     uint8_t listener;
     uint8_t outstanding; /* enum conn_op: submitted to the ring and not completed */
     uint8_t unseen;      /* enum conn_op: completed, the completion not yet consumed */
+    bool bound;          /* to the port of its window, for good */
     int fd;              /* -1: closed by Penstock, or not accepted yet */
     uint64_t cookie;
     uint16_t remote_port, local_port;
     uint16_t window_low, window_high;
-    bool bound; /* to the port of its window, for good */
 
     /* From the peer. */
     uint64_t in_total; /* what the peer is going to write */
@@ -115,23 +115,24 @@ struct net_conn {
     bool logged;
     uint8_t reason;
     bool serial_known;
-    uint64_t serial;
 
     /* The kernel's end: fake_tcp.h. */
-    uint32_t tuple;    /* of a client: the first connection from its address */
-    uint32_t again;    /* the next one, 0: none */
-    uint32_t holder;   /* and the last one, of the first */
-    uint32_t before;   /* who had the tuple before; 0: nobody */
     uint8_t fin_order; /* enum net_fin_order: which our FIN is */
     bool timestamps;   /* negotiated */
     bool fin_acked;    /* our FIN */
     bool locked;       /* a program runs for it */
     bool gone;         /* there is no socket */
     bool claimed_late; /* while the program for that ran */
-    bool tcp_listed;   /* it is to go on, then: */
-    uint64_t goes_on_us;
-    uint32_t wait; /* index and one of its entry in FIN_WAIT2 or TIME_WAIT */
+    bool tcp_listed;   /* it is to go on */
+    uint32_t tuple;    /* of a client: the first connection from its address */
+    uint32_t again;    /* the next one, 0: none */
+    uint32_t holder;   /* and the last one, of the first */
+    uint32_t before;   /* who had the tuple before; 0: nobody */
+    uint32_t wait;     /* index and one of its entry in FIN_WAIT2 or TIME_WAIT */
     uint32_t expire_ms;
+    uint64_t goes_on_us; /* where tcp_listed */
+
+    uint64_t serial; /* where serial_known */
 };
 
 struct net_queue {

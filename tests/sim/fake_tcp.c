@@ -475,7 +475,8 @@ static const struct net_conn *holder_of(const struct flow_entry *entry)
 
     if (entry->local_port >= CLIENT_PORTS && entry->local_port < CLIENT_PORTS + SIM_LISTENERS_MAX) {
         memcpy(&id, entry->remote + 12, sizeof(id));
-        return net_conn(net.conns[id].holder);
+        const struct net_conn *first = net_conn(id);
+        return first != NULL ? net_conn(first->holder) : NULL;
     }
     return net_conn(port_holders[entry->remote_port % SIM_SERVERS][entry->local_port]);
 }

@@ -421,6 +421,9 @@ void invariants_check_flows(void)
         const struct session *session = &sim.sessions[index];
         for (int side = 0; session->phase != SESSION_FREE && side < SIDE_COUNT; side++) {
             uint32_t flow = session->conn[side].flow;
+            if (side == SIDE_SERVER && flow == session->conn[SIDE_CLIENT].flow) {
+                continue; /* free again when the server was connected: it is the server's now */
+            }
             bool has = flow != FLOW_NONE && flow_table_owned(flows, flow, sim.index, index);
             owned += has;
             if (!has && flow != FLOW_NONE && flows->owned && has_socket(session, side)) {

@@ -226,7 +226,8 @@ uint32_t peers_run(uint32_t count)
         uint32_t place = sim_below(net.peer_count);
         struct net_conn *conn = &net.conns[net.peers[place]];
         acted += peer_act(conn);
-        if (conn->peer_done) {
+        bool is_there = place < net.peer_count && net.peers[place] == conn->id; /* others may have gone on */
+        if (conn->peer_done && is_there) {
             conn->peer_listed = false;
             net.peers[place] = net.peers[--net.peer_count];
         }

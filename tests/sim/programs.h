@@ -34,7 +34,7 @@ enum { PROGRAM_CPUS = 32 };
 uint32_t programs_cpu(void);
 
 /* Nothing is counted yet. */
-void programs_load(const struct program_table *table);
+void programs_load(const struct program_table *loaded);
 
 uint64_t programs_count(enum time_wait_counter counter);
 
