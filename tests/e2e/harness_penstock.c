@@ -162,6 +162,21 @@ const char *penstock_access_log(void)
     return bed_read_file(bed_path("access.log"));
 }
 
+void penstock_show_cut_sessions(void)
+{
+    FILE *log = fopen(bed_path("access.log"), "re");
+    char line[1024];
+
+    while (log != NULL && fgets(line, sizeof(line), log) != NULL) {
+        if (strstr(line, " client_closed ") == NULL && strstr(line, " server_closed ") == NULL) {
+            fputs(line, stderr);
+        }
+    }
+    if (log != NULL) {
+        fclose(log);
+    }
+}
+
 const char *penstock_status(void)
 {
     size_t texts = bed_mark();

@@ -66,6 +66,9 @@ const char *penstock_log(void);
 /* The access log so far. */
 const char *penstock_access_log(void);
 
+/* For who reads why a test failed: what the access log says of sessions that no side closed. */
+void penstock_show_cut_sessions(void);
+
 /* `penstock status --json`, now. */
 const char *penstock_status(void);
 

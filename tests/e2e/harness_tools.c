@@ -80,6 +80,9 @@ const char *load_finish(const struct bed_process *load)
     int result = bed_wait(load->pid);
     const char *json = bed_read_file(load->out);
 
+    if (result != 0) {
+        penstock_show_cut_sessions();
+    }
     cr_assert_eq(result, 0, "load: %s%s", json, bed_read_file(load->err));
     return json;
 }
