@@ -12,8 +12,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* Whether what is sent back as it came finds its way: there is Ethernet's header, or the kernel takes packets without one
- * (dev_is_mac_header_xmit() in its include/linux/if_arp.h) and no route has to say where to. */
+/* Whether what is sent back as it came finds its way: there is Ethernet's header, or the kernel takes
+ * packets without one (dev_is_mac_header_xmit() in its include/linux/if_arp.h) and no route has to say where
+ * to. */
 static bool can_answer(int type, short flags)
 {
     switch (type) {

@@ -15,8 +15,8 @@ enum {
     SYSFS_PATH_MAX = 128,
 };
 
-/* What sysfs says of the interface; NULL where its mount shows another network namespace, with another interface of that
- * name. */
+/* What sysfs says of the interface; NULL where its mount shows another network namespace, with another
+ * interface of that name. */
 static DIR *open_sysfs(int interface)
 {
     char path[SYSFS_PATH_MAX];

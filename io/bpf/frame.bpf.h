@@ -1,6 +1,7 @@
 /*
- * A frame in the hands of a program: a socket buffer at tcx, or what XDP has before there is one. Offsets count from its
- * link header, of which there is none where an interface carries bare IP packets; `native` is known when compiling.
+ * A frame in the hands of a program: a socket buffer at tcx, or what XDP has before there is one. Offsets count
+ * from its link header, of which there is none where an interface carries bare IP packets; `native` is known
+ * when compiling.
  */
 #ifndef PENSTOCK_IO_BPF_FRAME_BPF_H
 #define PENSTOCK_IO_BPF_FRAME_BPF_H
@@ -29,8 +30,8 @@ struct frame {
 
 extern void *bpf_cast_to_kern_ctx(void *context) __ksym;
 
-/* tcx begins with what the interface received as its link header, or is to send as such: Ethernet's, none, or behind a tunnel
- * of IPsec (xfrm) that of the interface below. */
+/* tcx begins with what the interface received as its link header, or is to send as such: Ethernet's, none,
+ * or behind a tunnel of IPsec (xfrm) that of the interface below. */
 static __always_inline struct frame frame_of(struct __sk_buff *skb)
 {
     struct sk_buff *own = bpf_cast_to_kern_ctx(skb);
@@ -137,7 +138,8 @@ static __always_inline bool frame_sum_is_left(const struct frame *frame)
     return BPF_CORE_READ_BITFIELD(skb, ip_summed) == CHECKSUM_PARTIAL;
 }
 
-/* Back through the interface that it came from. bpf_redirect() takes a link header off where the interface sends without. */
+/* Back through the interface that it came from. bpf_redirect() takes a link header off where the interface
+ * sends without. */
 static __always_inline int frame_send_back(const struct frame *frame)
 {
     return frame->native ? XDP_TX : (int)bpf_redirect(((struct __sk_buff *)frame->context)->ifindex, 0);

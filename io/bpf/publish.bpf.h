@@ -149,8 +149,8 @@ static __always_inline void announce(uint32_t index)
     }
 }
 
-/* Where the flow has no entry the connection was not Penstock's, or found no place: the kernel keeps its TIME_WAIT, if it
- * keeps any. */
+/* Where the flow has no entry the connection was not Penstock's, or found no place: the kernel keeps its
+ * TIME_WAIT, if it keeps any. */
 static __always_inline void publish(struct tcp_sock *tcp, bool fin_received)
 {
     struct tuple tuple = {0};
@@ -176,7 +176,8 @@ static __always_inline void publish(struct tcp_sock *tcp, bool fin_received)
     }
 }
 
-/* Releases the entries of the tuple that are there although a connection begins, or of one that ends without TIME_WAIT. */
+/* Releases the entries of the tuple that are there although a connection begins, or of one that ends without
+ * TIME_WAIT. */
 static __always_inline bool release_flow(struct tcp_sock *tcp, bool ends)
 {
     struct tuple tuple = {0};

@@ -1,10 +1,10 @@
 /*
  * The flow table as BPF maps: the words that shm/flow_table.h describes, written by the same rules.
  *
- * Whoever changes an entry does so by compare-and-swap of its first word from what was seen; a responder also notes the time
- * and a timestamp in an entry of FIN_WAIT2 or TIME_WAIT that another CPU may be releasing. So such a slot is RELEASED for a
- * moment before it is free; an entry that has expired is not touched any more, and after the same moment its slot may be
- * taken.
+ * Whoever changes an entry does so by compare-and-swap of its first word from what was seen; a responder also
+ * notes the time and a timestamp in an entry of FIN_WAIT2 or TIME_WAIT that another CPU may be releasing. So
+ * such a slot is RELEASED for a moment before it is free; an entry that has expired is not touched any more,
+ * and after the same moment its slot may be taken.
  */
 #ifndef PENSTOCK_IO_BPF_TABLE_BPF_H
 #define PENSTOCK_IO_BPF_TABLE_BPF_H

@@ -1,8 +1,9 @@
 /*
  * TIME_WAIT outside the kernel's TCP: the flow entry answers. Programs on one table, loaded by io/time_wait.c.
  *
- * Publisher, sockops on the cgroup of Penstock's processes: fills the entry. Responder, tcx ingress or native XDP on the
- * interfaces that connections come through: answers from it. Guard, tcx egress there: holds back the kernel's RSTs.
+ * Publisher, sockops on the cgroup of Penstock's processes: fills the entry. Responder, tcx ingress or native
+ * XDP on the interfaces that connections come through: answers from it. Guard, tcx egress there: holds back the
+ * kernel's RSTs.
  */
 #include "io/bpf/publish.bpf.h"
 #include "io/bpf/respond.bpf.h"

@@ -34,8 +34,8 @@ enum {
 void lab_begin(void);
 void lab_fini(void);
 
-/* An interface of bare IP packets in the veth's place, with its name and addresses: the hand-made peer is at its other end,
- * and no kernel. */
+/* An interface of bare IP packets in the veth's place, with its name and addresses: the hand-made peer is at
+ * its other end, and no kernel. */
 void lab_go_bare(void);
 
 /* Such an interface: what is written to the descriptor it receives. It goes when that is closed. */
@@ -137,8 +137,8 @@ bool lab_parse(const struct lab_peer *peer, const uint8_t *packet, size_t length
 
 void lab_send(const struct lab_peer *peer, const struct lab_segment *segment);
 
-/* Sends it in one piece, whatever its length, as a buffer that is not linear: the payload of more than LAB_JUMBO bytes as
- * segments that were aggregated, with a checksum that is left to the device. */
+/* Sends it in one piece, whatever its length, as a buffer that is not linear: the payload of more than
+ * LAB_JUMBO bytes as segments that were aggregated, with a checksum that is left to the device. */
 enum { LAB_JUMBO = 8000 };
 void lab_send_large(const struct lab_peer *peer, const struct lab_segment *segment);
 

@@ -53,7 +53,8 @@ struct flow_entry owned_entry(const struct lab_peer *peer);
 enum { OWNED_SLOT = 3, OWNED_SESSION = 77 };
 uint32_t owned_claim(const struct flow_key *key);
 
-/* The accepted end of a connection of the test's claims its entry and closes, then the other. Returns index and tuple. */
+/* The accepted end of a connection of the test's claims its entry and closes, then the other. Returns index
+ * and tuple. */
 uint32_t owned_end_pair(struct net_pair pair, struct flow_key *key);
 
 uint32_t owned_count_entries(void);

@@ -86,7 +86,8 @@ static void resolve(const char *host, uint16_t port, struct address *address)
     bed_release(texts);
 }
 
-/* To this port; 0: the next that no connection of the test had, for the kernel may choose one whose TIME_WAIT is counted on. */
+/* To this port; 0: the next that no connection of the test had, for the kernel may choose one whose
+ * TIME_WAIT is counted on. */
 static void bind_to(int fd, const char *host, uint16_t port)
 {
     static uint16_t last = FIRST_PORT - 1;

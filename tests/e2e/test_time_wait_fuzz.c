@@ -33,8 +33,8 @@ enum way { TCX, NATIVE, BARE, WAYS };
 
 static struct rng rng;
 
-/* An interface without Ethernet header that has a responder and no address: nothing else ever answers there. Test runs know
- * no such packets. */
+/* An interface without Ethernet header that has a responder and no address: nothing else ever answers there.
+ * Test runs know no such packets. */
 static struct {
     int end;
     int link;

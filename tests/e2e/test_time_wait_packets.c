@@ -1,4 +1,5 @@
-/* Packets for what is owned that are not plain; and those that the kernel would not take, which are not answered either. */
+/* Packets for what is owned that are not plain; and those that the kernel would not take, which are not
+ * answered either. */
 #include <string.h>
 
 #include "core/session.h"

@@ -1,4 +1,5 @@
-/* What the publisher tells to who destroys the kernel's own: each entry in its turn, and how many there was no room for. */
+/* What the publisher tells to who destroys the kernel's own: each entry in its turn, and how many there was
+ * no room for. */
 #include <sys/socket.h>
 
 #include "io/sock_destroy.h"
@@ -114,7 +115,8 @@ Test(time_wait_published, are_told_in_their_turn)
     end();
 }
 
-/* Nobody reads for so long that there is no room; those are counted, what was told before stays, and after a reading it goes on. */
+/* Nobody reads for so long that there is no room; those are counted, what was told before stays, and after a
+ * reading it goes on. */
 Test(time_wait_published, are_counted_where_there_is_no_room)
 {
     begin(4096);

@@ -1,6 +1,6 @@
 /*
- * A million connections through Penstock that owns TIME_WAIT: each leaves one entry, which expires; nothing is lost, nothing is
- * left, and memory stays as it is.
+ * A million connections through Penstock that owns TIME_WAIT: each leaves one entry, which expires; nothing is
+ * lost, nothing is left, and memory stays as it is.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -202,8 +202,8 @@ Test(long_owned, come_and_go_where_the_kernel_keeps_none)
     end();
 }
 
-/* A new worker does not know which ports its predecessor used, and uses some again as soon as RFC 6191 lets it. What is swept is
- * counted a group at a time, so a death takes the count of one with it. */
+/* A new worker does not know which ports its predecessor used, and uses some again as soon as RFC 6191 lets
+ * it. What is swept is counted a group at a time, so a death takes the count of one with it. */
 Test(long_owned, a_hundred_thousand_while_everybody_dies)
 {
     struct load_totals totals = {0};

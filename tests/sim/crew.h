@@ -59,8 +59,8 @@ void crew_enter(uint32_t number);
 /* Another may go on. */
 void crew_change(void);
 
-/* A program begins and ends on top of the worker that runs. Until then it may be stopped at each of its steps, though not
- * for long. */
+/* A program begins and ends on top of the worker that runs. Until then it may be stopped at each of its
+ * steps, though not for long. */
 void crew_program_begin(void);
 void crew_program_end(void);
 void crew_program_stop(void);

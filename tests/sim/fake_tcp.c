@@ -211,7 +211,8 @@ static uint32_t state_of(const struct net_conn *conn)
     return conn->peer_fin ? TCP_CLOSING : TCP_FIN_WAIT1;
 }
 
-/* What has become of the entry that there was. Deaths may have taken it away, and a claim comes too late to be known. */
+/* What has become of the entry that there was. Deaths may have taken it away, and a claim comes too late to
+ * be known. */
 static void check_end(const struct net_conn *conn, uint32_t index, enum flow_state wanted, uint32_t since_ms)
 {
     const struct flow_entry *entry = &table.entries[index];

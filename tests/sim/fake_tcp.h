@@ -1,9 +1,9 @@
 /*
- * The kernel's end of TCP connections where the flow table owns TIME_WAIT: when a socket goes, what the programs make of
- * that and of the segments that still come, and what must be in the table for it.
+ * The kernel's end of TCP connections where the flow table owns TIME_WAIT: when a socket goes, what the
+ * programs make of that and of the segments that still come, and what must be in the table for it.
  *
- * Programs run when a connection goes on by itself, which may be at any load or store of a worker, and within the calls
- * that end one. A worker that is killed does not cut them short.
+ * Programs run when a connection goes on by itself, which may be at any load or store of a worker, and within
+ * the calls that end one. A worker that is killed does not cut them short.
  */
 #ifndef PENSTOCK_TESTS_SIM_FAKE_TCP_H
 #define PENSTOCK_TESTS_SIM_FAKE_TCP_H

@@ -9,7 +9,8 @@
 void invariants_init(void);
 void invariants_free(void);
 
-/* Checks everything of the worker that runs: sessions, buffers, operations in flight, descriptors, timers, queues, counters. */
+/* Checks everything of the worker that runs: sessions, buffers, operations in flight, descriptors, timers,
+ * queues, counters. */
 void invariants_check(void);
 
 /* To be called at each death: checks that a session's turn to be resumed comes, however short the lives. */

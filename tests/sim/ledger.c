@@ -34,7 +34,8 @@ void ledger_note_kill(uint64_t serial)
     kills[sim.at][serial] = true;
 }
 
-/* Of those that had the address one after the other: by the serial noted at its connect, or who has none and no line. */
+/* Of those that had the address one after the other: by the serial noted at its connect, or who has none and
+ * no line. */
 static struct net_conn *client_from(uint32_t first, const struct log_record *record)
 {
     struct net_conn *nameless = NULL;

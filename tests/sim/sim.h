@@ -1,11 +1,12 @@
 /*
  * The simulation: workers over a fake kernel, fake peers and a fake clock, killed after any store.
  *
- * Everything random comes from one seed, so a run repeats exactly. A run is single-threaded: the driver (run.c) lets
- * a worker take a turn, in which at any store another may go on (crew.c); in ring_wait() the fake kernel (fake_ring.c, fake_ops.c) lets the peers (peer.c) act and
- * completes operations; any store of the worker may end it (store_hook.c), and the next incarnation adopts.
- * What must hold is checked after every turn (invariants.c), at every store (store_hook.c), by every fake system
- * call, and from the access log and the counters (ledger.c).
+ * Everything random comes from one seed, so a run repeats exactly. A run is single-threaded: the driver (run.c)
+ * lets a worker take a turn, in which at any store another may go on (crew.c); in ring_wait() the fake kernel
+ * (fake_ring.c, fake_ops.c) lets the peers (peer.c) act and completes operations; any store of the worker may
+ * end it (store_hook.c), and the next incarnation adopts. What must hold is checked after every turn
+ * (invariants.c), at every store (store_hook.c), by every fake system call, and from the access log and the
+ * counters (ledger.c).
  */
 #ifndef PENSTOCK_TESTS_SIM_H
 #define PENSTOCK_TESTS_SIM_H
