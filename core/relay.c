@@ -413,10 +413,9 @@ static void look_for_port(struct session *session, const struct relay_env *env, 
 static void on_timed_out(struct session *session, const struct relay_env *env, struct relay_actions *actions)
 {
     const struct image_timeouts *timeouts = &env->timeouts;
-    uint64_t silent_ms = env->now_ms - session->active_ms;
 
     if (session->phase == SESSION_CONNECTING && timeouts->connect_ms != 0 &&
-        silent_ms >= timeouts->connect_ms) {
+        env->now_ms - session->active_ms >= timeouts->connect_ms) {
         cancel_input(session, SIDE_SERVER, actions);
     }
     if (session->phase == SESSION_CONNECTING && (session->conn[SIDE_SERVER].flags & CONN_NO_PORT)) {
@@ -425,13 +424,13 @@ static void on_timed_out(struct session *session, const struct relay_env *env, s
     if (session->phase != SESSION_OPEN) {
         return;
     }
-    bool half_closed =
-        session->conn[SIDE_CLIENT].sink != SINK_OPEN || session->conn[SIDE_SERVER].sink != SINK_OPEN;
-    if (timeouts->idle_ms != 0 && silent_ms >= timeouts->idle_ms) {
-        session_close(session, CLOSE_IDLE_TIMEOUT, false, env->now_ms);
-    } else if (half_closed && timeouts->half_closed_ms != 0 && silent_ms >= timeouts->half_closed_ms) {
-        session_close(session, CLOSE_HALF_CLOSED_TIMEOUT, false, env->now_ms);
-    } else if (silent_ms >= SESSION_DOZE_AFTER_MS) {
+    if (env->heard_ms > session->active_ms) {
+        session->active_ms = env->heard_ms;
+    }
+    enum close_reason silence = session_silence(session, timeouts, env->now_ms);
+    if (silence != CLOSE_NONE) {
+        session_close(session, silence, false, env->now_ms);
+    } else if (env->now_ms - session->active_ms >= SESSION_DOZE_AFTER_MS) {
         for (int side = 0; side < SIDE_COUNT; side++) {
             if (conn_may_doze(&session->conn[side])) {
                 session->conn[side].flags |= CONN_DOZING;

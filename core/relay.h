@@ -90,7 +90,8 @@ struct relay_env {
     uint64_t now_ms;
     uint64_t now_us;
     bool adopting; /* only the event is applied; what is to be done is asked by RELAY_PLAN later */
-    struct image_timeouts timeouts; /* of this session; read by RELAY_TIMED_OUT */
+    struct image_timeouts timeouts; /* of this session; read by RELAY_TIMED_OUT, as what follows */
+    uint64_t heard_ms;              /* when a peer last acknowledged bytes on their way to it; 0: none are */
     uint32_t retries;               /* of this session's pool; read when a connect fails */
 };
 

@@ -102,6 +102,11 @@ bool session_check(const struct session *session)
     }
 }
 
+static bool is_half_closed(const struct session *session)
+{
+    return session->conn[SIDE_CLIENT].sink != SINK_OPEN || session->conn[SIDE_SERVER].sink != SINK_OPEN;
+}
+
 uint64_t session_due_ms(const struct session *session, const struct image_timeouts *timeouts)
 {
     uint64_t due = UINT64_MAX;
@@ -115,9 +120,8 @@ uint64_t session_due_ms(const struct session *session, const struct image_timeou
     if (timeouts->idle_ms != 0) {
         due = session->active_ms + timeouts->idle_ms;
     }
-    bool half_closed =
-        session->conn[SIDE_CLIENT].sink != SINK_OPEN || session->conn[SIDE_SERVER].sink != SINK_OPEN;
-    if (half_closed && timeouts->half_closed_ms != 0 && session->active_ms + timeouts->half_closed_ms < due) {
+    if (is_half_closed(session) && timeouts->half_closed_ms != 0 &&
+        session->active_ms + timeouts->half_closed_ms < due) {
         due = session->active_ms + timeouts->half_closed_ms;
     }
     bool may_doze = conn_may_doze(&session->conn[SIDE_CLIENT]) || conn_may_doze(&session->conn[SIDE_SERVER]);
@@ -125,6 +129,22 @@ uint64_t session_due_ms(const struct session *session, const struct image_timeou
         due = session->active_ms + SESSION_DOZE_AFTER_MS;
     }
     return due;
+}
+
+enum close_reason session_silence(const struct session *session, const struct image_timeouts *timeouts,
+                                  uint64_t now_ms)
+{
+    uint64_t silent_ms = now_ms - session->active_ms;
+
+    if (session->phase != SESSION_OPEN) {
+        return CLOSE_NONE;
+    }
+    if (timeouts->idle_ms != 0 && silent_ms >= timeouts->idle_ms) {
+        return CLOSE_IDLE_TIMEOUT;
+    }
+    return is_half_closed(session) && timeouts->half_closed_ms != 0 && silent_ms >= timeouts->half_closed_ms
+               ? CLOSE_HALF_CLOSED_TIMEOUT
+               : CLOSE_NONE;
 }
 
 const char *session_phase_text(enum session_phase phase)

@@ -163,6 +163,10 @@ void session_close(struct session *session, enum close_reason reason, bool abort
 /* Whether the record obeys its invariants; false means it was damaged. */
 bool session_check(const struct session *session);
 
+/* Which timeout the session's silence has reached; CLOSE_NONE: none. */
+enum close_reason session_silence(const struct session *session, const struct image_timeouts *timeouts,
+                                  uint64_t now_ms);
+
 /* When the session must be looked at next for a timeout or to put its receivers to rest; UINT64_MAX: never. */
 uint64_t session_due_ms(const struct session *session, const struct image_timeouts *timeouts);
 

@@ -46,6 +46,19 @@ uint32_t relay_share(const struct worker *worker)
                        (uint64_t)large->count * BUFFER_LARGE_BYTES, worker->active_directions);
 }
 
+/* A byte that a peer acknowledges has moved, though no room for another may come of it for long: TCP sends anew
+ * what was lost before. */
+static uint64_t heard_ms(const struct worker *worker, const struct session *session)
+{
+    uint32_t ago_ms = UINT32_MAX;
+
+    for (int side = 0; side < SIDE_COUNT; side++) {
+        uint32_t unheard_ms = sock_unheard_ms(session->conn[side].fd);
+        ago_ms = unheard_ms < ago_ms ? unheard_ms : ago_ms;
+    }
+    return ago_ms < worker->now_ms ? worker->now_ms - ago_ms : 0;
+}
+
 static struct relay_env env_of(const struct worker *worker, const struct session *session,
                                enum relay_event_kind kind)
 {
@@ -60,6 +73,9 @@ static struct relay_env env_of(const struct worker *worker, const struct session
 
     if (kind == RELAY_TIMED_OUT) {
         env.timeouts = upstream_timeouts(worker, session);
+        if (session_silence(session, &env.timeouts, env.now_ms) != CLOSE_NONE) {
+            env.heard_ms = heard_ms(worker, session);
+        }
     }
     if (kind == RELAY_CONNECTED || kind == RELAY_POLLED || kind == RELAY_TIMED_OUT) {
         env.retries = upstream_retries(worker, session);

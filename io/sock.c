@@ -346,13 +346,19 @@ bool sock_has_waiting(int fd)
     return poll(&listener, 1, 0) == 1 && (listener.revents & POLLIN) != 0;
 }
 
-/* False where it is no TCP socket, or TCP still has something to do with it. */
-static bool is_closed(int fd, struct tcp_info *info)
+/* False where it is no TCP socket. */
+static bool look_at(int fd, struct tcp_info *info)
 {
     socklen_t length = sizeof(*info);
 
     memset(info, 0, sizeof(*info));
-    return getsockopt(fd, IPPROTO_TCP, TCP_INFO, info, &length) == 0 && info->tcpi_state == TCP_CLOSE;
+    return getsockopt(fd, IPPROTO_TCP, TCP_INFO, info, &length) == 0;
+}
+
+/* False where it is no TCP socket, or TCP still has something to do with it. */
+static bool is_closed(int fd, struct tcp_info *info)
+{
+    return look_at(fd, info) && info->tcpi_state == TCP_CLOSE;
 }
 
 /* The kernel counts a FIN as a byte received, and not as one to be read: tcp_rcv_nxt_update(), tcp_inq(). */
@@ -391,6 +397,13 @@ uint32_t sock_unacknowledged(int fd)
     int bytes = 0;
 
     return ioctl(fd, SIOCOUTQ, &bytes) == 0 && bytes > 0 ? (uint32_t)bytes : 0;
+}
+
+uint32_t sock_unheard_ms(int fd)
+{
+    struct tcp_info info;
+
+    return look_at(fd, &info) && info.tcpi_unacked > 0 ? info.tcpi_last_ack_recv : UINT32_MAX;
 }
 
 bool sock_is_drained(int fd)

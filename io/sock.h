@@ -75,6 +75,10 @@ void sock_shutdown(int fd);
 
 void sock_set_nonblocking(int fd);
 
+/* Milliseconds since the peer acknowledged anything, of a connection with bytes on their way to it. UINT32_MAX: it
+ * has none, or is no TCP connection. */
+uint32_t sock_unheard_ms(int fd);
+
 /* Whether somebody is in the queue of a listening socket. */
 bool sock_has_waiting(int fd);
 

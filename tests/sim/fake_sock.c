@@ -336,6 +336,12 @@ void sock_read_ports(struct sock_ports *ports)
     ports->reserved[20001 / 8] |= 1 << 20001 % 8;
 }
 
+uint32_t sock_unheard_ms(int fd)
+{
+    (void)fd;
+    return sim_once_in(8) ? (uint32_t)sim_below(1000) : UINT32_MAX;
+}
+
 uint32_t sock_unacknowledged(int fd)
 {
     (void)fd;

@@ -527,6 +527,20 @@ Test(relay_open, idle_timeout)
     cr_expect_not(bed.session.flags & SESSION_ABORT);
 }
 
+Test(relay_open, no_timeout_while_a_peer_acknowledges)
+{
+    bed.env.timeouts.idle_ms = 1000;
+    bed.env.now_ms += 3000;
+    bed.env.heard_ms = bed.env.now_ms - 999;
+    bed_simple(RELAY_TIMED_OUT);
+    cr_expect_eq(bed.session.phase, SESSION_OPEN);
+    bed.env.now_ms += 1;
+    bed_simple(RELAY_TIMED_OUT);
+    bed_answer_cancels();
+    cr_expect(bed.finished);
+    cr_expect_eq(bed.session.reason, CLOSE_IDLE_TIMEOUT);
+}
+
 Test(relay_open, half_closed_timeout_only_when_half_closed)
 {
     bed.env.timeouts.half_closed_ms = 1000;
