@@ -34,6 +34,7 @@ enum {
     WINDOW = 64000,
     WINDOW_SCALE = 7,
     ICMP_ECHO = 8,
+    ASK_AGAIN_MS = 100, /* sooner than TCP sends anything again */
     PROTOCOL_ICMP = 1,
     PROTOCOL_TCP = 6,
     PROTOCOL_OPTIONS = 60,
@@ -44,6 +45,7 @@ static struct {
     int peer_ns;
     int packets; /* AF_PACKET in the peer's namespace, or the end of a tun */
     bool bare;   /* no Ethernet header */
+    uint16_t question;
     int cgroup_root;
     int cgroup;
     char cgroup_name[64];
@@ -117,19 +119,6 @@ void lab_give_to_peer(const char *interface)
     lab_ip(bed_format("link set %s netns /proc/%d/fd/%d", interface, getpid(), lab.peer_ns));
 }
 
-/* Lets a veth take its packets itself: else they wait behind those of all interfaces of the CPU, other tests' as
- * well, where there is room for 1000 (net.core.netdev_max_backlog). */
-static void take_packets_itself(const char *veth)
-{
-    struct ethtool_value on = {.cmd = ETHTOOL_SGRO, .data = 1};
-    struct ifreq request = {.ifr_data = (char *)&on};
-    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-
-    snprintf(request.ifr_name, sizeof(request.ifr_name), "%s", veth);
-    cr_assert_eq(ioctl(fd, SIOCETHTOOL, &request), 0, "%s", strerror(errno));
-    close(fd);
-}
-
 static void set_up_server(void)
 {
     lab_ip("link set " LAB_INTERFACE " up");
@@ -144,12 +133,10 @@ static void join_namespaces(void)
     lab_ip("link add " LAB_INTERFACE " type veth peer name peer0");
     lab_give_to_peer("peer0");
     lab_ip("link set lo up");
-    take_packets_itself(LAB_INTERFACE);
     set_up_server();
     read_mac(LAB_INTERFACE, lab.server_mac);
     lab_enter_peer();
     lab_ip("link set lo up");
-    take_packets_itself("peer0");
     lab_ip("link set peer0 up");
     lab_ip("addr add " LAB_KERNEL_PEER "/16 dev peer0");
     lab_ip("addr add " LAB_KERNEL_PEER6 "/64 dev peer0 nodad");
@@ -164,7 +151,7 @@ static void join_namespaces(void)
 
 int lab_open_tun(const char *name)
 {
-    struct ifreq request = {.ifr_flags = IFF_TUN | IFF_NO_PI | IFF_NAPI}; /* the same as for a veth */
+    struct ifreq request = {.ifr_flags = IFF_TUN | IFF_NO_PI};
     int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK);
 
     snprintf(request.ifr_name, sizeof(request.ifr_name), "%s", name);
@@ -661,12 +648,19 @@ void lab_send_large(const struct lab_peer *peer, const struct lab_segment *segme
     close(fd);
 }
 
+/* Whether there is a packet within this time. */
+static bool await_packet(int limit_ms)
+{
+    struct pollfd ready = {.fd = lab.packets, .events = POLLIN};
+
+    return poll(&ready, 1, limit_ms) == 1;
+}
+
 /* The next packet from the server. */
 static size_t receive_packet(uint8_t packet[LAB_PACKET_MAX])
 {
     for (;;) {
-        struct pollfd ready = {.fd = lab.packets, .events = POLLIN};
-        cr_assert_eq(poll(&ready, 1, WAIT_LIMIT_MS), 1, "no packet");
+        cr_assert(await_packet(WAIT_LIMIT_MS), "no packet");
         ssize_t length = read(lab.packets, packet, LAB_PACKET_MAX);
         cr_assert(length > 0);
         if (is_of_server(packet)) {
@@ -685,7 +679,7 @@ struct lab_answer lab_receive(const struct lab_peer *peer)
     return answer;
 }
 
-/* An echo request. */
+/* An echo request, which has a number. */
 static void send_question(void)
 {
     uint8_t packet[ETH_HLEN + IPV4_BYTES + ICMP_BYTES] = {0};
@@ -694,6 +688,7 @@ static void send_question(void)
     put_ipv4(&(struct lab_peer){0}, packet + at, IPV4_BYTES, ICMP_BYTES, PROTOCOL_ICMP);
     at += IPV4_BYTES;
     packet[at] = ICMP_ECHO;
+    put16(packet + at + 6, lab.question);
     put16(packet + at + 2, (uint16_t)~fold(sum16(packet + at, ICMP_BYTES)));
     send_packet(packet, at + ICMP_BYTES);
 }
@@ -703,17 +698,33 @@ static bool is_the_end(const uint8_t *packet)
 {
     const uint8_t *ip = packet + link_bytes();
 
-    return ip[0] == 0x45 && ip[9] == PROTOCOL_ICMP && ip[IPV4_BYTES] == 0;
+    return ip[0] == 0x45 && ip[9] == PROTOCOL_ICMP && ip[IPV4_BYTES] == 0 &&
+           get16(ip + IPV4_BYTES + 6) == lab.question;
+}
+
+static void send_with_question(const struct lab_peer *peer, const struct lab_segment *segment)
+{
+    lab.question++;
+    lab_send(peer, segment);
+    send_question();
+}
+
+/* The next packet; asks again while there is none, for a host under load may lose a question. */
+static size_t receive_or_ask(uint8_t packet[LAB_PACKET_MAX])
+{
+    for (int n = 0; n < WAIT_LIMIT_MS / ASK_AGAIN_MS && !await_packet(ASK_AGAIN_MS); n++) {
+        send_question();
+    }
+    return receive_packet(packet);
 }
 
 void lab_tell(const struct lab_peer *peer, const struct lab_segment *segment)
 {
     uint8_t packet[LAB_PACKET_MAX];
 
-    lab_send(peer, segment);
-    send_question();
+    send_with_question(peer, segment);
     do {
-        (void)receive_packet(packet);
+        (void)receive_or_ask(packet);
     } while (!is_the_end(packet));
 }
 
@@ -723,10 +734,9 @@ struct lab_answer lab_ask(const struct lab_peer *peer, const struct lab_segment 
     struct lab_answer answer = {0};
     struct lab_answer more;
 
-    lab_send(peer, segment);
-    send_question();
+    send_with_question(peer, segment);
     for (;;) {
-        size_t length = receive_packet(packet);
+        size_t length = receive_or_ask(packet);
         if (is_the_end(packet)) {
             return answer;
         }
