@@ -34,7 +34,6 @@ enum {
     WINDOW = 64000,
     WINDOW_SCALE = 7,
     ICMP_ECHO = 8,
-    ASK_AGAIN_MS = 100, /* sooner than TCP sends anything again */
     PROTOCOL_ICMP = 1,
     PROTOCOL_TCP = 6,
     PROTOCOL_OPTIONS = 60,
@@ -45,7 +44,6 @@ static struct {
     int peer_ns;
     int packets; /* AF_PACKET in the peer's namespace, or the end of a tun */
     bool bare;   /* no Ethernet header */
-    uint16_t question;
     int cgroup_root;
     int cgroup;
     char cgroup_name[64];
@@ -119,11 +117,27 @@ void lab_give_to_peer(const char *interface)
     lab_ip(bed_format("link set %s netns /proc/%d/fd/%d", interface, getpid(), lab.peer_ns));
 }
 
+/* Adds it to an interface. The kernel takes packets to it when it has the route, some time later. */
+static void add_ipv6(const char *address, const char *interface)
+{
+    char route[40];
+    uint8_t bytes[16];
+    size_t length = 0;
+
+    cr_assert_eq(inet_pton(AF_INET6, address, bytes), 1);
+    for (int i = 0; i < 16; i++) {
+        length += (size_t)snprintf(route + length, sizeof(route) - length, "%02x", bytes[i]);
+    }
+    snprintf(route + length, sizeof(route) - length, " 80 ");
+    lab_ip(bed_format("addr add %s/64 dev %s nodad", address, interface));
+    WAIT_UNTIL(strstr(bed_read_file("/proc/net/ipv6_route"), route) != NULL);
+}
+
 static void set_up_server(void)
 {
     lab_ip("link set " LAB_INTERFACE " up");
     lab_ip("addr add " LAB_SERVER "/16 dev " LAB_INTERFACE);
-    lab_ip("addr add " LAB_SERVER6 "/64 dev " LAB_INTERFACE " nodad");
+    add_ipv6(LAB_SERVER6, LAB_INTERFACE);
 }
 
 static void join_namespaces(void)
@@ -139,7 +153,7 @@ static void join_namespaces(void)
     lab_ip("link set lo up");
     lab_ip("link set peer0 up");
     lab_ip("addr add " LAB_KERNEL_PEER "/16 dev peer0");
-    lab_ip("addr add " LAB_KERNEL_PEER6 "/64 dev peer0 nodad");
+    add_ipv6(LAB_KERNEL_PEER6, "peer0");
     read_mac("peer0", lab.peer_mac);
     lab.packets = open_packets();
     lab_enter_server();
@@ -648,19 +662,12 @@ void lab_send_large(const struct lab_peer *peer, const struct lab_segment *segme
     close(fd);
 }
 
-/* Whether there is a packet within this time. */
-static bool await_packet(int limit_ms)
-{
-    struct pollfd ready = {.fd = lab.packets, .events = POLLIN};
-
-    return poll(&ready, 1, limit_ms) == 1;
-}
-
 /* The next packet from the server. */
 static size_t receive_packet(uint8_t packet[LAB_PACKET_MAX])
 {
     for (;;) {
-        cr_assert(await_packet(WAIT_LIMIT_MS), "no packet");
+        struct pollfd ready = {.fd = lab.packets, .events = POLLIN};
+        cr_assert_eq(poll(&ready, 1, WAIT_LIMIT_MS), 1, "no packet");
         ssize_t length = read(lab.packets, packet, LAB_PACKET_MAX);
         cr_assert(length > 0);
         if (is_of_server(packet)) {
@@ -679,7 +686,7 @@ struct lab_answer lab_receive(const struct lab_peer *peer)
     return answer;
 }
 
-/* An echo request, which has a number. */
+/* An echo request. */
 static void send_question(void)
 {
     uint8_t packet[ETH_HLEN + IPV4_BYTES + ICMP_BYTES] = {0};
@@ -688,7 +695,6 @@ static void send_question(void)
     put_ipv4(&(struct lab_peer){0}, packet + at, IPV4_BYTES, ICMP_BYTES, PROTOCOL_ICMP);
     at += IPV4_BYTES;
     packet[at] = ICMP_ECHO;
-    put16(packet + at + 6, lab.question);
     put16(packet + at + 2, (uint16_t)~fold(sum16(packet + at, ICMP_BYTES)));
     send_packet(packet, at + ICMP_BYTES);
 }
@@ -698,33 +704,17 @@ static bool is_the_end(const uint8_t *packet)
 {
     const uint8_t *ip = packet + link_bytes();
 
-    return ip[0] == 0x45 && ip[9] == PROTOCOL_ICMP && ip[IPV4_BYTES] == 0 &&
-           get16(ip + IPV4_BYTES + 6) == lab.question;
-}
-
-static void send_with_question(const struct lab_peer *peer, const struct lab_segment *segment)
-{
-    lab.question++;
-    lab_send(peer, segment);
-    send_question();
-}
-
-/* The next packet; asks again while there is none, for a host under load may lose a question. */
-static size_t receive_or_ask(uint8_t packet[LAB_PACKET_MAX])
-{
-    for (int n = 0; n < WAIT_LIMIT_MS / ASK_AGAIN_MS && !await_packet(ASK_AGAIN_MS); n++) {
-        send_question();
-    }
-    return receive_packet(packet);
+    return ip[0] == 0x45 && ip[9] == PROTOCOL_ICMP && ip[IPV4_BYTES] == 0;
 }
 
 void lab_tell(const struct lab_peer *peer, const struct lab_segment *segment)
 {
     uint8_t packet[LAB_PACKET_MAX];
 
-    send_with_question(peer, segment);
+    lab_send(peer, segment);
+    send_question();
     do {
-        (void)receive_or_ask(packet);
+        (void)receive_packet(packet);
     } while (!is_the_end(packet));
 }
 
@@ -734,9 +724,10 @@ struct lab_answer lab_ask(const struct lab_peer *peer, const struct lab_segment 
     struct lab_answer answer = {0};
     struct lab_answer more;
 
-    send_with_question(peer, segment);
+    lab_send(peer, segment);
+    send_question();
     for (;;) {
-        size_t length = receive_or_ask(packet);
+        size_t length = receive_packet(packet);
         if (is_the_end(packet)) {
             return answer;
         }
