@@ -17,7 +17,7 @@
 #include "tests/e2e/harness_lab.h"
 #include "tests/e2e/harness_net.h"
 
-enum { MANY = 2000, FEW = 300, FIRST_PORT = 20000 };
+enum { MANY = 2000, FEW = 300, FIRST_PORT = 33000 }; /* above those that tests listen at */
 
 /* Where somebody listens, and where a client connects to. */
 struct route {
