@@ -436,7 +436,7 @@ Test(exporter, comes_moves_and_goes_with_reloads)
     cr_expect_neq(reload(lines_of("")), 0);
     port = second;
     cr_expect_eq(http_status(second, "/healthz"), 200);
-    cr_expect_eq(metric("penstock_reloads_total{result=\"failed\"}"), 1);
+    cr_expect_eq(metric("penstock_reloads_total{result=\"failed\"}"), 1, "%s", penstock_log());
     close(other);
     cr_assert_eq(reload(""), 0);
     cr_expect_eq(http_status(second, "/healthz"), 0);
